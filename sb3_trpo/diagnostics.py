@@ -1,0 +1,61 @@
+"""What an update logs under ``train/``: sb3-contrib's keys, and what the step did and why."""
+
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.utils import explained_variance
+
+from sb3_trpo.critic import CriticFit
+from sb3_trpo.objective import Batch
+from sb3_trpo.trust_region import Evaluation, FullStep, LineSearch, Solution, Status, improvement_bound
+
+
+def step_diagnostics(
+    policy: ActorCriticPolicy,
+    batch: Batch,
+    start: Evaluation,
+    solution: Solution,
+    step: FullStep,
+    search: LineSearch,
+    gamma: float,
+) -> dict[str, float | str]:
+    """The policy's step. Every figure is that of the policy kept: after a refused step the KL is 0.
+
+    ``kl_divergence_loss`` and ``kl_max`` are the mean and the largest KL(π_θ₀ ‖ π_θ) over states, nats;
+    ``entropy_loss`` is minus the mean entropy; ``expected_improvement`` is the first-order gain of the step that was
+    accepted, ``actual_improvement`` what it gave; ``bound_*`` are the terms of Theorem 1, left out at γ = 1, where
+    it says nothing.
+    """
+    kept = search.evaluation
+    kl_max = float(kept.kl.max())
+    fraction = search.step_size / step.size if step.size else 0.0
+    diagnostics: dict[str, float | str] = {
+        "train/policy_objective": kept.surrogate,
+        "train/kl_divergence_loss": float(kept.kl.mean()),
+        "train/kl_max": kl_max,
+        "train/is_line_search_success": float(search.status is Status.OK),
+        "train/status": search.status.value,
+        "train/entropy_loss": -kept.entropy,
+        "train/step_size": search.step_size,
+        "train/backtracks": search.backtracks,
+        "train/cg_iterations": solution.iterations,
+        "train/cg_residual": solution.residual,
+        "train/expected_improvement": fraction * step.expected_improvement,
+        "train/actual_improvement": kept.surrogate - start.surrogate,
+    }
+    if hasattr(policy, "log_std"):
+        diagnostics["train/std"] = float(policy.log_std.detach().exp().mean())
+    if gamma < 1.0:
+        bound = improvement_bound(kept.ratio, batch.raw_advantages, kl_max, gamma)
+        diagnostics["train/bound_epsilon"] = bound.epsilon
+        diagnostics["train/bound_penalty"] = bound.penalty
+        diagnostics["train/bound_lower"] = bound.lower
+    return diagnostics
+
+
+def critic_diagnostics(fit: CriticFit, buffer: RolloutBuffer) -> dict[str, float | str]:
+    """The critic's mean loss over the fit, and the share of the returns' variance its values explained before."""
+    explained = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
+    diagnostics: dict[str, float | str] = {"train/explained_variance": float(explained)}
+    if fit.finite and fit.loss == fit.loss:
+        diagnostics["train/value_loss"] = fit.loss
+    return diagnostics

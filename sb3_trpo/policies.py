@@ -1,0 +1,124 @@
+"""SB3 policies as TRPO sees them: which parameters make up θ, and what distribution θ gives in each state."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch as th
+from stable_baselines3.common import distributions as sb3
+from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy, MultiInputActorCriticPolicy
+from stable_baselines3.common.type_aliases import PyTorchObs
+from torch import nn
+
+from sb3_trpo.trust_region import Bernoulli, Categorical, DiagonalGaussian, DistributionFamily, flatten, unflatten
+
+MlpPolicy = ActorCriticPolicy
+CnnPolicy = ActorCriticCnnPolicy
+MultiInputPolicy = MultiInputActorCriticPolicy
+
+
+def first_rows(observations: PyTorchObs, count: int) -> PyTorchObs:
+    """The first ``count`` rows of a batch of plain or Dict observations."""
+    if isinstance(observations, dict):
+        return {key: value[:count] for key, value in observations.items()}
+    return observations[:count]
+
+
+def distribution_family(distribution: sb3.Distribution) -> DistributionFamily:
+    """The family of an SB3 action distribution.
+
+    :raises TypeError: for a distribution whose Fisher matrix is not known here
+    """
+    if isinstance(distribution, (sb3.DiagGaussianDistribution, sb3.StateDependentNoiseDistribution)):
+        return DiagonalGaussian()
+    if isinstance(distribution, sb3.CategoricalDistribution):
+        return Categorical((distribution.action_dim,))
+    if isinstance(distribution, sb3.MultiCategoricalDistribution):
+        return Categorical(tuple(int(size) for size in distribution.action_dims))
+    if isinstance(distribution, sb3.BernoulliDistribution):
+        return Bernoulli()
+    raise TypeError(
+        f"TRPO knows no Fisher matrix for the action distribution {type(distribution).__name__}. Use a policy whose "
+        "get_distribution returns (a subclass of) one of SB3's Gaussian, gSDE, categorical, multi-categorical or "
+        "Bernoulli distributions."
+    )
+
+
+def distribution_parameters(distribution: sb3.Distribution) -> th.Tensor:
+    """φ of each state, shape ``[B, P]``, in the order :mod:`sb3_trpo.trust_region.distributions` expects.
+
+    Read at once: ``policy.get_distribution`` hands out one object that the next call overwrites.
+    """
+    if isinstance(distribution, sb3.MultiCategoricalDistribution):
+        return th.cat([part.logits for part in distribution.distribution], dim=1)
+    inner = distribution.distribution
+    if isinstance(inner, th.distributions.Normal):
+        return th.cat([inner.mean, inner.stddev.log()], dim=1)
+    return inner.logits  # type: ignore[union-attr, return-value]
+
+
+class Actor:
+    """The part of a policy that chooses actions: θ and the modules it lives in, found by running it.
+
+    A parameter belongs to θ if a gradient reaches it from the distribution's parameters; names play no part.
+
+    :param policy: any SB3 actor-critic policy
+    :param observations: a batch the policy can be evaluated on; its first row is used
+    :raises TypeError: for an action distribution without a known Fisher matrix
+    """
+
+    def __init__(self, policy: ActorCriticPolicy, observations: PyTorchObs):
+        self.policy = policy
+        self.modules: set[nn.Module] = set()
+        hooks = [module.register_forward_pre_hook(lambda module, _: self.modules.add(module)) for module in policy.modules()]
+        try:
+            distribution = policy.get_distribution(first_rows(observations, 1))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        self.family = distribution_family(distribution)
+        outputs = distribution_parameters(distribution)
+        candidates = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+        reached = th.autograd.grad(outputs.sum(), candidates, allow_unused=True)
+        self.parameters = [p for p, gradient in zip(candidates, reached, strict=True) if gradient is not None]
+
+    @property
+    def theta(self) -> th.Tensor:
+        """θ as one vector ``[N]``, a copy."""
+        return flatten([parameter.detach() for parameter in self.parameters])
+
+    def assign(self, theta: th.Tensor) -> None:
+        """Write θ into the policy."""
+        with th.no_grad():
+            for parameter, value in zip(self.parameters, unflatten(theta, self.parameters), strict=True):
+                parameter.copy_(value)
+
+    @contextmanager
+    def at(self, theta: th.Tensor) -> Iterator[None]:
+        """Let the policy stand at another θ for a while; the parameters' own storage is never written to."""
+        own = [parameter.data for parameter in self.parameters]
+        try:
+            for parameter, value in zip(self.parameters, unflatten(theta, self.parameters), strict=True):
+                parameter.data = value
+            yield
+        finally:
+            for parameter, data in zip(self.parameters, own, strict=True):
+                parameter.data = data
+
+    def critic_parameters(self, observations: PyTorchObs) -> list[nn.Parameter]:
+        """What the critic may move: parameters its value reaches and nothing the actor depends on.
+
+        The actor depends on θ, and on parameters of modules it runs that no gradient reaches (detached features).
+
+        :param observations: a batch the policy can be evaluated on; its first row is used
+        """
+        used = {id(parameter) for module in self.modules for parameter in module.parameters(recurse=False)}
+        used |= {id(parameter) for parameter in self.parameters}
+        candidates = [p for p in self.policy.parameters() if p.requires_grad and id(p) not in used]
+        values = self.policy.predict_values(first_rows(observations, 1))
+        reached = th.autograd.grad(values.sum(), candidates, allow_unused=True) if values.requires_grad and candidates else ()
+        return [parameter for parameter, gradient in zip(candidates, reached) if gradient is not None]
+
+    def keep_in_eval_mode(self) -> None:
+        """Put the modules the actor runs in eval mode, so that training the critic leaves their statistics alone."""
+        for module in self.modules:
+            module.training = False

@@ -1,0 +1,79 @@
+"""Where a rollout is not finite: found before it can reach a parameter, and named so that it can be mended."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+
+
+@dataclass(frozen=True)
+class Defect:
+    """The first value of a rollout that is NaN or infinite.
+
+    :param key: what it is: ``observations``, ``observations['pixels']``, ``rewards``, …
+    :param value: the value itself
+    :param step: step of the rollout, from 0
+    :param env: index of the environment
+    """
+
+    key: str
+    value: float
+    step: int
+    env: int
+
+    def __str__(self) -> str:
+        return f"{self.key} is {self.value} at step {self.step} of the rollout in environment {self.env}"
+
+
+def _arrays(buffer: RolloutBuffer) -> dict[str, np.ndarray]:
+    """The buffer's floating-point arrays in the order of cause and effect: an observation spoils a value, not vice versa."""
+    observations = buffer.observations
+    arrays = (
+        {f"observations[{key!r}]": array for key, array in observations.items()}
+        if isinstance(observations, dict)
+        else {"observations": observations}
+    )
+    for key in ("actions", "rewards", "log_probs", "values", "advantages", "returns"):
+        arrays[key] = getattr(buffer, key)
+    return {key: array for key, array in arrays.items() if np.issubdtype(array.dtype, np.floating)}
+
+
+def find_defect(buffer: RolloutBuffer) -> Defect | None:
+    """The first non-finite value of a full buffer, or None.
+
+    :param buffer: full; SB3 flattens everything but the rewards, env by env, when it is first read from
+    """
+    for key, array in _arrays(buffer).items():
+        if np.isfinite(array).all():
+            continue
+        if buffer.generator_ready and key != "rewards":
+            rows = array.reshape(buffer.n_envs, buffer.buffer_size, -1).swapaxes(0, 1)
+        else:
+            rows = array.reshape(buffer.buffer_size, buffer.n_envs, -1)
+        step, env, column = np.argwhere(~np.isfinite(rows))[0]
+        return Defect(key, float(rows[step, env, column]), int(step), int(env))
+    return None
+
+
+def check_running_statistics(env: VecEnv | None) -> None:
+    """Refuse to go on with normalisation statistics that are NaN or infinite: they never recover.
+
+    :param env: the training environments with their wrappers
+    :raises ValueError: naming the wrapper, the statistic, and what to do
+    """
+    while isinstance(env, VecEnvWrapper):
+        for name, value in vars(env).items():
+            for key, statistics in (value if isinstance(value, dict) else {None: value}).items():
+                if not isinstance(statistics, RunningMeanStd):
+                    continue
+                if not (np.isfinite(statistics.mean).all() and np.isfinite(statistics.var).all()):
+                    where = name if key is None else f"{name}[{key!r}]"
+                    raise ValueError(
+                        f"The running statistics {type(env).__name__}.{where} are no longer finite, so every value they "
+                        "normalise from now on is NaN. An observation or reward was NaN or infinite before it was "
+                        "normalised: mend the environment (stable_baselines3.common.vec_env.VecCheckNan finds the step), "
+                        "and go on from statistics saved earlier (VecNormalize.load)."
+                    )
+        env = env.venv

@@ -1,0 +1,133 @@
+"""What the constructor accepts: every option checked once, with an error that names the fix."""
+
+import math
+import warnings
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+ADVANTAGE_ESTIMATORS = ("gae", "monte_carlo")
+
+_ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+
+_COUNTERPARTS = {
+    "clip_range": "TRPO bounds the KL divergence instead of clipping the ratio: use target_kl",
+    "clip_range_vf": "TRPO does not clip the value function: use n_critic_updates and learning_rate to tame the critic",
+    "n_epochs": "TRPO's policy takes one step a rollout; the critic's passes are n_critic_updates",
+    "vf_coef": "TRPO's critic has an optimizer step of its own, so nothing weighs it against the policy: use learning_rate",
+    "max_grad_norm": "the length of TRPO's policy step is set by target_kl: use target_kl",
+}
+
+# name -> (lowest allowed, whether it is allowed itself, highest allowed, whether it is allowed itself)
+_REALS = {
+    "target_kl": (0.0, False, math.inf, False),
+    "cg_damping": (0.0, True, math.inf, False),
+    "line_search_shrinking_factor": (0.0, False, 1.0, False),
+    "gamma": (0.0, True, 1.0, True),
+    "gae_lambda": (0.0, True, 1.0, True),
+    "ent_coef": (-math.inf, False, math.inf, False),
+}
+
+_COUNTS = {
+    "n_steps": 1,
+    "batch_size": 1,
+    "cg_max_steps": 1,
+    "line_search_max_iter": 1,
+    "n_critic_updates": 0,
+    "sub_sampling_factor": 1,
+    "_stats_window_size": 1,
+}
+
+
+def reject_unknown_arguments(unknown: Mapping[str, Any]) -> None:
+    """Say what to use instead of an argument TRPO does not have.
+
+    :raises TypeError: if there is any
+    """
+    for name, value in unknown.items():
+        advice = _COUNTERPARTS.get(name, "see help(TRPO) for the arguments there are")
+        raise TypeError(f"TRPO has no argument {name}={value!r}: {advice}.")
+
+
+def check_action_space(env: gym.Env | Any) -> None:
+    """Refuse an environment whose actions no distribution here covers, before anything is built.
+
+    :param env: anything with an ``action_space``
+    :raises ValueError: naming the space and what to do
+    """
+    space = env.action_space
+    if not isinstance(space, _ACTION_SPACES):
+        raise ValueError(
+            f"TRPO cannot act in the action space {space}. Allowed are Box, Discrete, MultiDiscrete and MultiBinary: "
+            "flatten a Tuple or Dict action space with a wrapper, into one Box or one MultiDiscrete."
+        )
+    if isinstance(space, spaces.Box) and not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+        raise ValueError(
+            f"The Box action space {space} has an infinite bound. Actions are clipped to the bounds: give it finite ones, "
+            "for example with gymnasium.wrappers.RescaleAction or gymnasium.wrappers.TransformAction."
+        )
+    if isinstance(space, spaces.MultiBinary) and not isinstance(space.n, Integral):
+        raise ValueError(f"The action space {space} has more than one dimension: flatten it into MultiBinary({space.n}) bits.")
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Check every option of a model that is about to be set up.
+
+    :param settings: the model's attributes by name
+    :raises TypeError: for a value of the wrong type
+    :raises ValueError: for a value out of range, saying what was given, what is allowed and what to do
+    :warns UserWarning: if the last minibatch of the critic is truncated
+    """
+    for name, (low, low_allowed, high, high_allowed) in _REALS.items():
+        _check_real(name, settings[name], low, low_allowed, high, high_allowed)
+    for name, least in _COUNTS.items():
+        _check_count(name.lstrip("_"), settings[name], least)
+    if not callable(settings["learning_rate"]):
+        _check_real("learning_rate", settings["learning_rate"], 0.0, True, math.inf, False)
+    estimator = settings["advantage_estimator"]
+    if estimator not in ADVANTAGE_ESTIMATORS:
+        raise ValueError(f"advantage_estimator={estimator!r} is unknown: use one of {', '.join(ADVANTAGE_ESTIMATORS)}.")
+    if settings["policy_kwargs"].get("squash_output") and not settings["use_sde"]:
+        raise ValueError("policy_kwargs has squash_output=True, which needs use_sde=True: SB3 squashes gSDE's actions only.")
+    _check_batch(settings)
+
+
+def _check_real(name: str, value: Any, low: float, low_allowed: bool, high: float, high_allowed: bool) -> None:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name}={value!r} is a {type(value).__name__}: give a number.")
+    inside = low <= value <= high and (low_allowed or value != low) and (high_allowed or value != high)
+    if not inside:
+        bounds = f"{'[' if low_allowed else '('}{low:g}, {high:g}{']' if high_allowed else ')'}"
+        raise ValueError(f"{name}={value!r} is outside {bounds}: give a finite number in that interval.")
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+        raise TypeError(f"{name}={value!r} is a {type(value).__name__}: give a whole number of at least {least}.")
+    if value < least:
+        raise ValueError(f"{name}={value!r} is too small: give a whole number of at least {least}.")
+
+
+def _check_batch(settings: Mapping[str, Any]) -> None:
+    n_steps, n_envs, factor = settings["n_steps"], settings["n_envs"], settings["sub_sampling_factor"]
+    batch_size = settings["batch_size"]
+    buffer_size = n_steps * n_envs
+    if settings["normalize_advantage"] and -(-buffer_size // factor) < 2:
+        raise ValueError(
+            f"n_steps * n_envs / sub_sampling_factor = {n_steps} * {n_envs} / {factor} leaves one sample, whose advantage "
+            "cannot be normalised: raise n_steps, or set normalize_advantage=False."
+        )
+    truncated = buffer_size % batch_size
+    if truncated:
+        warnings.warn(
+            f"The critic's minibatches of batch_size={batch_size} do not divide the rollout of n_steps * n_envs = "
+            f"{n_steps} * {n_envs} = {buffer_size} steps: after every {buffer_size // batch_size} untruncated mini-batches "
+            f"there is a truncated mini-batch of size {truncated}. "
+            "We recommend a batch_size that is a factor of n_steps * n_envs.",
+            UserWarning,
+            stacklevel=2,
+        )

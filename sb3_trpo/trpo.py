@@ -1,0 +1,287 @@
+"""Trust Region Policy Optimization as an SB3 algorithm."""
+
+import warnings
+from typing import Any, ClassVar, TypeVar
+
+import torch as th
+from stable_baselines3.common.base_class import maybe_make_env
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.utils import obs_as_tensor
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_trpo.critic import fit_critic
+from sb3_trpo.diagnostics import critic_diagnostics, step_diagnostics
+from sb3_trpo.objective import Batch, SinglePathObjective
+from sb3_trpo.policies import Actor, CnnPolicy, MlpPolicy, MultiInputPolicy
+from sb3_trpo.rollouts import check_running_statistics, find_defect, monte_carlo_advantages, record, single_path
+from sb3_trpo.settings import check_action_space, check_settings, reject_unknown_arguments
+from sb3_trpo.trust_region import (
+    Status,
+    backtracking_line_search,
+    conjugate_gradient,
+    full_step,
+)
+
+SelfTRPO = TypeVar("SelfTRPO", bound="TRPO")
+
+
+class TRPO(OnPolicyAlgorithm):
+    """
+    Trust Region Policy Optimization (Schulman et al. 2015, https://arxiv.org/abs/1502.05477).
+
+    Every iteration maximises the surrogate L(θ) = E[π_θ(a|s)/π_θ₀(a|s) Â] (+ an entropy bonus) subject to
+    E[KL(π_θ₀ ‖ π_θ)] ≤ δ: conjugate gradient on Fisher-vector products gives the direction, the quadratic model its
+    length, and a line search accepts a step only if the measured KL is at most δ and L has improved. Otherwise the
+    policy stays bit for bit as it was, and ``train/status`` says why.
+
+    Arguments, defaults and saved attributes are those of ``sb3_contrib.TRPO``, and zip files move both ways. One
+    argument has the paper's meaning here: ``target_kl`` bounds the KL divergence of the joint action distribution,
+    old policy first, where sb3-contrib averages it over action dimensions. Settings tuned there, for a ``Box`` or
+    ``MultiBinary`` space of d dimensions, give the same proposed step with ``target_kl`` and ``cg_damping`` times d.
+
+    :param policy: the policy (``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"``, or a class)
+    :param env: the environment, or its registered id
+    :param learning_rate: of the critic's optimizer, ≥ 0; may be a function of the remaining progress, from 1 to 0
+    :param n_steps: env steps of each environment per update, ≥ 1
+    :param batch_size: minibatch of the critic, ≥ 1
+    :param gamma: discount factor γ in [0, 1]
+    :param cg_max_steps: most conjugate-gradient iterations, ≥ 1
+    :param cg_damping: λ ≥ 0 added to the Fisher matrix's diagonal; in nats, like the KL it belongs to
+    :param line_search_shrinking_factor: in (0, 1); the i-th candidate is θ₀ + factor^i times the full step
+    :param line_search_max_iter: most candidates, ≥ 1
+    :param n_critic_updates: the critic's passes over the rollout per update, ≥ 0
+    :param gae_lambda: λ of generalised advantage estimation, in [0, 1]
+    :param use_sde: gSDE exploration (``Box`` actions only)
+    :param sde_sample_freq: env steps between two of gSDE's noise matrices; -1: one a rollout
+    :param rollout_buffer_class: rollout buffer class, SB3's if None
+    :param rollout_buffer_kwargs: further arguments of the rollout buffer
+    :param normalize_advantage: whether to standardise advantages over the batch
+    :param target_kl: δ > 0, nats
+    :param sub_sampling_factor: use every n-th sample of the rollout in the policy's update, ≥ 1
+    :param stats_window_size: episodes in the logged means, ≥ 1
+    :param tensorboard_log: TensorBoard's folder, None for no log
+    :param policy_kwargs: further arguments of the policy
+    :param verbose: 0 no output, 1 info, 2 debug
+    :param seed: of all random generators; the same seed gives the same run
+    :param device: of the networks; "auto" takes a GPU where there is one
+    :param _init_setup_model: whether to build the networks at once
+    :param ent_coef: weight of the mean entropy (nats) in the surrogate; any finite number, 0 for none
+    :param advantage_estimator: ``"gae"``, or ``"monte_carlo"`` for discounted returns minus their mean, which never
+        touch the critic; a trajectory cut by a time limit or the rollout's end is closed as if nothing came after
+    :param unknown: nothing; arguments that other algorithms have are refused with the name of their counterpart
+    :raises ValueError: for a value or a space out of range
+    :raises TypeError: for a value of the wrong type or an unknown argument
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": MlpPolicy,
+        "CnnPolicy": CnnPolicy,
+        "MultiInputPolicy": MultiInputPolicy,
+    }
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 1e-3,
+        n_steps: int = 2048,
+        batch_size: int = 128,
+        gamma: float = 0.99,
+        cg_max_steps: int = 15,
+        cg_damping: float = 0.1,
+        line_search_shrinking_factor: float = 0.8,
+        line_search_max_iter: int = 10,
+        n_critic_updates: int = 10,
+        gae_lambda: float = 0.95,
+        use_sde: bool = False,
+        sde_sample_freq: int = -1,
+        rollout_buffer_class: type[RolloutBuffer] | None = None,
+        rollout_buffer_kwargs: dict[str, Any] | None = None,
+        normalize_advantage: bool = True,
+        target_kl: float = 0.01,
+        sub_sampling_factor: int = 1,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
+        ent_coef: float = 0.0,
+        advantage_estimator: str = "gae",
+        **unknown: Any,
+    ):
+        reject_unknown_arguments(unknown)
+        env = maybe_make_env(env, verbose)
+        if env is not None:
+            check_action_space(env)
+        super().__init__(
+            policy,
+            env,
+            learning_rate=learning_rate,
+            n_steps=n_steps,
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+            ent_coef=ent_coef,
+            vf_coef=0.0,
+            max_grad_norm=0.0,
+            use_sde=use_sde,
+            sde_sample_freq=sde_sample_freq,
+            rollout_buffer_class=rollout_buffer_class,
+            rollout_buffer_kwargs=rollout_buffer_kwargs,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            device=device,
+            seed=seed,
+            _init_setup_model=False,
+        )
+        self.batch_size = batch_size
+        self.cg_max_steps = cg_max_steps
+        self.cg_damping = cg_damping
+        self.line_search_shrinking_factor = line_search_shrinking_factor
+        self.line_search_max_iter = line_search_max_iter
+        self.n_critic_updates = n_critic_updates
+        self.normalize_advantage = normalize_advantage
+        self.target_kl = target_kl
+        self.sub_sampling_factor = sub_sampling_factor
+        self.advantage_estimator = advantage_estimator
+        if _init_setup_model:
+            self._setup_model()
+
+    def _setup_model(self) -> None:
+        check_settings(vars(self))  # here and not above, for `load` sets attributes of its own
+        self._warned: set[str] = set()
+        super()._setup_model()
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_warned"]
+
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        """
+        Fill the buffer with single-path experience and its advantages.
+
+        :param env: the training environments
+        :param callback: called as SB3 calls it, with the same locals
+        :param rollout_buffer: buffer to fill
+        :param n_rollout_steps: env steps of each environment
+        :return: whether the rollout was completed (a callback may stop it)
+        """
+        assert self._last_obs is not None and self._last_episode_starts is not None, "No previous observation was provided"
+        self.policy.set_training_mode(False)
+        rollout_buffer.reset()
+        if self.use_sde:
+            self.policy.reset_noise(env.num_envs)
+        callback.on_rollout_start()
+
+        bootstrap_gamma = self.gamma if self.advantage_estimator == "gae" else 0.0
+        for n_steps, step in enumerate(single_path(self.policy, env, self._last_obs, n_rollout_steps, self.sde_sample_freq)):
+            self.num_timesteps += env.num_envs
+            callback.update_locals({**locals(), **vars(step)})
+            if not callback.on_step():
+                return False
+            self._update_info_buffer(step.infos, step.dones)
+            record(rollout_buffer, self.policy, step, self._last_episode_starts, bootstrap_gamma)
+            self._last_obs, self._last_episode_starts = step.new_obs, step.dones
+
+        if self.advantage_estimator == "monte_carlo":
+            monte_carlo_advantages(rollout_buffer)
+        else:
+            with th.no_grad():
+                last_values = self.policy.predict_values(obs_as_tensor(self._last_obs, self.device))  # type: ignore[arg-type]
+            rollout_buffer.compute_returns_and_advantage(last_values, self._last_episode_starts)
+        callback.update_locals({**locals(), **vars(step)})
+        callback.on_rollout_end()
+        return True
+
+    def train(self) -> None:
+        """One update from the rollout buffer alone (paper, section 6 and appendix C): the policy's step, then the critic."""
+        self._update_learning_rate(self.policy.optimizer)
+        self._n_updates += 1
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        if not self._rollout_is_finite():
+            return
+
+        self.policy.set_training_mode(False)  # θ₀ must be at distance 0 from itself, whatever dropout or batch norm there is
+        batch = Batch.from_buffer(self.rollout_buffer, self.sub_sampling_factor, self.normalize_advantage)
+        actor = Actor(self.policy, batch.observations)
+        objective = SinglePathObjective(actor, batch, self.ent_coef)
+
+        gradient = objective.gradient()
+        solution = conjugate_gradient(objective.fisher_product(self.cg_damping), gradient, self.cg_max_steps)
+        step = full_step(solution, gradient, self.target_kl)
+        search = backtracking_line_search(
+            objective.evaluate,
+            actor.theta,
+            objective.start,
+            step,
+            self.target_kl,
+            self.line_search_shrinking_factor,
+            self.line_search_max_iter,
+        )
+        if search.status is Status.OK:
+            actor.assign(search.theta)
+        self._record(step_diagnostics(self.policy, batch, objective.start, solution, step, search, self.gamma))
+        if search.status is Status.NOT_FINITE:
+            self._warn_once("the gradient or the curvature of the policy's objective is not finite")
+            return
+
+        fit = fit_critic(actor, batch.observations, self.rollout_buffer, self.n_critic_updates, self.batch_size)
+        self._record(critic_diagnostics(fit, self.rollout_buffer))
+        if not fit.finite:
+            self._warn_once("the critic's fit ended in NaN or infinity; a lower learning_rate may help")
+
+    def _rollout_is_finite(self) -> bool:
+        """Whether there is nothing in the rollout that would spoil the networks; logs and warns if there is."""
+        check_running_statistics(self.env)
+        defect = find_defect(self.rollout_buffer)
+        if defect is not None:
+            self._record({"train/status": Status.BAD_ROLLOUT.value})
+            self._warn_once(str(defect))
+        return defect is None
+
+    def _record(self, diagnostics: dict[str, float | str]) -> None:
+        """Log; TensorBoard's text panel gets the status only where it is news."""
+        for key, value in diagnostics.items():
+            self.logger.record(key, value, exclude="tensorboard" if value == Status.OK.value else None)
+
+    def _warn_once(self, problem: str) -> None:
+        """Warn of an update that was refused, the first time each kind of problem occurs."""
+        kind = problem.split(" at step ")[0]
+        if kind not in self._warned:
+            self._warned.add(kind)
+            warnings.warn(
+                f"Update {self._n_updates} was skipped and the networks left as they were: {problem}. "
+                "Further updates of this kind are skipped without a warning; train/status in the log says so.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def learn(
+        self: SelfTRPO,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "TRPO",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> SelfTRPO:
+        """
+        Train for at least ``total_timesteps`` env steps, in whole rollouts of ``n_steps`` for each environment.
+
+        :param total_timesteps: env steps, over all environments
+        :param callback: called at every step
+        :param log_interval: rollouts between two logs
+        :param tb_log_name: name of the TensorBoard run
+        :param reset_num_timesteps: False to go on counting from an earlier call
+        :param progress_bar: show one (needs ``tqdm`` and ``rich``)
+        :return: the model
+        """
+        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)

@@ -1,0 +1,33 @@
+"""Theorem 1 of the paper as a diagnostic: how far the update is from being guaranteed to improve the policy."""
+
+from dataclasses import dataclass
+
+import torch as th
+
+
+@dataclass(frozen=True)
+class ImprovementBound:
+    """The terms of η(θ) − η(θ₀) ≥ [L(θ) − L(θ₀)]/(1−γ) − C max_s KL, C = 4εγ/(1−γ)².
+
+    :param epsilon: ε = max |A|, reward units
+    :param penalty: C, reward units a nat
+    :param lower: the right-hand side, reward units
+    """
+
+    epsilon: float
+    penalty: float
+    lower: float
+
+
+def improvement_bound(ratio: th.Tensor, advantages: th.Tensor, kl_max: float, gamma: float) -> ImprovementBound:
+    """Theorem 1 with sample maxima in place of the true ones, which they under-estimate: no guarantee.
+
+    :param ratio: π_θ(a|s)/π_θ₀(a|s) ``[B]``
+    :param advantages: unnormalised advantages ``[B]``, reward units
+    :param kl_max: largest KL(π_θ₀ ‖ π_θ) over the states, nats
+    :param gamma: discount factor in [0, 1); the bound does not exist at 1
+    """
+    epsilon = float(advantages.abs().max())
+    penalty = 4.0 * epsilon * gamma / (1.0 - gamma) ** 2
+    gain = float(((ratio - 1.0) * advantages).mean()) / (1.0 - gamma)
+    return ImprovementBound(epsilon, penalty, gain - penalty * kl_max)

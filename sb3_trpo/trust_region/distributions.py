@@ -1,0 +1,88 @@
+"""Action distributions in their own parameters: KL divergence and Fisher matrix (paper, appendix C).
+
+Parameters travel as one tensor of shape ``[B, P]``, a row a state. Every divergence is that of the *joint*
+action distribution, summed over action dimensions, in nats.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch as th
+from torch.nn.functional import logsigmoid
+
+
+class DistributionFamily(Protocol):
+    """A family of action distributions with parameters φ of shape ``[B, P]``."""
+
+    def kl_divergence(self, old: th.Tensor, new: th.Tensor) -> th.Tensor:
+        """KL(π_old ‖ π_new) of each state, shape ``[B]``, in nats."""
+        ...
+
+    def fisher(self, parameters: th.Tensor, vector: th.Tensor) -> th.Tensor:
+        """M_s v_s for each state s, M_s the Fisher matrix in φ; all shapes ``[B, P]``."""
+        ...
+
+
+def _excess(log_ratio: th.Tensor) -> th.Tensor:
+    """exp(x) − 1 − x ≥ 0, without the cancellation that spoils small divergences in float32."""
+    return th.expm1(log_ratio) - log_ratio
+
+
+@dataclass(frozen=True)
+class DiagonalGaussian:
+    """Independent normals; φ = (mean, log σ), so P = 2d. Squashing by tanh changes neither KL nor Fisher matrix."""
+
+    def kl_divergence(self, old: th.Tensor, new: th.Tensor) -> th.Tensor:
+        """Σ_i ½(e^{2Δ_i} − 1 − 2Δ_i) + ½(μ_i − μ'_i)²/σ'_i², with Δ = log σ − log σ' and a prime for the new."""
+        (old_mean, old_log_std), (new_mean, new_log_std) = old.chunk(2, dim=1), new.chunk(2, dim=1)
+        shift = (old_mean - new_mean) * th.exp(-new_log_std)
+        return 0.5 * (_excess(2.0 * (old_log_std - new_log_std)) + shift**2).sum(dim=1)
+
+    def fisher(self, parameters: th.Tensor, vector: th.Tensor) -> th.Tensor:
+        """M = diag(1/σ², 2)."""
+        log_std = parameters.chunk(2, dim=1)[1]
+        mean_part, log_std_part = vector.chunk(2, dim=1)
+        return th.cat([mean_part * th.exp(-2.0 * log_std), 2.0 * log_std_part], dim=1)
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """Independent categoricals; φ = their logits side by side, so P = Σ sizes.
+
+    :param sizes: number of categories of each action dimension
+    """
+
+    sizes: Sequence[int]
+
+    def kl_divergence(self, old: th.Tensor, new: th.Tensor) -> th.Tensor:
+        """Σ_i p_i log(p_i/p'_i), written as Σ_i p_i (e^{x_i} − 1 − x_i), x = log p'/p: the same, but never negative."""
+        divergence = old.new_zeros(len(old))
+        for old_logits, new_logits in zip(old.split(self.sizes, dim=1), new.split(self.sizes, dim=1), strict=True):
+            old_log_prob, new_log_prob = old_logits.log_softmax(dim=1), new_logits.log_softmax(dim=1)
+            divergence = divergence + (old_log_prob.exp() * _excess(new_log_prob - old_log_prob)).sum(dim=1)
+        return divergence
+
+    def fisher(self, parameters: th.Tensor, vector: th.Tensor) -> th.Tensor:
+        """M = diag(p) − p pᵀ in each block."""
+        blocks = []
+        for logits, tangent in zip(parameters.split(self.sizes, dim=1), vector.split(self.sizes, dim=1), strict=True):
+            prob = logits.softmax(dim=1)
+            blocks.append(prob * (tangent - (prob * tangent).sum(dim=1, keepdim=True)))
+        return th.cat(blocks, dim=1)
+
+
+@dataclass(frozen=True)
+class Bernoulli:
+    """Independent coins; φ = logits, so P = number of bits."""
+
+    def kl_divergence(self, old: th.Tensor, new: th.Tensor) -> th.Tensor:
+        """Σ_i over bits of the two-category divergence, in the non-negative form of :class:`Categorical`."""
+        heads = old.sigmoid() * _excess(logsigmoid(new) - logsigmoid(old))
+        tails = (-old).sigmoid() * _excess(logsigmoid(-new) - logsigmoid(-old))
+        return (heads + tails).sum(dim=1)
+
+    def fisher(self, parameters: th.Tensor, vector: th.Tensor) -> th.Tensor:
+        """M = diag(p(1 − p))."""
+        prob = parameters.sigmoid()
+        return prob * (1.0 - prob) * vector

@@ -1,0 +1,20 @@
+"""Why a stage of the step ended as it did: the one vocabulary of solver, line search and log."""
+
+from enum import Enum
+
+
+class Status(str, Enum):
+    """Outcome of a stage; its value is the text that is logged under ``train/status``."""
+
+    OK = "ok"
+    MAX_STEPS = "iteration limit"
+    ZERO_GRADIENT = "zero gradient"
+    NOT_FINITE = "not finite"
+    CURVATURE = "curvature not positive"
+    NO_CANDIDATE = "no acceptable candidate"
+    BAD_ROLLOUT = "rollout not finite"
+
+    @property
+    def usable(self) -> bool:
+        """Whether the next stage may go on: solved, or as well as the iteration limit allowed."""
+        return self in (Status.OK, Status.MAX_STEPS)
