@@ -1,15 +1,19 @@
 """The single-path objective: importance-sampled surrogate and KL constraint over a batch of states (paper, section 5)."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import partial
 
 import torch as th
-from gymnasium import spaces
-from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.type_aliases import PyTorchObs
 
 from sb3_trpo.policies import Actor, distribution_parameters
+from sb3_trpo.rollouts import Samples, select
 from sb3_trpo.trust_region import Evaluation, VectorProduct, fisher_vector_product, flatten
+
+# Activations kept at a time, over the rows of a chunk: some 120 Atari frames of NatureCNN, or all of a usual MLP's batch.
+CHUNK_ACTIVATIONS = 2**23
 
 
 @dataclass(frozen=True)
@@ -30,31 +34,38 @@ class Batch:
     raw_advantages: th.Tensor
 
     @classmethod
-    def from_buffer(cls, buffer: RolloutBuffer, thinning: int, normalize_advantage: bool) -> "Batch":
-        """The rollout in random order, every ``thinning``-th sample of it.
+    def from_samples(cls, samples: Samples, sub_sampling_factor: int, normalize_advantage: bool) -> "Batch":
+        """All samples, or a random share of 1 / ``sub_sampling_factor`` of them.
 
-        :param buffer: full; nothing but the buffer is read
-        :param thinning: at least 1
-        :param normalize_advantage: whether Â is standardised over the samples kept
+        :param samples: a rollout
+        :param sub_sampling_factor: at least 1
+        :param normalize_advantage: whether Â is standardised over the samples taken
         """
-        data = next(iter(buffer.get(batch_size=None)))
-        rows = slice(None, None, thinning)
-        observations = data.observations
-        actions = data.actions[rows]
-        advantages = data.advantages[rows]
-        return cls(
-            {key: value[rows] for key, value in observations.items()} if isinstance(observations, dict) else observations[rows],
-            actions.long().flatten() if isinstance(buffer.action_space, spaces.Discrete) else actions,
-            data.old_log_prob[rows],
-            (advantages - advantages.mean()) / (advantages.std() + 1e-8) if normalize_advantage else advantages,
-            advantages,
-        )
+        raw = samples.advantages
+        batch = cls(samples.observations, samples.actions, samples.log_probs, raw, raw)
+        if sub_sampling_factor > 1:
+            batch = batch[th.randperm(len(samples))[::sub_sampling_factor].to(raw.device)]
+        if not normalize_advantage:
+            return batch
+        raw = batch.raw_advantages
+        return cls(batch.observations, batch.actions, batch.old_log_prob, (raw - raw.mean()) / (raw.std() + 1e-8), raw)
+
+    def __len__(self) -> int:
+        return len(self.old_log_prob)
+
+    def __getitem__(self, rows: slice | th.Tensor) -> "Batch":
+        return Batch(select(self.observations, rows), *(getattr(self, field.name)[rows] for field in fields(self)[1:]))
+
+    def chunks(self, size: int) -> Iterator["Batch"]:
+        """The batch in views of at most ``size`` rows."""
+        return (self[start : start + size] for start in range(0, len(self), size))
 
 
 class SinglePathObjective:
     """L(θ) = mean[π_θ(a|s)/π_θ₀(a|s) Â] + c · mean entropy, under mean KL(π_θ₀ ‖ π_θ), at and around θ₀.
 
-    The critic's error apart, the gradient at θ₀ is the policy gradient without the γᵗ weights, as usual in practice.
+    ``start`` is the evaluation at θ₀ and ``gradient`` is g = ∇L(θ₀) ``[N]``: the policy gradient without the γᵗ
+    weights, as is usual in practice. Large batches are worked through in chunks.
 
     :param actor: the policy, standing at θ₀
     :param batch: samples of π_θ₀
@@ -65,33 +76,44 @@ class SinglePathObjective:
         self.actor = actor
         self.batch = batch
         self.ent_coef = ent_coef
-        distribution = actor.policy.get_distribution(batch.observations)
-        self._outputs = distribution_parameters(distribution)
-        self._surrogate, ratio, entropy = self._terms(distribution)
-        self.start = Evaluation(float(self._surrogate.detach()), th.zeros_like(ratio), ratio.detach(), float(entropy.detach()))
-
-    def gradient(self) -> th.Tensor:
-        """g = ∇L(θ₀) ``[N]``."""
-        return flatten(th.autograd.grad(self._surrogate, self.actor.parameters, retain_graph=True))
+        self.chunk_size = max(1, CHUNK_ACTIVATIONS // actor.activations)
+        self.gradient = th.zeros_like(actor.theta)
+        parts = []
+        for chunk in batch.chunks(self.chunk_size):
+            distribution = actor.policy.get_distribution(chunk.observations)
+            outputs = distribution_parameters(distribution).detach()
+            surrogate, ratio, entropy = self._sums(chunk, distribution)
+            self.gradient += flatten(th.autograd.grad(surrogate, actor.parameters)) / len(batch)
+            parts.append((outputs, surrogate.detach(), ratio.detach(), entropy.detach()))
+        self.outputs = [outputs for outputs, *_ in parts]
+        self.start = self._evaluation([(th.zeros(len(outputs), device=outputs.device), *rest) for outputs, *rest in parts])
 
     def fisher_product(self, damping: float) -> VectorProduct:
-        """v ↦ (F + λI) v at θ₀."""
-        return fisher_vector_product(self._outputs, self.actor.parameters, self.actor.family, damping)
+        """v ↦ (F + λI) v at θ₀, over all states."""
+        runs = [partial(self.actor.outputs, chunk.observations) for chunk in self.batch.chunks(self.chunk_size)]
+        return fisher_vector_product(runs, self.actor.parameters, self.actor.family, damping)
 
     @th.no_grad()
     def evaluate(self, theta: th.Tensor) -> Evaluation:
         """L(θ) and KL(π_θ₀ ‖ π_θ)."""
+        parts = []
         with self.actor.at(theta):
-            distribution = self.actor.policy.get_distribution(self.batch.observations)
-            kl = self.actor.family.kl_divergence(self._outputs, distribution_parameters(distribution))
-            surrogate, ratio, entropy = self._terms(distribution)
-        return Evaluation(float(surrogate), kl, ratio, float(entropy))
+            for chunk, outputs in zip(self.batch.chunks(self.chunk_size), self.outputs, strict=True):
+                distribution = self.actor.policy.get_distribution(chunk.observations)
+                kl = self.actor.family.kl_divergence(outputs, distribution_parameters(distribution))
+                parts.append((kl, *self._sums(chunk, distribution)))
+        return self._evaluation(parts)
 
-    def _terms(self, distribution: Distribution) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
-        """Surrogate, ratio ``[B]`` and mean entropy of the distribution the policy now gives."""
-        log_prob = distribution.log_prob(self.batch.actions)
-        ratio = th.exp(log_prob - self.batch.old_log_prob)
+    def _sums(self, chunk: Batch, distribution: Distribution) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
+        """Sum of the surrogate's terms, ratios ``[B]`` and sum of entropies under the distribution the policy now gives."""
+        log_prob = distribution.log_prob(chunk.actions)
+        ratio = th.exp(log_prob - chunk.old_log_prob)
         entropy = distribution.entropy()
         # Squashed distributions have no closed form: −E_θ[log π_θ], importance-weighted to the actions at hand.
-        mean_entropy = -(ratio * log_prob).mean() if entropy is None else entropy.mean()
-        return (ratio * self.batch.advantages).mean() + self.ent_coef * mean_entropy, ratio, mean_entropy
+        total_entropy = -(ratio * log_prob).sum() if entropy is None else entropy.sum()
+        return (ratio * chunk.advantages).sum() + self.ent_coef * total_entropy, ratio, total_entropy
+
+    def _evaluation(self, parts: list[tuple[th.Tensor, ...]]) -> Evaluation:
+        kl, surrogate, ratio, entropy = zip(*parts, strict=True)
+        n = len(self.batch)
+        return Evaluation(float(sum(surrogate)) / n, th.cat(kl), th.cat(ratio), float(sum(entropy)) / n)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch as th
 from stable_baselines3.common import distributions as sb3
@@ -9,18 +10,12 @@ from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticP
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
+from sb3_trpo.rollouts import select, unchecked_distributions
 from sb3_trpo.trust_region import Bernoulli, Categorical, DiagonalGaussian, DistributionFamily, flatten, unflatten
 
 MlpPolicy = ActorCriticPolicy
 CnnPolicy = ActorCriticCnnPolicy
 MultiInputPolicy = MultiInputActorCriticPolicy
-
-
-def first_rows(observations: PyTorchObs, count: int) -> PyTorchObs:
-    """The first ``count`` rows of a batch of plain or Dict observations."""
-    if isinstance(observations, dict):
-        return {key: value[:count] for key, value in observations.items()}
-    return observations[:count]
 
 
 def distribution_family(distribution: sb3.Distribution) -> DistributionFamily:
@@ -60,6 +55,7 @@ class Actor:
     """The part of a policy that chooses actions: θ and the modules it lives in, found by running it.
 
     A parameter belongs to θ if a gradient reaches it from the distribution's parameters; names play no part.
+    ``activations`` is the number of values the actor's modules put out for one state.
 
     :param policy: any SB3 actor-critic policy
     :param observations: a batch the policy can be evaluated on; its first row is used
@@ -69,9 +65,10 @@ class Actor:
     def __init__(self, policy: ActorCriticPolicy, observations: PyTorchObs):
         self.policy = policy
         self.modules: set[nn.Module] = set()
-        hooks = [module.register_forward_pre_hook(lambda module, _: self.modules.add(module)) for module in policy.modules()]
+        self.activations = 0
+        hooks = [module.register_forward_hook(self._note) for module in policy.modules()]
         try:
-            distribution = policy.get_distribution(first_rows(observations, 1))
+            distribution = policy.get_distribution(select(observations, slice(1)))
         finally:
             for hook in hooks:
                 hook.remove()
@@ -80,6 +77,14 @@ class Actor:
         candidates = [parameter for parameter in policy.parameters() if parameter.requires_grad]
         reached = th.autograd.grad(outputs.sum(), candidates, allow_unused=True)
         self.parameters = [p for p, gradient in zip(candidates, reached, strict=True) if gradient is not None]
+
+    def _note(self, module: nn.Module, _: tuple, output: Any) -> None:
+        self.modules.add(module)
+        self.activations += output.numel() if isinstance(output, th.Tensor) else 0
+
+    def outputs(self, observations: PyTorchObs) -> th.Tensor:
+        """Distribution parameters ``[B, P]`` as the policy now stands, with their graph."""
+        return distribution_parameters(self.policy.get_distribution(observations))
 
     @property
     def theta(self) -> th.Tensor:
@@ -99,7 +104,8 @@ class Actor:
         try:
             for parameter, value in zip(self.parameters, unflatten(theta, self.parameters), strict=True):
                 parameter.data = value
-            yield
+            with unchecked_distributions():  # a wild θ may give NaN
+                yield
         finally:
             for parameter, data in zip(self.parameters, own, strict=True):
                 parameter.data = data
@@ -114,7 +120,7 @@ class Actor:
         used = {id(parameter) for module in self.modules for parameter in module.parameters(recurse=False)}
         used |= {id(parameter) for parameter in self.parameters}
         candidates = [p for p in self.policy.parameters() if p.requires_grad and id(p) not in used]
-        values = self.policy.predict_values(first_rows(observations, 1))
+        values = self.policy.predict_values(select(observations, slice(1)))
         reached = th.autograd.grad(values.sum(), candidates, allow_unused=True) if values.requires_grad and candidates else ()
         return [parameter for parameter, gradient in zip(candidates, reached) if gradient is not None]
 

@@ -17,7 +17,14 @@ from sb3_trpo.critic import fit_critic
 from sb3_trpo.diagnostics import critic_diagnostics, step_diagnostics
 from sb3_trpo.objective import Batch, SinglePathObjective
 from sb3_trpo.policies import Actor, CnnPolicy, MlpPolicy, MultiInputPolicy
-from sb3_trpo.rollouts import check_running_statistics, find_defect, monte_carlo_advantages, record, single_path
+from sb3_trpo.rollouts import (
+    Samples,
+    check_running_statistics,
+    find_defect,
+    make_evaluator,
+    monte_carlo_advantages,
+    single_path,
+)
 from sb3_trpo.settings import check_action_space, check_settings, reject_unknown_arguments
 from sb3_trpo.trust_region import (
     Status,
@@ -181,23 +188,28 @@ class TRPO(OnPolicyAlgorithm):
             self.policy.reset_noise(env.num_envs)
         callback.on_rollout_start()
 
-        bootstrap_gamma = self.gamma if self.advantage_estimator == "gae" else 0.0
-        for n_steps, step in enumerate(single_path(self.policy, env, self._last_obs, n_rollout_steps, self.sde_sample_freq)):
+        uses_critic = self.advantage_estimator == "gae"
+        evaluator = make_evaluator(
+            self.policy, rollout_buffer, n_rollout_steps, env.num_envs, bootstrap_gamma=self.gamma if uses_critic else 0.0
+        )
+        path = single_path(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq)
+        for n_steps, step in enumerate(path):
             self.num_timesteps += env.num_envs
-            callback.update_locals({**locals(), **vars(step)})
+            callback.update_locals({**locals(), **vars(step), **evaluator.locals()})
             if not callback.on_step():
                 return False
             self._update_info_buffer(step.infos, step.dones)
-            record(rollout_buffer, self.policy, step, self._last_episode_starts, bootstrap_gamma)
+            evaluator.record(step, self._last_episode_starts)
             self._last_obs, self._last_episode_starts = step.new_obs, step.dones
+        evaluator.finish()
 
-        if self.advantage_estimator == "monte_carlo":
-            monte_carlo_advantages(rollout_buffer)
-        else:
+        if uses_critic:
             with th.no_grad():
                 last_values = self.policy.predict_values(obs_as_tensor(self._last_obs, self.device))  # type: ignore[arg-type]
             rollout_buffer.compute_returns_and_advantage(last_values, self._last_episode_starts)
-        callback.update_locals({**locals(), **vars(step)})
+        else:
+            monte_carlo_advantages(rollout_buffer)
+        callback.update_locals(locals())
         callback.on_rollout_end()
         return True
 
@@ -210,13 +222,13 @@ class TRPO(OnPolicyAlgorithm):
             return
 
         self.policy.set_training_mode(False)  # θ₀ must be at distance 0 from itself, whatever dropout or batch norm there is
-        batch = Batch.from_buffer(self.rollout_buffer, self.sub_sampling_factor, self.normalize_advantage)
+        samples = Samples.from_buffer(self.rollout_buffer)
+        batch = Batch.from_samples(samples, self.sub_sampling_factor, self.normalize_advantage)
         actor = Actor(self.policy, batch.observations)
         objective = SinglePathObjective(actor, batch, self.ent_coef)
 
-        gradient = objective.gradient()
-        solution = conjugate_gradient(objective.fisher_product(self.cg_damping), gradient, self.cg_max_steps)
-        step = full_step(solution, gradient, self.target_kl)
+        solution = conjugate_gradient(objective.fisher_product(self.cg_damping), objective.gradient, self.cg_max_steps)
+        step = full_step(solution, objective.gradient, self.target_kl)
         search = backtracking_line_search(
             objective.evaluate,
             actor.theta,
@@ -233,7 +245,7 @@ class TRPO(OnPolicyAlgorithm):
             self._warn_once("the gradient or the curvature of the policy's objective is not finite")
             return
 
-        fit = fit_critic(actor, batch.observations, self.rollout_buffer, self.n_critic_updates, self.batch_size)
+        fit = fit_critic(actor, samples, self.n_critic_updates, self.batch_size)
         self._record(critic_diagnostics(fit, self.rollout_buffer))
         if not fit.finite:
             self._warn_once("the critic's fit ended in NaN or infinity; a lower learning_rate may help")

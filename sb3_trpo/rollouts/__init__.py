@@ -1,19 +1,26 @@
 """Collecting experience with SB3's vectorised environments, policies and buffers. Knows no TRPO.
 
-``single_path`` runs the policy in the training environments, ``advantages`` turns rewards into advantages, and
-``finite`` says where a rollout has a value that is not a number.
+``single_path`` runs the policy in the training environments, ``evaluators`` see to values and log-probabilities (with
+``network``, a fast actor for MLP policies), ``advantages`` turns rewards into advantages, ``finite`` says where a rollout
+has a value that is not a number, and ``samples`` gives a finished rollout as tensors.
 """
 
 from sb3_trpo.rollouts.advantages import monte_carlo_advantages
-from sb3_trpo.rollouts.finite import Defect, check_running_statistics, find_defect
-from sb3_trpo.rollouts.single_path import Transition, record, single_path
+from sb3_trpo.rollouts.evaluators import make_evaluator
+from sb3_trpo.rollouts.finite import Defect, check_running_statistics, find_defect, unchecked_distributions
+from sb3_trpo.rollouts.samples import Samples, select
+from sb3_trpo.rollouts.single_path import Evaluator, Transition, single_path
 
 __all__ = [
     "Defect",
+    "Evaluator",
+    "Samples",
     "Transition",
     "check_running_statistics",
     "find_defect",
+    "make_evaluator",
     "monte_carlo_advantages",
-    "record",
+    "select",
     "single_path",
+    "unchecked_distributions",
 ]

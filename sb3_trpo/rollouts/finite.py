@@ -1,11 +1,14 @@
 """Where a rollout is not finite: found before it can reach a parameter, and named so that it can be mended."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from torch.distributions import Distribution
 
 
 @dataclass(frozen=True)
@@ -77,3 +80,14 @@ def check_running_statistics(env: VecEnv | None) -> None:
                         "and go on from statistics saved earlier (VecNormalize.load)."
                     )
         env = env.venv
+
+
+@contextmanager
+def unchecked_distributions() -> Iterator[None]:
+    """PyTorch's check of distribution parameters off for a while: NaN is to be judged with its context, not raised."""
+    checked = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(checked)

@@ -1,0 +1,147 @@
+"""Values and log-probabilities of a rollout: at every step, as SB3 does, or after the last one, in batches."""
+
+from typing import Any
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common import distributions as sb3
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy, MultiInputActorCriticPolicy
+from stable_baselines3.common.utils import obs_as_tensor
+
+from sb3_trpo.rollouts.finite import unchecked_distributions
+from sb3_trpo.rollouts.network import NumpyActor
+from sb3_trpo.rollouts.samples import as_drawn
+from sb3_trpo.rollouts.single_path import Evaluator, Observations, Transition
+
+ROWS = 512  # a batch of this many states fills the CPU's vector units; more only takes memory
+
+_STOCK_POLICIES = (ActorCriticPolicy, ActorCriticCnnPolicy, MultiInputActorCriticPolicy)
+_STOCK_METHODS = (
+    "forward",
+    "predict_values",
+    "get_distribution",
+    "extract_features",
+    "_get_action_dist_from_latent",
+)
+_STOCK_DISTRIBUTIONS = (
+    sb3.DiagGaussianDistribution,
+    sb3.StateDependentNoiseDistribution,
+    sb3.CategoricalDistribution,
+    sb3.MultiCategoricalDistribution,
+    sb3.BernoulliDistribution,
+)
+
+
+def make_evaluator(
+    policy: ActorCriticPolicy, buffer: RolloutBuffer, n_steps: int, n_envs: int, bootstrap_gamma: float
+) -> Evaluator:
+    """The deferred evaluator where it gives what SB3's way gives, else SB3's way.
+
+    Deferring needs SB3's own ``forward``, value, distribution and buffer methods: a policy, a distribution or a
+    buffer that overrides one of them expects to be called at every step. A features extractor with parameters that
+    actor and critic share gives both in one pass, which a second one after the rollout would only repeat.
+
+    :param policy: acts
+    :param buffer: is filled
+    :param n_steps: env steps an environment
+    :param n_envs: environments
+    :param bootstrap_gamma: γ, for rewards where a time limit cut the episode; 0 leaves rewards alone
+    """
+    stock_policy = all(getattr(type(policy), name) is getattr(ActorCriticPolicy, name) for name in _STOCK_METHODS)
+    patched = any(name in vars(policy) for name in _STOCK_METHODS) or bool(policy._forward_hooks or policy._forward_pre_hooks)
+    stock_buffer = type(buffer).add in (RolloutBuffer.add, DictRolloutBuffer.add)
+    shared = policy.share_features_extractor and any(True for _ in policy.features_extractor.parameters())
+    if stock_policy and stock_buffer and not patched and not shared and type(policy.action_dist) in _STOCK_DISTRIBUTIONS:
+        return DeferredEvaluator(policy, buffer, n_steps, n_envs, bootstrap_gamma)
+    return StepwiseEvaluator(policy, buffer, bootstrap_gamma)
+
+
+class StepwiseEvaluator:
+    """SB3's way: one forward pass a step gives action, value and log-probability."""
+
+    def __init__(self, policy: ActorCriticPolicy, buffer: RolloutBuffer, bootstrap_gamma: float):
+        self.policy, self.buffer, self.bootstrap_gamma = policy, buffer, bootstrap_gamma
+        self.device = policy.device  # SB3 searches the modules for it
+        self._locals: dict[str, Any] = {}
+
+    def act(self, obs: Observations) -> np.ndarray:
+        obs_tensor = obs_as_tensor(obs, self.device)
+        with th.no_grad():
+            actions, values, log_probs = self.policy(obs_tensor)
+        self._locals = {"obs_tensor": obs_tensor, "values": values, "log_probs": log_probs}
+        return actions.cpu().numpy()
+
+    def record(self, step: Transition, episode_starts: np.ndarray) -> None:
+        if self.bootstrap_gamma > 0.0:
+            for index, terminal in step.cut_by_time_limit():
+                with th.no_grad():
+                    value = self.policy.predict_values(self.policy.obs_to_tensor(terminal)[0])[0]  # type: ignore[arg-type]
+                step.rewards[index] += self.bootstrap_gamma * value.item()
+        actions = step.actions.reshape(-1, 1) if isinstance(self.policy.action_space, spaces.Discrete) else step.actions
+        values, log_probs = self._locals["values"], self._locals["log_probs"]
+        self.buffer.add(step.obs, actions, step.rewards, episode_starts, values, log_probs)  # type: ignore[arg-type]
+
+    def finish(self) -> None:
+        pass
+
+    def locals(self) -> dict[str, Any]:
+        return self._locals
+
+
+class DeferredEvaluator:
+    """At every step only the action; values, log-probabilities and time-limit bootstraps after the last one."""
+
+    def __init__(self, policy: ActorCriticPolicy, buffer: RolloutBuffer, n_steps: int, n_envs: int, bootstrap_gamma: float):
+        self.policy, self.buffer, self.bootstrap_gamma = policy, buffer, bootstrap_gamma
+        self.device = policy.device
+        self.network = NumpyActor(policy, n_steps, n_envs) if NumpyActor.supports(policy) else None
+        self.cuts: list[tuple[int, int, Observations]] = []
+
+    def act(self, obs: Observations) -> np.ndarray:
+        if self.network is not None:
+            return self.network.act(obs)  # type: ignore[arg-type]
+        with th.no_grad():
+            actions = self.policy.get_distribution(obs_as_tensor(obs, self.device)).get_actions()
+        return actions.reshape(-1, *self.policy.action_space.shape).cpu().numpy()  # type: ignore[misc]
+
+    def record(self, step: Transition, episode_starts: np.ndarray) -> None:
+        buffer, position = self.buffer, self.buffer.pos
+        if isinstance(buffer.observations, dict):
+            for key, array in buffer.observations.items():
+                array[position] = np.reshape(step.obs[key], array[position].shape)  # type: ignore[call-overload]
+        else:
+            buffer.observations[position] = np.reshape(step.obs, buffer.observations[position].shape)
+        buffer.actions[position] = step.actions.reshape(buffer.n_envs, buffer.action_dim)
+        buffer.rewards[position] = step.rewards
+        buffer.episode_starts[position] = episode_starts
+        if self.bootstrap_gamma > 0.0:
+            self.cuts.extend((position, index, terminal) for index, terminal in step.cut_by_time_limit())
+        buffer.pos += 1
+        buffer.full = buffer.pos == buffer.buffer_size
+
+    @th.no_grad()
+    @unchecked_distributions()
+    def finish(self) -> None:
+        buffer, policy = self.buffer, self.policy
+        steps = max(1, ROWS // buffer.n_envs)
+        for begin in range(0, buffer.pos, steps):
+            rows = slice(begin, begin + steps)
+            observations = self._tensors(buffer.observations, rows)
+            actions = as_drawn(th.as_tensor(buffer.actions[rows], device=self.device).flatten(0, 1), policy.action_space)
+            log_probs = policy.get_distribution(observations).log_prob(actions)
+            buffer.log_probs[rows] = log_probs.cpu().numpy().reshape(-1, buffer.n_envs)
+            buffer.values[rows] = policy.predict_values(observations).cpu().numpy().reshape(-1, buffer.n_envs)
+        for position, index, terminal in self.cuts:
+            value = policy.predict_values(policy.obs_to_tensor(terminal)[0])  # type: ignore[arg-type]
+            buffer.rewards[position, index] += self.bootstrap_gamma * value.item()
+
+    def _tensors(self, observations: Observations, rows: slice) -> Any:
+        """Rows of the buffer as the policy takes them, steps and environments in one dimension."""
+        if isinstance(observations, dict):
+            return {key: self._tensors(array, rows) for key, array in observations.items()}
+        return th.as_tensor(observations[rows], device=self.device).flatten(0, 1)
+
+    def locals(self) -> dict[str, Any]:
+        return {}

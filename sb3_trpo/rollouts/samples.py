@@ -1,0 +1,68 @@
+"""A finished rollout as tensors, without copying the observations."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+from stable_baselines3.common.type_aliases import PyTorchObs
+
+
+def select(observations: PyTorchObs, rows: slice | th.Tensor) -> PyTorchObs:
+    """Rows of a batch of plain or Dict observations; a slice gives views."""
+    if isinstance(observations, dict):
+        return {key: value[rows] for key, value in observations.items()}
+    return observations[rows]
+
+
+def as_drawn(actions: th.Tensor, action_space: spaces.Space) -> th.Tensor:
+    """A buffer's actions ``[B, d]`` as the distribution's ``log_prob`` takes them: ``[B]`` integers, or floats."""
+    return actions.long().flatten() if isinstance(action_space, spaces.Discrete) else actions.float()
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The B = n_steps · n_envs samples of a rollout, in no particular order.
+
+    :param observations: ``[B, …]``, or a dict of such; images stay as bytes
+    :param actions: ``[B, …]`` as the distribution's ``log_prob`` takes them
+    :param log_probs: log π_θ₀(a|s) ``[B]``, nats
+    :param advantages: Â ``[B]``, reward units
+    :param returns: regression targets of the critic ``[B]``, reward units
+    """
+
+    observations: PyTorchObs
+    actions: th.Tensor
+    log_probs: th.Tensor
+    advantages: th.Tensor
+    returns: th.Tensor
+
+    def __len__(self) -> int:
+        return len(self.log_probs)
+
+    @classmethod
+    def from_buffer(cls, buffer: RolloutBuffer) -> "Samples":
+        """All of a full buffer. SB3's own buffers are viewed in place; one with its own ``get`` is asked.
+
+        :param buffer: full; nothing but the buffer is read
+        """
+        if type(buffer).get in (RolloutBuffer.get, DictRolloutBuffer.get):
+            observations = buffer.observations
+            fields = (
+                {key: _tensor(buffer, array) for key, array in observations.items()}
+                if isinstance(observations, dict)
+                else _tensor(buffer, observations),
+                *(_tensor(buffer, array) for array in (buffer.actions, buffer.log_probs, buffer.advantages, buffer.returns)),
+            )
+        else:
+            data = next(iter(buffer.get(batch_size=None)))
+            fields = (data.observations, data.actions, data.old_log_prob, data.advantages, data.returns)
+        observations, actions, *scalars = fields
+        return cls(observations, as_drawn(actions, buffer.action_space), *(scalar.flatten() for scalar in scalars))
+
+
+def _tensor(buffer: RolloutBuffer, array: np.ndarray) -> th.Tensor:
+    """An array of a buffer as ``[B, …]``, in single precision if it was in double."""
+    flat = array if buffer.generator_ready else array.reshape(-1, *array.shape[2:])
+    return th.as_tensor(flat.astype(np.float32) if flat.dtype == np.float64 else flat, device=buffer.device)

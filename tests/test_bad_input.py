@@ -1,0 +1,199 @@
+"""Wrong arguments are refused in words that name the fix; values that are not numbers never reach the parameters."""
+
+import math
+import warnings
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+from sb3_trpo import TRPO
+from tests.toys import DICT_OBSERVATIONS, ToyEnv, parameters, same
+
+SMALL: dict[str, Any] = {"n_steps": 32, "batch_size": 32, "device": "cpu", "seed": 0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"target_kl": 0.0}, ValueError, "target_kl=0.0 is outside"),
+        ({"target_kl": -0.01}, ValueError, "target_kl=-0.01 is outside"),
+        ({"target_kl": math.inf}, ValueError, "target_kl=inf is outside"),
+        ({"target_kl": math.nan}, ValueError, "target_kl=nan is outside"),
+        ({"target_kl": "0.01"}, TypeError, "target_kl='0.01' is a str"),
+        ({"target_kl": True}, TypeError, "target_kl=True is a bool"),
+        ({"ent_coef": math.nan}, ValueError, "ent_coef=nan"),
+        ({"ent_coef": math.inf}, ValueError, "ent_coef=inf"),
+        ({"cg_damping": -0.1}, ValueError, "cg_damping=-0.1"),
+        ({"cg_max_steps": 0}, ValueError, "cg_max_steps=0 is too small"),
+        ({"line_search_shrinking_factor": 0.0}, ValueError, "line_search_shrinking_factor=0.0"),
+        ({"line_search_shrinking_factor": 1.0}, ValueError, "line_search_shrinking_factor=1.0"),
+        ({"line_search_max_iter": 0}, ValueError, "line_search_max_iter=0"),
+        ({"n_steps": 0}, ValueError, "n_steps=0"),
+        ({"n_steps": 32.0}, TypeError, "n_steps=32.0 is a float"),
+        ({"batch_size": 0}, ValueError, "batch_size=0"),
+        ({"n_critic_updates": -1}, ValueError, "n_critic_updates=-1"),
+        ({"sub_sampling_factor": 0}, ValueError, "sub_sampling_factor=0"),
+        ({"stats_window_size": 0}, ValueError, "stats_window_size=0"),
+        ({"gamma": 1.1}, ValueError, "gamma=1.1"),
+        ({"gamma": -0.1}, ValueError, "gamma=-0.1"),
+        ({"gae_lambda": 2}, ValueError, "gae_lambda=2"),
+        ({"learning_rate": -1e-3}, ValueError, "learning_rate=-0.001"),
+        ({"learning_rate": math.nan}, ValueError, "learning_rate=nan"),
+        ({"advantage_estimator": "td"}, ValueError, "use one of gae, monte_carlo"),
+        ({"n_steps": 1, "batch_size": 1}, ValueError, "raise n_steps, or set normalize_advantage=False"),
+        ({"sub_sampling_factor": 32}, ValueError, "leaves one sample"),
+        ({"policy_kwargs": {"squash_output": True}}, ValueError, "needs use_sde=True"),
+        ({"clip_range": 0.2}, TypeError, "use target_kl"),
+        ({"clip_range_vf": 0.2}, TypeError, "n_critic_updates"),
+        ({"n_epochs": 10}, TypeError, "n_critic_updates"),
+        ({"vf_coef": 0.5}, TypeError, "use learning_rate"),
+        ({"max_grad_norm": 0.5}, TypeError, "use target_kl"),
+        ({"traget_kl": 0.01}, TypeError, "no argument traget_kl"),
+    ],
+)
+def test_wrong_arguments(arguments: dict[str, Any], error: type[Exception], words: str) -> None:
+    """Each wrong argument is named with its value and what to do."""
+    with pytest.raises(error, match=words.replace("(", r"\(")):
+        TRPO("MlpPolicy", ToyEnv(), **{**SMALL, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        (spaces.Tuple([spaces.Discrete(2), spaces.Discrete(2)]), "flatten a Tuple or Dict"),
+        (spaces.Dict({"a": spaces.Discrete(2)}), "flatten a Tuple or Dict"),
+        (spaces.Box(-np.inf, np.inf, (2,)), "infinite bound"),
+        (spaces.MultiBinary((2, 2)), "more than one dimension"),
+    ],
+)
+def test_unsupported_action_spaces(space: spaces.Space, words: str) -> None:
+    """A space no distribution covers is refused before anything is built."""
+    with pytest.raises(ValueError, match=words):
+        TRPO("MlpPolicy", ToyEnv(space), **SMALL)
+
+
+def test_any_integral_type_counts() -> None:
+    """NumPy's integers are as good as Python's, and n_critic_updates may be 0."""
+    model = TRPO("MlpPolicy", ToyEnv(), n_steps=np.int64(32), batch_size=np.int32(32), n_critic_updates=0, device="cpu")
+    assert model.learn(32).num_timesteps == 32
+
+
+def test_truncated_minibatch_warns() -> None:
+    """As sb3-contrib does."""
+    with pytest.warns(UserWarning, match="truncated mini-batch of size 8"):
+        TRPO("MlpPolicy", ToyEnv(), n_steps=32, batch_size=12, device="cpu")
+
+
+def test_load_checks_what_it_is_given(tmp_path: Any) -> None:
+    """``load`` writes its arguments straight into the model; they are checked all the same."""
+    TRPO("MlpPolicy", ToyEnv(), **SMALL).save(tmp_path / "model")
+    with pytest.raises(ValueError, match="target_kl=-1"):
+        TRPO.load(tmp_path / "model", target_kl=-1)
+
+
+def _survives(model: TRPO, words: str) -> None:
+    """One update on a spoilt rollout: bit-identical networks, one warning with ``words``, a reason in the log."""
+    before, optimizer = parameters(model), str(model.policy.optimizer.state_dict())
+    with pytest.warns(RuntimeWarning, match=words):
+        model.learn(model.n_steps * model.n_envs, reset_num_timesteps=False)
+    assert same(before, parameters(model))
+    assert str(model.policy.optimizer.state_dict()) == optimizer
+    assert model.logger.name_to_value["train/status"] == "rollout not finite"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(("what", "key"), [("observation", "observations"), ("reward", "rewards")])
+def test_spoilt_rollout(what: str, key: str, value: float) -> None:
+    """NaN or infinity in observations or rewards of the second environment: named, refused, and the next rollout learns."""
+    step = 37  # of that environment: the sixth of the second rollout
+    env = DummyVecEnv([ToyEnv, lambda: ToyEnv(faults={step: (what, value)})])
+    model = TRPO("MlpPolicy", env, **SMALL).learn(64)
+    at = 5 if what == "observation" else 4
+    _survives(model, rf"{key} is {value} at step {at} of the rollout in environment 1")
+    before = parameters(model)
+    model.learn(64, reset_num_timesteps=False)
+    assert model.logger.name_to_value["train/status"] == "ok"
+    assert not same(before, parameters(model))
+
+
+def test_spoilt_dict_observation_is_named_by_its_key() -> None:
+    """The key of a Dict observation is part of the message; SB3's step-by-step collection survives as well."""
+    env = ToyEnv(spaces.Discrete(3), DICT_OBSERVATIONS, faults={5: ("observation", math.nan)})
+    _survives(TRPO("MultiInputPolicy", env, **SMALL), r"observations\['vector'\] is nan at step 5 .* environment 0")
+
+
+@pytest.mark.parametrize("array", ["advantages", "log_probs", "returns"])
+def test_spoilt_buffer(array: str) -> None:
+    """Whatever in the buffer is not a number, nothing is learned from it."""
+    model = TRPO("MlpPolicy", ToyEnv(), **SMALL).learn(32)
+    getattr(model.rollout_buffer, array)[3, 0] = math.nan
+    before = parameters(model)
+    with pytest.warns(RuntimeWarning, match=f"{array} is nan at step 3"):
+        model.train()
+    assert same(before, parameters(model))
+
+
+def test_warned_once() -> None:
+    """A fault that comes back is logged every time and warned about the first time."""
+    model = TRPO("MlpPolicy", ToyEnv(faults={step: ("reward", math.nan) for step in range(1, 200)}), **SMALL)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.learn(96)
+    assert len([warning for warning in caught if "skipped" in str(warning.message)]) == 1
+    assert model.num_timesteps == 96
+
+
+class _Explosive(th.autograd.Function):
+    """Identity with a gradient that is not a number."""
+
+    @staticmethod
+    def forward(ctx: Any, x: th.Tensor) -> th.Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: th.Tensor) -> th.Tensor:
+        return gradient * math.nan
+
+
+def test_spoilt_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gradient that is NaN although the data are finite: actor and critic stay bit-identical, reason and warning given."""
+    model = TRPO("MlpPolicy", ToyEnv(), **SMALL).learn(32)
+    before = parameters(model)
+    forward = model.policy.action_net.forward
+    monkeypatch.setattr(model.policy.action_net, "forward", lambda x: _Explosive.apply(forward(x)))
+    with pytest.warns(RuntimeWarning, match="gradient or the curvature"):
+        model.train()
+    assert same(before, parameters(model))
+    assert model.logger.name_to_value["train/status"] == "not finite"
+
+
+def test_spoilt_critic_is_undone() -> None:
+    """A critic that runs off to infinity is put back, optimizer state included; the policy's step stands."""
+    model = TRPO("MlpPolicy", ToyEnv(), **SMALL).learn(32)
+    before = parameters(model)
+    optimizer = str(model.policy.optimizer.state_dict()["state"])
+    model.lr_schedule = lambda _: math.inf
+    with pytest.warns(RuntimeWarning, match="critic's fit ended in NaN"):
+        model.train()
+    after = parameters(model)
+    assert same({k: v for k, v in before.items() if "value" in k}, {k: v for k, v in after.items() if "value" in k})
+    assert str(model.policy.optimizer.state_dict()["state"]) == optimizer
+    assert not th.equal(before["action_net.weight"], after["action_net.weight"])
+
+
+def test_spoilt_running_statistics() -> None:
+    """VecNormalize's statistics never recover from a NaN: an error that says so and what to do."""
+    env = VecNormalize(DummyVecEnv([lambda: ToyEnv(faults={5: ("observation", math.nan)})]))
+    with pytest.raises(ValueError, match=r"VecNormalize.obs_rms are no longer finite.*VecNormalize\.load"):
+        TRPO("MlpPolicy", env, **SMALL).learn(32)
+
+
+def test_env_by_name_and_instance_agree() -> None:
+    """An id, an env and a VecEnv are all environments."""
+    for env in ("CartPole-v1", gym.make("CartPole-v1"), DummyVecEnv([lambda: gym.make("CartPole-v1")])):
+        assert TRPO("MlpPolicy", env, **SMALL).learn(32).num_timesteps == 32

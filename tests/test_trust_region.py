@@ -1,0 +1,179 @@
+"""The promise: the joint KL of every update is within target_kl, is what is logged, and nothing else moves the policy."""
+
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import nn
+
+from sb3_trpo import TRPO
+from tests.toys import BOX_ACTIONS, DICT_OBSERVATIONS, ToyEnv, buffer_observations, joint_kl, parameters, same, snapshot
+
+SMALL = {"n_steps": 256, "batch_size": 64, "device": "cpu", "seed": 0}
+CASES = {
+    "Box(6)": (ToyEnv(spaces.Box(-1.0, 1.0, (6,))), {}),
+    "gSDE(3)": (ToyEnv(BOX_ACTIONS), {"use_sde": True}),
+    "squashed gSDE(3)": (ToyEnv(BOX_ACTIONS), {"use_sde": True, "policy_kwargs": {"squash_output": True}}),
+    "Discrete": (ToyEnv(spaces.Discrete(4)), {}),
+    "MultiDiscrete": (ToyEnv(spaces.MultiDiscrete([3, 2, 4])), {}),
+    "MultiBinary": (ToyEnv(spaces.MultiBinary(5)), {}),
+    "Dict": (ToyEnv(BOX_ACTIONS, DICT_OBSERVATIONS), {"n_steps": 64}),
+    "separate extractors": (ToyEnv(BOX_ACTIONS), {"policy_kwargs": {"share_features_extractor": False}}),
+    "entropy bonus": (ToyEnv(BOX_ACTIONS), {"ent_coef": 0.01}),
+    "Monte Carlo": (ToyEnv(spaces.Discrete(4)), {"advantage_estimator": "monte_carlo"}),
+    "sub-sampled": (ToyEnv(BOX_ACTIONS), {"sub_sampling_factor": 2}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_update_keeps_the_joint_kl(case: str) -> None:
+    """Ten updates: KL recomputed with PyTorch's divergences ≤ 0.01001; equal to the log to 2e-4; ≥ 0.3 δ on most."""
+    env, kwargs = CASES[case]
+    policy = "MultiInputPolicy" if case == "Dict" else "MlpPolicy"
+    model = TRPO(policy, env, **{**SMALL, **kwargs})
+    kls = []
+    for _ in range(10):
+        before = snapshot(model)
+        model.learn(model.n_steps, reset_num_timesteps=False)
+        kl = float(joint_kl(before, model.policy, buffer_observations(model)).mean())
+        kls.append(kl)
+        if model.sub_sampling_factor == 1:  # the bound is on the samples that were used
+            assert kl <= 0.01001
+            assert model.logger.name_to_value["train/kl_divergence_loss"] == pytest.approx(kl, abs=2e-4)
+        assert model.logger.name_to_value["train/status"] == "ok"
+    assert np.mean(np.array(kls) >= 0.003) > 0.5
+
+
+def test_updates_improve_the_policy() -> None:
+    """Forty updates raise the mean reward of a random task well above the untrained policy's."""
+    model = TRPO("MlpPolicy", ToyEnv(spaces.Discrete(4)), **SMALL)
+    model.learn(256)
+    before = np.mean([episode["r"] for episode in model.ep_info_buffer])
+    model.learn(40 * 256, reset_num_timesteps=False)
+    assert np.mean([episode["r"] for episode in model.ep_info_buffer]) > before + 5.0
+
+
+def _extractor(layer: str) -> type[BaseFeaturesExtractor]:
+    class Extractor(BaseFeaturesExtractor):
+        def __init__(self, observation_space: spaces.Box):
+            super().__init__(observation_space, features_dim=8)
+            setattr(self, layer, nn.Linear(4, 8))
+
+        def forward(self, observations: th.Tensor) -> th.Tensor:
+            return th.tanh(getattr(self, layer)(observations))
+
+    return Extractor
+
+
+def test_names_play_no_part() -> None:
+    """A shared layer called value_encoder trains to the same parameters, bit for bit, as one called encoder."""
+    models = [
+        TRPO("MlpPolicy", ToyEnv(), policy_kwargs={"features_extractor_class": _extractor(layer)}, **SMALL).learn(512)
+        for layer in ("encoder", "value_encoder")
+    ]
+    plain, named = (model.policy.state_dict() for model in models)
+    assert all(th.equal(plain[name.replace("value_encoder", "encoder")], named[name]) for name in named)
+
+
+class NoisyExtractor(BaseFeaturesExtractor):
+    """Batch norm, dropout and a detached layer: everything through which a critic could move the policy unseen."""
+
+    def __init__(self, observation_space: spaces.Box):
+        super().__init__(observation_space, features_dim=8)
+        self.norm, self.seen, self.unseen, self.dropout = nn.BatchNorm1d(4), nn.Linear(4, 8), nn.Linear(4, 8), nn.Dropout(0.5)
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        x = self.norm(observations)
+        return self.dropout(th.tanh(self.seen(x) + self.unseen(x).detach()))
+
+
+def test_critic_moves_nothing_the_policy_depends_on() -> None:
+    """The policy is the same function, to the bit, before and after the critic's fit; the critic is another."""
+    model = TRPO("MlpPolicy", ToyEnv(), policy_kwargs={"features_extractor_class": NoisyExtractor}, **SMALL)
+    model.learn(256)
+    model.policy.set_training_mode(False)
+    observations = buffer_observations(model)
+    model.n_critic_updates = 0
+    silent = deepcopy(model)
+    silent.train()
+    model.n_critic_updates = 5
+    th.manual_seed(0)
+    model.train()
+    model.policy.set_training_mode(False)
+    kept, fitted = silent.policy, model.policy
+    assert th.equal(kept.get_distribution(observations).distribution.mean, fitted.get_distribution(observations).distribution.mean)
+    assert not th.equal(kept.predict_values(observations), fitted.predict_values(observations))
+
+
+def test_dropout_does_not_widen_the_trust_region() -> None:
+    """The step is taken in eval mode: with dropout the KL measured from outside is still the logged one."""
+    model = TRPO("MlpPolicy", ToyEnv(), policy_kwargs={"features_extractor_class": NoisyExtractor}, **SMALL)
+    before = snapshot(model)
+    model.learn(256)
+    model.policy.set_training_mode(False)
+    kl = float(joint_kl(before, model.policy, buffer_observations(model)).mean())
+    assert kl == pytest.approx(model.logger.name_to_value["train/kl_divergence_loss"], abs=1e-5)
+
+
+def test_refused_step_leaves_the_actor_bit_identical() -> None:
+    """When no candidate is good enough nothing is written, the reason is logged, and the log tells of the policy kept."""
+    model = TRPO("MlpPolicy", ToyEnv(), **SMALL, n_critic_updates=0)
+    model.learn(256)
+    before = parameters(model)
+    model.line_search_shrinking_factor, model.line_search_max_iter = 0.999999, 1
+    model.target_kl = 1e6  # the step goes so far that the surrogate cannot improve
+    model.cg_damping = 1e-12
+    model.train()
+    log = model.logger.name_to_value
+    if log["train/status"] == "ok":
+        pytest.fail("the far step was accepted: the test needs a harder case")
+    assert same(before, parameters(model))
+    assert log["train/kl_divergence_loss"] == 0.0 and log["train/step_size"] == 0.0 and log["train/actual_improvement"] == 0.0
+    assert log["train/is_line_search_success"] == 0.0
+
+
+def test_zero_gradient_is_a_reason_of_its_own() -> None:
+    """Equal rewards give no gradient: nothing moves, and the log says so."""
+    model = TRPO("MlpPolicy", ToyEnv(), **SMALL, n_critic_updates=0)
+    model.learn(256)
+    before = parameters(model)
+    model.rollout_buffer.advantages[:] = 0.0
+    model.train()
+    assert model.logger.name_to_value["train/status"] == "zero gradient"
+    assert same(before, parameters(model))
+
+
+def test_entropy_bonus_keeps_the_policy_broad() -> None:
+    """A strong bonus leaves more entropy than none, on the same task and seed."""
+    entropies = []
+    for ent_coef in (0.0, 1.0):
+        model = TRPO("MlpPolicy", ToyEnv(), **SMALL, ent_coef=ent_coef).learn(10 * 256)
+        entropies.append(-model.logger.name_to_value["train/entropy_loss"])
+    assert entropies[1] > entropies[0] + 0.1
+
+
+def test_chunks_change_nothing_that_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch worked through in chunks of a few rows takes the same step, to float32 rounding (1e-4 relative)."""
+    steps = []
+    for activations in (2**23, 2**12):
+        monkeypatch.setattr("sb3_trpo.objective.CHUNK_ACTIVATIONS", activations)
+        model = TRPO("MlpPolicy", ToyEnv(), **SMALL, n_critic_updates=0)
+        before = nn.utils.parameters_to_vector(model.policy.parameters()).detach()
+        model.learn(256)
+        steps.append(nn.utils.parameters_to_vector(model.policy.parameters()).detach() - before)
+    assert float((steps[0] - steps[1]).norm() / steps[0].norm()) < 1e-4
+
+
+def test_custom_policy_is_found_by_its_graph() -> None:
+    """Actor parameters of a policy with its own layout are those its distribution's gradient reaches."""
+    from sb3_trpo.policies import Actor
+
+    policy = ActorCriticPolicy(ToyEnv().observation_space, BOX_ACTIONS, lambda _: 1e-3)
+    actor = Actor(policy, th.zeros(1, 4))
+    named = {name for name, value in policy.named_parameters() if any(value is p for p in actor.parameters)}
+    expected = {name for name, _ in policy.named_parameters() if "value" not in name}
+    assert named == expected
