@@ -88,9 +88,17 @@ class SinglePathObjective:
         self.outputs = [outputs for outputs, *_ in parts]
         self.start = self._evaluation([(th.zeros(len(outputs), device=outputs.device), *rest) for outputs, *rest in parts])
 
-    def fisher_product(self, damping: float) -> VectorProduct:
-        """v ↦ (F + λI) v at θ₀, over all states."""
-        runs = [partial(self.actor.outputs, chunk.observations) for chunk in self.batch.chunks(self.chunk_size)]
+    def fisher_product(self, damping: float, fraction: float = 1.0) -> VectorProduct:
+        """v ↦ (F + λI) v at θ₀, over all states or a random share of them.
+
+        :param damping: λ
+        :param fraction: share of the states in (0, 1]
+        """
+        batch = self.batch
+        if fraction < 1.0:
+            rows = th.randperm(len(batch))[: max(1, round(fraction * len(batch)))]
+            batch = batch[rows.to(batch.old_log_prob.device)]
+        runs = [partial(self.actor.outputs, chunk.observations) for chunk in batch.chunks(self.chunk_size)]
         return fisher_vector_product(runs, self.actor.parameters, self.actor.family, damping)
 
     @th.no_grad()

@@ -3,6 +3,7 @@
 import warnings
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch as th
 from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.buffers import RolloutBuffer
@@ -21,6 +22,7 @@ from sb3_trpo.rollouts import (
     Samples,
     check_running_statistics,
     find_defect,
+    generalized_advantages,
     make_evaluator,
     monte_carlo_advantages,
     single_path,
@@ -79,6 +81,8 @@ class TRPO(OnPolicyAlgorithm):
     :param ent_coef: weight of the mean entropy (nats) in the surrogate; any finite number, 0 for none
     :param advantage_estimator: ``"gae"``, or ``"monte_carlo"`` for discounted returns minus their mean, which never
         touch the critic; a trajectory cut by a time limit or the rollout's end is closed as if nothing came after
+    :param fisher_sample_fraction: share of the states, in (0, 1], drawn at random in every update for the Fisher-vector
+        products alone; the paper takes 0.1. Gradient, step size and line search use all states
     :param unknown: nothing; arguments that other algorithms have are refused with the name of their counterpart
     :raises ValueError: for a value or a space out of range
     :raises TypeError: for a value of the wrong type or an unknown argument
@@ -120,6 +124,7 @@ class TRPO(OnPolicyAlgorithm):
         _init_setup_model: bool = True,
         ent_coef: float = 0.0,
         advantage_estimator: str = "gae",
+        fisher_sample_fraction: float = 1.0,
         **unknown: Any,
     ):
         reject_unknown_arguments(unknown)
@@ -158,6 +163,7 @@ class TRPO(OnPolicyAlgorithm):
         self.target_kl = target_kl
         self.sub_sampling_factor = sub_sampling_factor
         self.advantage_estimator = advantage_estimator
+        self.fisher_sample_fraction = fisher_sample_fraction
         if _init_setup_model:
             self._setup_model()
 
@@ -188,10 +194,8 @@ class TRPO(OnPolicyAlgorithm):
             self.policy.reset_noise(env.num_envs)
         callback.on_rollout_start()
 
-        uses_critic = self.advantage_estimator == "gae"
-        evaluator = make_evaluator(
-            self.policy, rollout_buffer, n_rollout_steps, env.num_envs, bootstrap_gamma=self.gamma if uses_critic else 0.0
-        )
+        bootstrap_gamma = self.gamma if self.advantage_estimator == "gae" else 0.0
+        evaluator = make_evaluator(self.policy, rollout_buffer, n_rollout_steps, env.num_envs, bootstrap_gamma)
         path = single_path(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq)
         for n_steps, step in enumerate(path):
             self.num_timesteps += env.num_envs
@@ -203,15 +207,23 @@ class TRPO(OnPolicyAlgorithm):
             self._last_obs, self._last_episode_starts = step.new_obs, step.dones
         evaluator.finish()
 
-        if uses_critic:
-            with th.no_grad():
-                last_values = self.policy.predict_values(obs_as_tensor(self._last_obs, self.device))  # type: ignore[arg-type]
-            rollout_buffer.compute_returns_and_advantage(last_values, self._last_episode_starts)
-        else:
-            monte_carlo_advantages(rollout_buffer)
+        self._estimate_advantages(rollout_buffer)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def _estimate_advantages(self, buffer: RolloutBuffer) -> None:
+        """Advantages and returns of a full buffer; one with a way of its own is asked."""
+        if self.advantage_estimator == "monte_carlo":
+            monte_carlo_advantages(buffer)
+            return
+        dones: np.ndarray = self._last_episode_starts  # type: ignore[assignment]
+        with th.no_grad():
+            last_values = self.policy.predict_values(obs_as_tensor(self._last_obs, self.device))  # type: ignore[arg-type]
+        if type(buffer).compute_returns_and_advantage is RolloutBuffer.compute_returns_and_advantage:
+            generalized_advantages(buffer, last_values.cpu().numpy().flatten(), dones)
+        else:
+            buffer.compute_returns_and_advantage(last_values, dones)
 
     def train(self) -> None:
         """One update from the rollout buffer alone (paper, section 6 and appendix C): the policy's step, then the critic."""
@@ -227,8 +239,10 @@ class TRPO(OnPolicyAlgorithm):
         actor = Actor(self.policy, batch.observations)
         objective = SinglePathObjective(actor, batch, self.ent_coef)
 
-        solution = conjugate_gradient(objective.fisher_product(self.cg_damping), objective.gradient, self.cg_max_steps)
-        step = full_step(solution, objective.gradient, self.target_kl)
+        fisher = objective.fisher_product(self.cg_damping, self.fisher_sample_fraction)
+        full_fisher = objective.fisher_product(self.cg_damping) if self.fisher_sample_fraction < 1.0 else None
+        solution = conjugate_gradient(fisher, objective.gradient, self.cg_max_steps)
+        step = full_step(solution, objective.gradient, self.target_kl, full_fisher)
         search = backtracking_line_search(
             objective.evaluate,
             actor.theta,

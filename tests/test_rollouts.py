@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_trpo import TRPO
 from sb3_trpo.rollouts.evaluators import DeferredEvaluator, StepwiseEvaluator, make_evaluator
-from sb3_trpo.rollouts.network import NumpyActor
+from sb3_trpo.rollouts.numpy_actor import NumpyActor
 from tests.toys import BOX_ACTIONS, DICT_OBSERVATIONS, ToyEnv
 
 N_STEPS = 250  # Pendulum's time limit falls inside
@@ -98,13 +98,14 @@ def test_steps_aside_for_overrides() -> None:
 
 
 def test_numpy_actor_steps_aside_too() -> None:
-    """Hooks, gSDE, unknown activations and layers go through PyTorch."""
-    assert NumpyActor.supports(_policy())
+    """Hooks, gSDE, unknown activations and large layers go through PyTorch."""
+    assert NumpyActor.supports(_policy(), 1)
+    assert not NumpyActor.supports(_policy(net_arch=[256, 256]), 8)
     hooked = _policy()
     hooked.action_net.register_forward_hook(lambda *args: None)
-    assert not NumpyActor.supports(hooked)
-    assert not NumpyActor.supports(_policy(use_sde=True))
-    assert not NumpyActor.supports(_policy(activation_fn=th.nn.ELU))
+    assert not NumpyActor.supports(hooked, 1)
+    assert not NumpyActor.supports(_policy(use_sde=True), 1)
+    assert not NumpyActor.supports(_policy(activation_fn=th.nn.ELU), 1)
 
 
 def test_numpy_actor_draws_from_the_policys_distribution() -> None:

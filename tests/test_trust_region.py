@@ -25,6 +25,7 @@ CASES = {
     "separate extractors": (ToyEnv(BOX_ACTIONS), {"policy_kwargs": {"share_features_extractor": False}}),
     "entropy bonus": (ToyEnv(BOX_ACTIONS), {"ent_coef": 0.01}),
     "Monte Carlo": (ToyEnv(spaces.Discrete(4)), {"advantage_estimator": "monte_carlo"}),
+    "Fisher on a tenth": (ToyEnv(BOX_ACTIONS), {"fisher_sample_fraction": 0.1, "n_steps": 1024}),
     "sub-sampled": (ToyEnv(BOX_ACTIONS), {"sub_sampling_factor": 2}),
 }
 

@@ -1,11 +1,11 @@
 """Collecting experience with SB3's vectorised environments, policies and buffers. Knows no TRPO.
 
 ``single_path`` runs the policy in the training environments, ``evaluators`` see to values and log-probabilities (with
-``network``, a fast actor for MLP policies), ``advantages`` turns rewards into advantages, ``finite`` says where a rollout
+``numpy_actor``, a fast actor for MLP policies), ``advantages`` turns rewards into advantages, ``finite`` says where a rollout
 has a value that is not a number, and ``samples`` gives a finished rollout as tensors.
 """
 
-from sb3_trpo.rollouts.advantages import monte_carlo_advantages
+from sb3_trpo.rollouts.advantages import generalized_advantages, monte_carlo_advantages
 from sb3_trpo.rollouts.evaluators import make_evaluator
 from sb3_trpo.rollouts.finite import Defect, check_running_statistics, find_defect, unchecked_distributions
 from sb3_trpo.rollouts.samples import Samples, select
@@ -18,6 +18,7 @@ __all__ = [
     "Transition",
     "check_running_statistics",
     "find_defect",
+    "generalized_advantages",
     "make_evaluator",
     "monte_carlo_advantages",
     "select",

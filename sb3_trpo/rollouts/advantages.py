@@ -1,11 +1,30 @@
-"""Advantages without a critic: Monte-Carlo returns (paper, section 5.1). GAE is the rollout buffer's own."""
+"""From rewards to advantages: generalised advantage estimation, or Monte-Carlo returns that need no critic."""
 
 import numpy as np
 from stable_baselines3.common.buffers import RolloutBuffer
 
 
+def generalized_advantages(buffer: RolloutBuffer, last_values: np.ndarray, dones: np.ndarray) -> None:
+    """Fill the buffer's returns and advantages: Â_t = Σ_l (γλ)^l δ_{t+l}, δ_t = r_t + γ V(s_{t+1}) − V(s_t).
+
+    What SB3's buffer computes (Schulman et al. 2016), with all but the recursion itself done for all steps at once.
+
+    :param buffer: full, not yet read from
+    :param last_values: V after the last step ``[n_envs]``
+    :param dones: whether the last step ended an episode ``[n_envs]``
+    """
+    going_on = np.float32(1.0) - np.concatenate([buffer.episode_starts[1:], dones[None].astype(np.float32)])
+    next_values = np.concatenate([buffer.values[1:], last_values[None].astype(np.float32)])
+    advantages = buffer.rewards + np.float32(buffer.gamma) * next_values * going_on - buffer.values
+    decay = np.float32(buffer.gamma * buffer.gae_lambda) * going_on
+    for step in range(buffer.buffer_size - 2, -1, -1):
+        advantages[step] += decay[step] * advantages[step + 1]
+    buffer.advantages = advantages
+    buffer.returns = advantages + buffer.values
+
+
 def monte_carlo_advantages(buffer: RolloutBuffer) -> None:
-    """Fill the buffer's returns and advantages from its rewards alone.
+    """Fill the buffer's returns and advantages from its rewards alone (paper, section 5.1).
 
     Q̂_t = Σ_l γ^l r_{t+l} up to the end of the trajectory, Â_t = Q̂_t − mean Q̂: a constant baseline. A trajectory
     that is cut, by a time limit or by the end of the rollout, is closed as if nothing came after it, as the paper's

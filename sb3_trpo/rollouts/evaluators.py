@@ -11,7 +11,7 @@ from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticP
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_trpo.rollouts.finite import unchecked_distributions
-from sb3_trpo.rollouts.network import NumpyActor
+from sb3_trpo.rollouts.numpy_actor import NumpyActor
 from sb3_trpo.rollouts.samples import as_drawn
 from sb3_trpo.rollouts.single_path import Evaluator, Observations, Transition
 
@@ -96,7 +96,7 @@ class DeferredEvaluator:
     def __init__(self, policy: ActorCriticPolicy, buffer: RolloutBuffer, n_steps: int, n_envs: int, bootstrap_gamma: float):
         self.policy, self.buffer, self.bootstrap_gamma = policy, buffer, bootstrap_gamma
         self.device = policy.device
-        self.network = NumpyActor(policy, n_steps, n_envs) if NumpyActor.supports(policy) else None
+        self.network = NumpyActor(policy, n_steps, n_envs) if NumpyActor.supports(policy, n_envs) else None
         self.cuts: list[tuple[int, int, Observations]] = []
 
     def act(self, obs: Observations) -> np.ndarray:
@@ -110,9 +110,9 @@ class DeferredEvaluator:
         buffer, position = self.buffer, self.buffer.pos
         if isinstance(buffer.observations, dict):
             for key, array in buffer.observations.items():
-                array[position] = np.reshape(step.obs[key], array[position].shape)  # type: ignore[call-overload]
+                array[position] = step.obs[key].reshape(array.shape[1:])  # type: ignore[call-overload]
         else:
-            buffer.observations[position] = np.reshape(step.obs, buffer.observations[position].shape)
+            buffer.observations[position] = step.obs.reshape(buffer.observations.shape[1:])  # type: ignore[union-attr]
         buffer.actions[position] = step.actions.reshape(buffer.n_envs, buffer.action_dim)
         buffer.rewards[position] = step.rewards
         buffer.episode_starts[position] = episode_starts

@@ -1,7 +1,8 @@
 """Single-path sampling (paper, section 5.1): run the policy in the training environments, step by step."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Protocol
 
 import numpy as np
@@ -35,7 +36,7 @@ class Transition:
 
     def cut_by_time_limit(self) -> Iterator[tuple[int, Observations]]:
         """Environments whose episode a time limit ended at this step, with the observation it ended at."""
-        for index in np.flatnonzero(self.dones):
+        for index in np.flatnonzero(self.dones) if self.dones.any() else ():
             info = self.infos[index]
             if info.get("TimeLimit.truncated", False) and info.get("terminal_observation") is not None:
                 yield int(index), info["terminal_observation"]
@@ -68,18 +69,19 @@ def _finite(obs: Observations) -> Observations:
     """
     if isinstance(obs, dict):
         return {key: _finite(value) for key, value in obs.items()}  # type: ignore[misc]
-    if obs.dtype.kind == "f" and not np.isfinite(obs.sum()):  # one sum is the cheapest look at all entries
+    if obs.dtype.kind == "f" and not isfinite(obs.sum()):  # one sum is the cheapest look at all entries
         return np.nan_to_num(obs, nan=0.0, posinf=0.0, neginf=0.0)
     return obs
 
 
-def _env_actions(policy: ActorCriticPolicy, actions: np.ndarray) -> np.ndarray:
-    """Actions in the environment's range: unsquashed if the policy squashes, else clipped."""
-    if not isinstance(policy.action_space, spaces.Box):
-        return actions
+def _to_env(policy: ActorCriticPolicy) -> Callable[[np.ndarray], np.ndarray]:
+    """Brings actions into the environment's range: unsquashed if the policy squashes, else clipped."""
+    space = policy.action_space
+    if not isinstance(space, spaces.Box):
+        return lambda actions: actions
     if policy.squash_output:
-        return policy.unscale_action(actions)
-    return np.minimum(np.maximum(actions, policy.action_space.low), policy.action_space.high)
+        return policy.unscale_action
+    return lambda actions: np.minimum(np.maximum(actions, space.low), space.high)
 
 
 def single_path(
@@ -94,11 +96,12 @@ def single_path(
     :param n_steps: env steps an environment
     :param sde_sample_freq: steps between two noise matrices of gSDE; −1: one a rollout
     """
+    to_env = _to_env(policy)
     for step in range(n_steps):
         if policy.use_sde and sde_sample_freq > 0 and step % sde_sample_freq == 0:
             policy.reset_noise(env.num_envs)
         actions = evaluator.act(_finite(obs))
-        clipped_actions = _env_actions(policy, actions)
+        clipped_actions = to_env(actions)
         new_obs, rewards, dones, infos = env.step(clipped_actions)
         yield Transition(obs, actions, clipped_actions, new_obs, rewards, dones, infos)  # type: ignore[arg-type]
         obs = new_obs  # type: ignore[assignment]

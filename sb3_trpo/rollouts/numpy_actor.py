@@ -1,4 +1,4 @@
-"""An SB3 MLP policy's actor in NumPy: for one observation PyTorch's calls cost thirty times the arithmetic."""
+"""An SB3 MLP policy's actor in NumPy: for a few observations PyTorch's calls cost thirty times the arithmetic."""
 
 from collections.abc import Callable
 
@@ -11,17 +11,20 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from torch import nn
 
+from sb3_trpo.plain_mlp import is_plain_mlp
+
+# Multiplications of one layer beyond which NumPy's BLAS starts threads, at a cost above all that is saved here.
+LARGEST_PRODUCT = 2**17
+
+_DISTRIBUTIONS = (sb3.DiagGaussianDistribution, sb3.CategoricalDistribution)
+
 
 def _relu(x: np.ndarray) -> np.ndarray:
     return np.maximum(x, 0.0)
 
 
-_ACTIVATIONS: dict[type[nn.Module], Callable[[np.ndarray], np.ndarray]] = {nn.Tanh: np.tanh, nn.ReLU: _relu}
-_DISTRIBUTIONS = (sb3.DiagGaussianDistribution, sb3.CategoricalDistribution)
-
-
 class NumpyActor:
-    """Draws actions of a Gaussian or categorical MLP policy; all noise of a rollout is drawn before it begins.
+    """Draws actions of a Gaussian or categorical MLP policy for one rollout.
 
     A Gaussian action is mean + σ ε with ε normal, a categorical one the inverse distribution function at a uniform u;
     ε and u come from PyTorch's global generator, which SB3 seeds. Weights are read at construction: an actor serves
@@ -33,13 +36,13 @@ class NumpyActor:
     """
 
     def __init__(self, policy: ActorCriticPolicy, n_steps: int, n_envs: int):
-        self.layers = []
+        self.layers: list[tuple[np.ndarray, np.ndarray] | Callable[[np.ndarray], np.ndarray]] = []
         for module in (*policy.mlp_extractor.policy_net, policy.action_net):
             if isinstance(module, nn.Linear):
                 weight = np.ascontiguousarray(module.weight.detach().numpy().T)
                 self.layers.append((weight, module.bias.detach().numpy()))
             else:
-                self.layers.append(_ACTIVATIONS[type(module)])
+                self.layers.append(np.tanh if isinstance(module, nn.Tanh) else _relu)
         self.gaussian = isinstance(policy.action_dist, sb3.DiagGaussianDistribution)
         if self.gaussian:
             std = policy.log_std.detach().exp()
@@ -50,27 +53,25 @@ class NumpyActor:
         self.step = 0
 
     @staticmethod
-    def supports(policy: ActorCriticPolicy) -> bool:
-        """Whether the policy is SB3's own MLP on plain observations, on the CPU, with nothing hooked into it."""
-        modules = (policy.pi_features_extractor, policy.mlp_extractor, policy.action_net, *policy.mlp_extractor.policy_net)
+    def supports(policy: ActorCriticPolicy, n_envs: int) -> bool:
+        """Whether the policy is SB3's own MLP on plain observations, small, on the CPU, with nothing hooked into it."""
+        layers = (*policy.mlp_extractor.policy_net, policy.action_net)
+        extractors = (policy.pi_features_extractor, policy.mlp_extractor)
         return (
-            policy.device.type == "cpu"
-            and type(policy.action_dist) in _DISTRIBUTIONS
+            type(policy.action_dist) in _DISTRIBUTIONS
             and type(policy.observation_space) is spaces.Box
             and not is_image_space(policy.observation_space)
-            and type(policy.pi_features_extractor) is FlattenExtractor
-            and type(policy.mlp_extractor) is MlpExtractor
-            and type(policy.action_net) is nn.Linear
-            and all(type(layer) is nn.Linear or type(layer) in _ACTIVATIONS for layer in policy.mlp_extractor.policy_net)
-            and not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
-            and all(parameter.dtype == th.float32 for parameter in policy.parameters())
+            and tuple(map(type, extractors)) == (FlattenExtractor, MlpExtractor)
+            and not any(module._forward_hooks or module._forward_pre_hooks for module in extractors)
+            and is_plain_mlp(layers)
+            and all(p.device.type == "cpu" and n_envs * p.numel() <= LARGEST_PRODUCT for p in nn.ModuleList(layers).parameters())
         )
 
     def act(self, obs: np.ndarray) -> np.ndarray:
         """Actions ``[n_envs, …]`` for observations ``[n_envs, …]``."""
         x = obs.reshape(len(obs), -1).astype(np.float32, copy=False)
         for layer in self.layers:
-            x = layer(x) if callable(layer) else x @ layer[0] + layer[1]
+            x = x @ layer[0] + layer[1] if isinstance(layer, tuple) else layer(x)
         noise = self.noise[self.step]
         self.step += 1
         if self.gaussian:

@@ -1,0 +1,112 @@
+"""The regression of a plain MLP with Adam, gradient and update written out: on small minibatches autograd, modules and
+optimizer cost several times the arithmetic."""
+
+import numpy as np
+import torch as th
+from torch import nn
+
+from sb3_trpo.critic.regression import CriticFit
+from sb3_trpo.plain_mlp import is_plain_mlp
+
+_UNSUPPORTED = ("weight_decay", "amsgrad", "maximize", "capturable", "differentiable")
+
+
+class MlpRegression:
+    """Adam (Kingma and Ba 2015, algorithm 1) on the mean squared error, on one flat vector of parameters.
+
+    Network and optimizer are written to only when the fit is over and finite, and the optimizer's state then reads as
+    if PyTorch had made the steps.
+
+    :param modules: the network, one that :meth:`supports` accepts
+    :param inputs: ``[B, n]``
+    :param targets: ``[B]``
+    :param optimizer: holds learning rate and moments
+    """
+
+    def __init__(self, modules: list[nn.Module], inputs: th.Tensor, targets: th.Tensor, optimizer: th.optim.Optimizer):
+        self.modules, self.inputs, self.targets, self.optimizer = modules, inputs, targets[:, None], optimizer
+        self.parameters = [parameter for module in modules for parameter in module.parameters()]
+        self.theta = nn.utils.parameters_to_vector(self.parameters).detach()
+        self.gradient = th.empty_like(self.theta)
+        self.weights, self.gradients = self._split(self.theta), self._split(self.gradient)
+        states = [optimizer.state.get(parameter, {}) for parameter in self.parameters]
+        self.first, self.second = (
+            th.cat([state.get(name, th.zeros_like(p)).reshape(-1) for p, state in zip(self.parameters, states, strict=True)])
+            for name in ("exp_avg", "exp_avg_sq")
+        )
+        self.steps = int(states[0].get("step", 0))
+        self.losses: list[th.Tensor] = []
+
+    @staticmethod
+    def supports(modules: list[nn.Module], parameters: list[nn.Parameter], optimizer: th.optim.Optimizer) -> bool:
+        """Whether this is a plain MLP that makes up the whole critic, under Adam with nothing but rate, betas and ε."""
+        own = {id(parameter) for module in modules for parameter in module.parameters()}
+        steps = {float(optimizer.state.get(parameter, {}).get("step", 0)) for parameter in parameters}
+        return (
+            is_plain_mlp(modules)
+            and type(optimizer) is th.optim.Adam
+            and len(optimizer.param_groups) == 1
+            and not any(optimizer.param_groups[0][option] for option in _UNSUPPORTED)
+            and own == {id(parameter) for parameter in parameters}
+            and len(steps) == 1
+        )
+
+    @th.no_grad()
+    def step(self, rows: np.ndarray) -> None:
+        selected = th.as_tensor(rows, device=self.inputs.device)
+        outputs = self._forward(self.inputs[selected])
+        error = outputs[-1] - self.targets[selected]
+        self.losses.append((error * error).mean())
+        self._backward(outputs, error * (2.0 / len(rows)))
+
+        group = self.optimizer.param_groups[0]
+        beta1, beta2 = group["betas"]
+        self.steps += 1
+        self.first.lerp_(self.gradient, 1.0 - beta1)
+        self.second.mul_(beta2).addcmul_(self.gradient, self.gradient, value=1.0 - beta2)
+        denominator = self.second.sqrt().div_((1.0 - beta2**self.steps) ** 0.5).add_(group["eps"])
+        self.theta.addcdiv_(self.first, denominator, value=-float(group["lr"]) / (1.0 - beta1**self.steps))
+
+    def _forward(self, x: th.Tensor) -> list[th.Tensor]:
+        """Input and every module's output."""
+        outputs, weights = [x], iter(self.weights)
+        for module in self.modules:
+            if isinstance(module, nn.Linear):
+                weight, bias = next(weights), next(weights)
+                x = th.addmm(bias, x, weight.T)
+            else:
+                x = module(x)
+            outputs.append(x)
+        return outputs
+
+    def _backward(self, outputs: list[th.Tensor], gradient: th.Tensor) -> None:
+        """Fill the flat gradient, given that of the last output."""
+        index = len(self.weights)
+        for module, before, after in reversed(list(zip(self.modules, outputs, outputs[1:], strict=False))):
+            if isinstance(module, nn.Linear):
+                index -= 2
+                th.mm(gradient.T, before, out=self.gradients[index])
+                th.sum(gradient, dim=0, out=self.gradients[index + 1])
+                if index == 0:
+                    return
+                gradient = gradient @ self.weights[index]
+            elif isinstance(module, nn.Tanh):
+                gradient = gradient * (1.0 - after * after)
+            else:
+                gradient = gradient * (after > 0.0)
+
+    def finish(self) -> CriticFit:
+        finite = bool(th.isfinite(self.theta).all())
+        if finite:
+            nn.utils.vector_to_parameters(self.theta, self.parameters)
+            for parameter, first, second in zip(
+                self.parameters, self._split(self.first), self._split(self.second), strict=True
+            ):
+                moments = {"exp_avg": first.clone(), "exp_avg_sq": second.clone()}
+                self.optimizer.state[parameter] = {"step": th.tensor(float(self.steps)), **moments}
+        return CriticFit(float(th.stack(self.losses).mean()), finite)
+
+    def _split(self, flat: th.Tensor) -> list[th.Tensor]:
+        """Views of a flat vector in the parameters' shapes."""
+        parts = flat.split([parameter.numel() for parameter in self.parameters])
+        return [part.view(parameter.shape) for part, parameter in zip(parts, self.parameters, strict=True)]

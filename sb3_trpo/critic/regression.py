@@ -1,0 +1,81 @@
+"""Regression of the returns on the states: what a fit is, and the one that serves every critic."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.type_aliases import PyTorchObs
+from torch import nn
+from torch.nn import functional as F
+
+from sb3_trpo.rollouts import select
+
+
+@dataclass(frozen=True)
+class CriticFit:
+    """Outcome of :func:`fit_critic`.
+
+    :param loss: mean squared error over all minibatches, reward units squared; NaN when there was none
+    :param finite: whether the fit was kept; if not, critic and optimizer are as before
+    """
+
+    loss: float
+    finite: bool
+
+
+class Regression(Protocol):
+    """A fit in progress."""
+
+    def step(self, rows: np.ndarray) -> None:
+        """One optimizer step on a minibatch."""
+        ...
+
+    def finish(self) -> CriticFit:
+        """Keep the fit if it is finite, else put everything back."""
+        ...
+
+
+class TorchRegression:
+    """Any critic, with any optimizer.
+
+    :param values_of: V as a function of rows of the inputs
+    :param inputs: ``[B, …]``, or a dict of such
+    :param targets: ``[B]``
+    :param parameters: what may move
+    :param optimizer: moves it; parameters without a gradient it leaves alone
+    """
+
+    def __init__(
+        self,
+        values_of: Callable[[PyTorchObs], th.Tensor],
+        inputs: PyTorchObs,
+        targets: th.Tensor,
+        parameters: list[nn.Parameter],
+        optimizer: th.optim.Optimizer,
+    ):
+        self.values_of, self.inputs, self.targets = values_of, inputs, targets
+        self.parameters, self.optimizer = parameters, optimizer
+        self.before = [parameter.detach().clone() for parameter in parameters], deepcopy(optimizer.state_dict())
+        self.losses: list[th.Tensor] = []
+        optimizer.zero_grad()
+
+    def step(self, rows: np.ndarray) -> None:
+        selected = th.as_tensor(rows, device=self.targets.device)
+        loss = F.mse_loss(self.values_of(select(self.inputs, selected)).flatten(), self.targets[selected])
+        for parameter, gradient in zip(self.parameters, th.autograd.grad(loss, self.parameters), strict=True):
+            parameter.grad = gradient
+        self.optimizer.step()
+        self.losses.append(loss.detach())
+
+    def finish(self) -> CriticFit:
+        self.optimizer.zero_grad()
+        finite = all(bool(th.isfinite(parameter).all()) for parameter in self.parameters)
+        if not finite:
+            with th.no_grad():
+                for parameter, value in zip(self.parameters, self.before[0], strict=True):
+                    parameter.copy_(value)
+            self.optimizer.load_state_dict(self.before[1])
+        return CriticFit(float(th.stack(self.losses).mean()), finite)

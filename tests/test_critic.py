@@ -1,0 +1,89 @@
+"""The critic's fit gives what PyTorch's optimizer would, whichever way it is computed."""
+
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from torch import nn
+
+from sb3_trpo import TRPO
+from sb3_trpo.critic import fit_critic
+from sb3_trpo.critic.fit import _regression
+from sb3_trpo.critic.mlp_regression import MlpRegression
+from sb3_trpo.critic.regression import TorchRegression
+from sb3_trpo.policies import Actor
+from sb3_trpo.rollouts import Samples
+from tests.toys import DICT_OBSERVATIONS, ToyEnv
+
+SMALL: dict[str, Any] = {"n_steps": 96, "batch_size": 32, "device": "cpu", "seed": 0}
+
+
+def _fit(model: TRPO, monkeypatch: pytest.MonkeyPatch | None = None) -> tuple[float, th.Tensor]:
+    """Loss and parameters after a fit of three passes; by PyTorch where a monkeypatch is given."""
+    samples = Samples.from_buffer(model.rollout_buffer)
+    model.policy.set_training_mode(False)
+    actor = Actor(model.policy, samples.observations)
+    if monkeypatch is not None:
+        monkeypatch.setattr(MlpRegression, "supports", staticmethod(lambda *_: False))
+    th.manual_seed(7)
+    fit = fit_critic(actor, samples, n_updates=3, batch_size=40)  # 40 does not divide 96: the last minibatch is smaller
+    return fit.loss, nn.utils.parameters_to_vector(model.policy.parameters()).detach()
+
+
+@pytest.mark.parametrize("activation", [nn.Tanh, nn.ReLU])
+@pytest.mark.parametrize("learned_before", [False, True])
+def test_written_out_is_autograd(activation: type[nn.Module], learned_before: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses to 1e-4 relative, parameters to 1e-5 and Adam's state to 1e-4 relative, from fresh and from old moments."""
+    kwargs = {"net_arch": [16, 16], "activation_fn": activation}
+    model = TRPO("MlpPolicy", ToyEnv(), policy_kwargs=kwargs, **SMALL, n_critic_updates=2 if learned_before else 0).learn(96)
+    other = deepcopy(model)
+    loss, parameters = _fit(model)
+    torch_loss, torch_parameters = _fit(other, monkeypatch)
+    assert loss == pytest.approx(torch_loss, rel=1e-4)
+    assert th.allclose(parameters, torch_parameters, atol=1e-5)
+    states, torch_states = (m.policy.optimizer.state_dict()["state"] for m in (model, other))
+    assert states.keys() == torch_states.keys() and len(states) == 6
+    for index, state in states.items():
+        assert state["step"] == torch_states[index]["step"]
+        for moment in ("exp_avg", "exp_avg_sq"):
+            assert th.allclose(state[moment], torch_states[index][moment], rtol=1e-4, atol=1e-7)
+
+
+def test_features_computed_once_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shared features cached before the fit give predict_values' own regression, to 1e-5."""
+    model = TRPO("MultiInputPolicy", ToyEnv(spaces.Discrete(3), DICT_OBSERVATIONS), n_critic_updates=0, **SMALL).learn(96)
+    other = deepcopy(model)
+    own = other.policy.predict_values
+    other.policy.predict_values = lambda observations: own(observations)  # no longer SB3's: nothing is cached
+    (loss, parameters), (slow_loss, slow_parameters) = _fit(model), _fit(other, monkeypatch)
+    assert loss == pytest.approx(slow_loss, rel=1e-4)
+    assert th.allclose(parameters, slow_parameters, atol=1e-5)
+
+
+def test_steps_aside() -> None:
+    """Other optimizers and other layers are PyTorch's."""
+    for kwargs, expected in (
+        ({}, MlpRegression),
+        ({"optimizer_class": th.optim.SGD}, TorchRegression),
+        ({"optimizer_kwargs": {"weight_decay": 0.1}}, TorchRegression),
+        ({"activation_fn": nn.ELU}, TorchRegression),
+        ({"share_features_extractor": False}, TorchRegression),
+    ):
+        model = TRPO("MlpPolicy", ToyEnv(), policy_kwargs=kwargs, **SMALL).learn(96)
+        samples = Samples.from_buffer(model.rollout_buffer)
+        actor = Actor(model.policy, samples.observations)
+        assert type(_regression(model.policy, actor.critic_parameters(samples.observations), samples)) is expected
+
+
+def test_fit_learns_the_returns() -> None:
+    """Returns that are a function of the state are explained to 95 %, measured from outside."""
+    model = TRPO("MlpPolicy", ToyEnv(), **SMALL, n_critic_updates=200, learning_rate=3e-3).learn(96)
+    model.rollout_buffer.returns[:] = np.sin(3.0 * model.rollout_buffer.observations[:, :, 0])
+    model.train()
+    samples = Samples.from_buffer(model.rollout_buffer)
+    with th.no_grad():
+        error = model.policy.predict_values(samples.observations).flatten() - samples.returns
+    assert float(error.var()) < 0.05 * float(samples.returns.var())

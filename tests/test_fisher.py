@@ -1,0 +1,137 @@
+"""Fisher-vector products F v = (1/B) Σ_s J_sᵀ M_s J_s v, against second derivatives: F = ∇² mean KL(θ₀ ‖ θ) at θ₀."""
+
+import copy
+from functools import partial
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from gymnasium.vector.utils import batch_space
+from stable_baselines3.common import distributions as sb3
+from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
+from torch import nn
+from torch.autograd.functional import hessian
+
+from sb3_trpo.objective import Batch, SinglePathObjective
+from sb3_trpo.policies import Actor
+from sb3_trpo.trust_region import DiagonalGaussian, fisher_vector_product, flatten, unflatten
+
+DAMPING = 0.1
+
+
+class Network(nn.Module):
+    """A small float64 MLP from fixed states to φ; a Gaussian's log σ is a parameter of its own, the same in every state."""
+
+    def __init__(self, case):
+        super().__init__()
+        gaussian = isinstance(case.family, DiagonalGaussian)
+        outputs = case.width // 2 if gaussian else case.width
+        self.mlp = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, outputs))
+        self.log_std = nn.Parameter(0.5 * th.randn(outputs)) if gaussian else None
+        self.states = th.randn(7, 3, dtype=th.float64)
+        self.double()
+
+    def forward(self, rows=slice(None)):
+        outputs = self.mlp(self.states[rows])
+        return outputs if self.log_std is None else th.cat([outputs, self.log_std.expand_as(outputs)], dim=1)
+
+    def at(self, theta):
+        """φ at a flat θ."""
+        names, own = zip(*self.named_parameters(), strict=True)
+        return th.func.functional_call(self, dict(zip(names, unflatten(theta, own), strict=True)), ())
+
+
+@pytest.fixture
+def network(case):
+    th.manual_seed(0)
+    return Network(case)
+
+
+@pytest.mark.parametrize("chunks", [[slice(7)], [slice(3), slice(3, 7)]], ids=["at once", "in chunks"])
+def test_product_is_that_of_the_dense_matrix(case, network, chunks):
+    """Truth: the dense Hessian of torch's mean joint KL(θ₀ ‖ θ) at θ₀, plus λI; float64, 1e-10."""
+    phi, theta = network().detach(), list(network.parameters())
+    product = fisher_vector_product([partial(network, rows) for rows in chunks], theta, case.family, DAMPING)
+    fisher = hessian(lambda new: case.kl_divergence(phi, network.at(new)).mean(), flatten(theta).detach())
+    unit_vectors = th.eye(len(fisher), dtype=th.float64)
+    columns = th.stack([product(unit) for unit in unit_vectors], dim=1)
+    th.testing.assert_close(columns, fisher + DAMPING * unit_vectors, rtol=0, atol=1e-10)
+
+
+def test_product_is_symmetric_and_linear(case, network):
+    """Truth: uᵀ(Fv) = vᵀ(Fu) and F(2u − 3v) = 2 Fu − 3 Fv, the same function called again and again; float64, 1e-12."""
+    theta = list(network.parameters())
+    product = fisher_vector_product([network], theta, case.family, damping=0.0)
+    u, v = th.randn(2, len(flatten(theta)), dtype=th.float64)
+    assert product(u).norm() > 0.1
+    th.testing.assert_close(u @ product(v), v @ product(u), rtol=1e-12, atol=1e-12)
+    th.testing.assert_close(product(2 * u - 3 * v), 2 * product(u) - 3 * product(v), rtol=1e-12, atol=1e-12)
+
+
+BOX = spaces.Box(-1.0, 1.0, (3,), np.float32)
+DICT = spaces.Dict({"joints": BOX, "mode": spaces.Discrete(4)})
+SQUASHED = {"use_sde": True, "squash_output": True}
+POLICIES = {
+    "Box": (ActorCriticPolicy, BOX, BOX, {}),
+    "gSDE": (ActorCriticPolicy, BOX, BOX, {"use_sde": True}),
+    "squashed gSDE": (ActorCriticPolicy, BOX, BOX, SQUASHED),
+    "Discrete": (ActorCriticPolicy, BOX, spaces.Discrete(5), {}),
+    "MultiDiscrete": (ActorCriticPolicy, BOX, spaces.MultiDiscrete([3, 2, 4]), {}),
+    "MultiBinary": (ActorCriticPolicy, BOX, spaces.MultiBinary(4), {}),
+    "Dict to Box": (MultiInputActorCriticPolicy, DICT, BOX, {}),
+    "Dict to Discrete": (MultiInputActorCriticPolicy, DICT, spaces.Discrete(5), {}),
+}
+
+
+@pytest.fixture(params=list(POLICIES))
+def policy(request):
+    """One of SB3's own policies, away from its initialisation, where log σ is 0 and a mean hardly depends on the state."""
+    th.manual_seed(0)
+    kind, observation_space, action_space, options = POLICIES[request.param]
+    policy = kind(observation_space, action_space, lambda _: 1e-3, net_arch=[16], **options)
+    with th.no_grad():
+        for parameter in policy.parameters():
+            parameter.add_(0.3 * th.randn_like(parameter))
+    return policy.eval()
+
+
+@pytest.fixture
+def objective(policy):
+    """The objective of 32 random observations; neither actions nor advantages have a part in the Fisher matrix."""
+    states = batch_space(policy.observation_space, 32)
+    states.seed(0)
+    observations, _ = policy.obs_to_tensor(states.sample())
+    with th.no_grad():
+        actions, _, log_prob = policy(observations)
+    ones = th.ones(32)
+    return SinglePathObjective(Actor(policy, observations), Batch(observations, actions, log_prob, ones, ones), ent_coef=0.0)
+
+
+def joint_kl(policy, observations):
+    """SB3's mean KL(θ₀ ‖ θ) of the joint distribution at θ = θ₀, with its graph."""
+    with th.no_grad():
+        old = copy.copy(policy.get_distribution(observations))  # get_distribution hands out one object again and again
+    return sb3.kl_divergence(old, policy.get_distribution(observations)).reshape(32, -1).sum(dim=1).mean()
+
+
+def test_theta_is_all_the_kl_depends_on(policy, objective):
+    """Truth: the parameters a gradient of SB3's KL reaches; log σ is among them, the critic is not."""
+    kl, candidates = joint_kl(policy, objective.batch.observations), list(policy.parameters())
+    reached = th.autograd.grad(kl, candidates, allow_unused=True)
+    names = {name for (name, _), gradient in zip(policy.named_parameters(), reached, strict=True) if gradient is not None}
+    theta = {id(parameter) for parameter in objective.actor.parameters}
+    assert {name for name, parameter in policy.named_parameters() if id(parameter) in theta} == names
+    assert len(names) < len(candidates)
+
+
+@pytest.mark.parametrize("chunk_size", [32, 10])
+def test_product_on_the_policies_of_sb3(policy, objective, chunk_size):
+    """Truth: Pearlmutter's double backpropagation of SB3's KL, summed over action dimensions, old detached; float32, 1e-5."""
+    objective.chunk_size = chunk_size
+    theta = objective.actor.parameters
+    gradient = flatten(th.autograd.grad(joint_kl(policy, objective.batch.observations), theta, create_graph=True))
+    vector = th.randn(len(gradient), generator=th.Generator().manual_seed(1))
+    truth = flatten(th.autograd.grad(gradient @ vector, theta)) + DAMPING * vector
+    error = (objective.fisher_product(DAMPING)(vector) - truth).norm() / truth.norm()
+    assert error < 1e-5

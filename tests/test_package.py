@@ -1,0 +1,126 @@
+"""The package as a whole: its version, its settings file, and which of its parts may import which."""
+
+import ast
+import inspect
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+import rl_zoo3
+import sb3_contrib
+import yaml
+from stable_baselines3.common.envs import FakeImageEnv
+
+import sb3_trpo
+from sb3_trpo import TRPO
+
+PACKAGE = Path(sb3_trpo.__file__).parent
+SETTINGS_FILE = PACKAGE / "hyperparams" / "trpo.yml"
+SETTINGS = yaml.safe_load(SETTINGS_FILE.read_text(encoding="utf-8"))
+
+# What RL Zoo takes out of an entry before it calls the constructor
+ZOO_KEYS = {"n_envs", "n_timesteps", "normalize", "frame_stack", "env_wrapper", "vec_env_wrapper", "env_kwargs"}
+ZOO_KEYS |= {"monitor_kwargs", "callback"}
+
+
+def test_version_is_the_file_and_the_metadata():
+    assert sb3_trpo.__version__ == (PACKAGE / "version.txt").read_text(encoding="utf-8").strip()
+    assert sb3_trpo.__version__ == version("sb3_trpo")
+
+
+def test_public_names_exist():
+    assert all(hasattr(sb3_trpo, name) for name in sb3_trpo.__all__)
+
+
+@pytest.mark.parametrize("entry", SETTINGS)
+def test_settings_are_arguments_of_the_constructor(entry):
+    arguments = {name: value for name, value in SETTINGS[entry].items() if name not in ZOO_KEYS}
+    assert set(arguments) <= set(inspect.signature(TRPO.__init__).parameters)
+    assert SETTINGS[entry]["n_timesteps"] >= 1
+    for name in ("policy_kwargs", "rollout_buffer_kwargs"):
+        if isinstance(arguments.get(name), str):
+            arguments.pop(name)  # code for RL Zoo
+    if isinstance(arguments.get("learning_rate"), str):
+        assert re.fullmatch(r"lin_[\d.e-]+", arguments.pop("learning_rate"))
+    env = FakeImageEnv() if arguments["policy"] == "CnnPolicy" else gym.make("Pendulum-v1")
+    TRPO(env=env, device="cpu", **arguments)
+
+
+SETTINGS_TEXT = SETTINGS_FILE.read_text(encoding="utf-8")
+CONVERTED = re.findall(r"^# RL Zoo's (\S+) .*converted: d = (\d+)\n(\S+?):", SETTINGS_TEXT, re.MULTILINE)
+TAKEN_OVER = re.findall(r"^# Tuned by RL Zoo; .*nothing to convert\n(\S+?):", SETTINGS_TEXT, re.MULTILINE)
+RL_ZOOS = yaml.safe_load((Path(rl_zoo3.__file__).parent / "hyperparams" / "trpo.yml").read_text(encoding="utf-8"))
+DEFAULTS = {name: parameter.default for name, parameter in inspect.signature(sb3_contrib.TRPO.__init__).parameters.items()}
+
+
+@pytest.mark.parametrize("theirs, dimensions, ours", CONVERTED)
+def test_converted_settings_are_rl_zoos_times_the_number_of_action_dimensions(theirs, dimensions, ours):
+    assert gym.make(ours).action_space.shape == (int(dimensions),)
+    expected = {**DEFAULTS, **RL_ZOOS[theirs]}
+    for name in ("target_kl", "cg_damping"):
+        expected[name] = pytest.approx(expected[name] * int(dimensions))
+    assert {**DEFAULTS, **SETTINGS[ours]} == expected
+
+
+@pytest.mark.parametrize("entry", TAKEN_OVER)
+def test_other_tuned_settings_are_rl_zoos(entry):
+    assert {**DEFAULTS, **SETTINGS[entry]} == {**DEFAULTS, **RL_ZOOS[entry]}
+
+
+def test_tuned_settings_are_found():
+    assert CONVERTED and TAKEN_OVER
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Full names of all that a file imports, inside functions too; ``from a import b`` counts as a.b."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import: give the full name"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def under(names: set[str], package: str) -> set[str]:
+    return {name for name in names if name == package or name.startswith(package + ".")}
+
+
+def part_of(path: Path) -> str:
+    """The folder or the file, whichever lies directly in the package."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way(path):
+    part, imported = part_of(path), imported_modules(path)
+    if part == "trust_region":  # torch only
+        for package in ("stable_baselines3", "gymnasium", "sb3_contrib", "rl_zoo3"):
+            assert not under(imported, package)
+    if part in ("trust_region", "simulators"):  # these stand alone
+        assert under(imported, "sb3_trpo") == under(imported, f"sb3_trpo.{part}")
+    if part == "rollouts":  # collection knows no TRPO
+        for above in ("objective", "critic", "diagnostics", "settings"):
+            assert not under(imported, f"sb3_trpo.{above}")
+    if part not in ("__init__", "__main__", "zoo"):  # the class is the top, whatever uses it lies outside
+        assert not under(imported, "sb3_trpo.trpo")
+        assert not imported & {"sb3_trpo", *(f"sb3_trpo.{name}" for name in sb3_trpo.__all__)}
+    if part != "__main__":
+        assert not under(imported, "sb3_trpo.zoo")
+    if part != "zoo":  # RL Zoo is optional, and sb3-contrib a reference for tests only
+        assert not under(imported, "rl_zoo3")
+    assert not under(imported, "sb3_contrib")
+
+
+def test_the_import_rules_see_what_they_judge(tmp_path):
+    file = tmp_path / "module.py"
+    file.write_text("import gymnasium.spaces as s\ndef f():\n    from sb3_trpo import trpo\n")
+    assert imported_modules(file) == {"gymnasium.spaces", "sb3_trpo.trpo"}
+    assert under({"gymnasium.spaces", "gymnasium_robotics"}, "gymnasium") == {"gymnasium.spaces"}
+    assert {part_of(path) for path in MODULES} >= {"trust_region", "rollouts", "trpo", "zoo", "__main__"}
