@@ -13,7 +13,7 @@ import argparse
 import csv
 import json
 import time
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 import gymnasium as gym
@@ -37,7 +37,7 @@ ALGORITHMS = {"sb3_trpo": sb3_trpo.TRPO, "sb3_contrib": ContribTRPO, "ppo": PPO}
 
 def settings_for(algo: str, env_id: str) -> dict[str, Any]:
     """The task's entry of the settings file, in the algorithm's own units."""
-    folder = Path((rl_zoo3 if algo == "ppo" else sb3_trpo).__file__).parent / "hyperparams"
+    folder = files(rl_zoo3 if algo == "ppo" else sb3_trpo) / "hyperparams"
     entries = yaml.safe_load((folder / ("ppo.yml" if algo == "ppo" else "trpo.yml")).read_text())
     settings = dict(entries.get(env_id) or entries.get(env_id.replace("-v5", "-v4")) or entries["default"])
     space = gym.make(env_id).action_space
@@ -71,12 +71,19 @@ class Evaluation(BaseCallback):
         rewards, _ = evaluate_policy(self.model, self.env, n_eval_episodes=self.episodes, return_episode_rewards=True)
         self.evaluation_time += time.perf_counter() - begin
         wall = time.perf_counter() - self.started - self.evaluation_time
-        row = {"steps": self.num_timesteps, "mean": np.mean(rewards), "std": np.std(rewards), "train_seconds": round(wall, 2)}
+        row: dict[str, float] = {
+            "steps": self.num_timesteps,
+            "mean": float(np.mean(rewards)),
+            "std": float(np.std(rewards)),
+            "train_seconds": round(wall, 2),
+        }
         self.rows.append(row)
         print(row, flush=True)
 
 
-def run(algo: str, env_id: str, steps: int, seed: int, every: int, episodes: int, **overrides: float) -> tuple[BaseAlgorithm, Evaluation]:
+def run(
+    algo: str, env_id: str, steps: int, seed: int, every: int, episodes: int, **overrides: float
+) -> tuple[BaseAlgorithm, Evaluation]:
     """Train one model and return it with its evaluations, the last one made after the last update."""
     settings = {**settings_for(algo, env_id), **overrides}
     settings.pop("n_timesteps", None)

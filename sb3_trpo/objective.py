@@ -1,6 +1,6 @@
 """The single-path objective: importance-sampled surrogate and KL constraint over a batch of states (paper, section 5)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 
@@ -121,7 +121,7 @@ class SinglePathObjective:
         total_entropy = -(ratio * log_prob).sum() if entropy is None else entropy.sum()
         return (ratio * chunk.advantages).sum() + self.ent_coef * total_entropy, ratio, total_entropy
 
-    def _evaluation(self, parts: list[tuple[th.Tensor, ...]]) -> Evaluation:
+    def _evaluation(self, parts: Sequence[tuple[th.Tensor, ...]]) -> Evaluation:
         kl, surrogate, ratio, entropy = zip(*parts, strict=True)
         n = len(self.batch)
         return Evaluation(float(sum(surrogate)) / n, th.cat(kl), th.cat(ratio), float(sum(entropy)) / n)

@@ -121,8 +121,10 @@ class Actor:
         used |= {id(parameter) for parameter in self.parameters}
         candidates = [p for p in self.policy.parameters() if p.requires_grad and id(p) not in used]
         values = self.policy.predict_values(select(observations, slice(1)))
-        reached = th.autograd.grad(values.sum(), candidates, allow_unused=True) if values.requires_grad and candidates else ()
-        return [parameter for parameter, gradient in zip(candidates, reached) if gradient is not None]
+        if not (candidates and values.requires_grad):
+            return []
+        reached = th.autograd.grad(values.sum(), candidates, allow_unused=True)
+        return [parameter for parameter, gradient in zip(candidates, reached, strict=True) if gradient is not None]
 
     def keep_in_eval_mode(self) -> None:
         """Put the modules the actor runs in eval mode, so that training the critic leaves their statistics alone."""

@@ -100,7 +100,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
 def _check_real(name: str, value: Any, low: float, low_allowed: bool, high: float, high_allowed: bool) -> None:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{name}={value!r} is a {type(value).__name__}: give a number.")
-    inside = low <= value <= high and (low_allowed or value != low) and (high_allowed or value != high)
+    inside = low <= float(value) <= high and (low_allowed or value != low) and (high_allowed or value != high)
     if not inside:
         bounds = f"{'[' if low_allowed else '('}{low:g}, {high:g}{']' if high_allowed else ')'}"
         raise ValueError(f"{name}={value!r} is outside {bounds}: give a finite number in that interval.")

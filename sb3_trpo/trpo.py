@@ -197,7 +197,7 @@ class TRPO(OnPolicyAlgorithm):
         bootstrap_gamma = self.gamma if self.advantage_estimator == "gae" else 0.0
         evaluator = make_evaluator(self.policy, rollout_buffer, n_rollout_steps, env.num_envs, bootstrap_gamma)
         path = single_path(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq)
-        for n_steps, step in enumerate(path):
+        for step in path:
             self.num_timesteps += env.num_envs
             callback.update_locals({**locals(), **vars(step), **evaluator.locals()})
             if not callback.on_step():

@@ -60,6 +60,6 @@ def _regression(policy: ActorCriticPolicy, parameters: list[nn.Parameter], sampl
             return MlpRegression(layers, features, samples.returns, policy.optimizer)
 
     def values_of(rows: PyTorchObs) -> th.Tensor:
-        return policy.value_net(policy.mlp_extractor.forward_critic(rows))
+        return policy.value_net(policy.mlp_extractor.forward_critic(rows))  # type: ignore[arg-type]
 
     return TorchRegression(values_of, features, samples.returns, parameters, policy.optimizer)

@@ -49,13 +49,13 @@ class NumpyActor:
             self.noise = (std * th.randn(n_steps, n_envs, len(std))).numpy()
         else:
             self.noise = th.rand(n_steps, n_envs, 1).numpy()
-        self.shape = (n_envs, *policy.action_space.shape)
+        self.shape = (n_envs, *policy.action_space.shape)  # type: ignore[misc]
         self.step = 0
 
     @staticmethod
     def supports(policy: ActorCriticPolicy, n_envs: int) -> bool:
         """Whether the policy is SB3's own MLP on plain observations, small, on the CPU, with nothing hooked into it."""
-        layers = (*policy.mlp_extractor.policy_net, policy.action_net)
+        layers = nn.ModuleList([*policy.mlp_extractor.policy_net, policy.action_net])
         extractors = (policy.pi_features_extractor, policy.mlp_extractor)
         return (
             type(policy.action_dist) in _DISTRIBUTIONS
@@ -64,7 +64,9 @@ class NumpyActor:
             and tuple(map(type, extractors)) == (FlattenExtractor, MlpExtractor)
             and not any(module._forward_hooks or module._forward_pre_hooks for module in extractors)
             and is_plain_mlp(layers)
-            and all(p.device.type == "cpu" and n_envs * p.numel() <= LARGEST_PRODUCT for p in nn.ModuleList(layers).parameters())
+            and all(
+                p.device.type == "cpu" and n_envs * p.numel() <= LARGEST_PRODUCT for p in nn.ModuleList(layers).parameters()
+            )
         )
 
     def act(self, obs: np.ndarray) -> np.ndarray:

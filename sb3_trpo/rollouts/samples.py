@@ -47,19 +47,18 @@ class Samples:
 
         :param buffer: full; nothing but the buffer is read
         """
-        if type(buffer).get in (RolloutBuffer.get, DictRolloutBuffer.get):
-            observations = buffer.observations
-            fields = (
-                {key: _tensor(buffer, array) for key, array in observations.items()}
-                if isinstance(observations, dict)
-                else _tensor(buffer, observations),
-                *(_tensor(buffer, array) for array in (buffer.actions, buffer.log_probs, buffer.advantages, buffer.returns)),
-            )
-        else:
+        if type(buffer).get not in (RolloutBuffer.get, DictRolloutBuffer.get):
             data = next(iter(buffer.get(batch_size=None)))
-            fields = (data.observations, data.actions, data.old_log_prob, data.advantages, data.returns)
-        observations, actions, *scalars = fields
-        return cls(observations, as_drawn(actions, buffer.action_space), *(scalar.flatten() for scalar in scalars))
+            scalars = (data.old_log_prob, data.advantages, data.returns)
+            return cls(data.observations, as_drawn(data.actions, buffer.action_space), *(x.flatten() for x in scalars))
+        observations: PyTorchObs
+        if isinstance(buffer.observations, dict):
+            observations = {key: _tensor(buffer, array) for key, array in buffer.observations.items()}
+        else:
+            observations = _tensor(buffer, buffer.observations)
+        arrays = (buffer.log_probs, buffer.advantages, buffer.returns)
+        actions = as_drawn(_tensor(buffer, buffer.actions), buffer.action_space)
+        return cls(observations, actions, *(_tensor(buffer, array).flatten() for array in arrays))
 
 
 def _tensor(buffer: RolloutBuffer, array: np.ndarray) -> th.Tensor:

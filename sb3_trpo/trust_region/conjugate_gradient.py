@@ -15,7 +15,8 @@ class Solution:
     :param x: the approximate solution ``[N]``; zero when the status is not usable, so that nobody steps along it
     :param status: ``OK``, ``MAX_STEPS``, ``ZERO_GRADIENT``, ``NOT_FINITE`` or ``CURVATURE``
     :param iterations: products used
-    :param residual: ‖b − A x‖ / ‖b‖
+    :param residual: ‖b − A x‖ / ‖b‖, from the products already made: within a per cent while it is far above rounding,
+        too small once the iteration has converged as far as float32 goes
     :param quadratic_form: xᵀA x, from the products already made
     """
 
@@ -29,9 +30,8 @@ class Solution:
 def conjugate_gradient(product: VectorProduct, b: th.Tensor, max_steps: int, tolerance: float = 1e-6) -> Solution:
     """Solve A x = b, starting from x = 0.
 
-    A x is accumulated beside x, so that residual and quadratic form are those of the x returned: the residual of the
-    recursion goes on shrinking in float32 long after the true one has stalled. Nothing is random here, and the
-    stopping rule is relative, so the result scales with b.
+    A x is accumulated beside x, which gives the quadratic form without another product. Nothing is random here, and
+    the stopping rule is relative, so the result scales with b.
 
     :param product: the map v ↦ A v, A symmetric positive definite
     :param b: right-hand side ``[N]``

@@ -29,6 +29,16 @@ def _excess(log_ratio: th.Tensor) -> th.Tensor:
     return th.expm1(log_ratio) - log_ratio
 
 
+def _discrete_terms(old_log_prob: th.Tensor, new_log_prob: th.Tensor) -> th.Tensor:
+    """p log(p/p') of each outcome, plus p' − p, which sums to zero: p (e^x − 1 − x) with x = log p'/p, never negative.
+
+    Outcomes that gain much are written p' − p − p x, for there e^x may overflow, and impossible ones p'.
+    """
+    old, new, log_ratio = old_log_prob.exp(), new_log_prob.exp(), new_log_prob - old_log_prob
+    terms = th.where(log_ratio > 1.0, new - old - old * log_ratio, old * _excess(log_ratio))
+    return th.where(old > 0.0, terms, new)
+
+
 @dataclass(frozen=True)
 class DiagonalGaussian:
     """Independent normals; φ = (mean, log σ), so P = 2d. Squashing by tanh changes neither KL nor Fisher matrix."""
@@ -56,11 +66,10 @@ class Categorical:
     sizes: Sequence[int]
 
     def kl_divergence(self, old: th.Tensor, new: th.Tensor) -> th.Tensor:
-        """Σ_i p_i log(p_i/p'_i), written as Σ_i p_i (e^{x_i} − 1 − x_i), x = log p'/p: the same, but never negative."""
+        """Σ_i p_i log(p_i/p'_i), over all blocks."""
         divergence = old.new_zeros(len(old))
         for old_logits, new_logits in zip(old.split(self.sizes, dim=1), new.split(self.sizes, dim=1), strict=True):
-            old_log_prob, new_log_prob = old_logits.log_softmax(dim=1), new_logits.log_softmax(dim=1)
-            divergence = divergence + (old_log_prob.exp() * _excess(new_log_prob - old_log_prob)).sum(dim=1)
+            divergence = divergence + _discrete_terms(old_logits.log_softmax(dim=1), new_logits.log_softmax(dim=1)).sum(dim=1)
         return divergence
 
     def fisher(self, parameters: th.Tensor, vector: th.Tensor) -> th.Tensor:
@@ -77,9 +86,9 @@ class Bernoulli:
     """Independent coins; φ = logits, so P = number of bits."""
 
     def kl_divergence(self, old: th.Tensor, new: th.Tensor) -> th.Tensor:
-        """Σ_i over bits of the two-category divergence, in the non-negative form of :class:`Categorical`."""
-        heads = old.sigmoid() * _excess(logsigmoid(new) - logsigmoid(old))
-        tails = (-old).sigmoid() * _excess(logsigmoid(-new) - logsigmoid(-old))
+        """Σ_i p_i log(p_i/p'_i) + (1 − p_i) log((1 − p_i)/(1 − p'_i))."""
+        heads = _discrete_terms(logsigmoid(old), logsigmoid(new))
+        tails = _discrete_terms(logsigmoid(-old), logsigmoid(-new))
         return (heads + tails).sum(dim=1)
 
     def fisher(self, parameters: th.Tensor, vector: th.Tensor) -> th.Tensor:

@@ -61,9 +61,7 @@ class LineSearch:
     status: Status
 
 
-def full_step(
-    solution: Solution, gradient: th.Tensor, target_kl: float, product: VectorProduct | None = None
-) -> FullStep:
+def full_step(solution: Solution, gradient: th.Tensor, target_kl: float, product: VectorProduct | None = None) -> FullStep:
     """β x with β = √(2δ / xᵀ(F + λI)x): ½ (βx)ᵀ(F + λI)(βx) = δ.
 
     :param solution: x with its quadratic form

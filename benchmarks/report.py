@@ -1,0 +1,87 @@
+"""Rebuild every picture and every table of the README from the files in ``benchmarks/results``.
+
+python -m benchmarks.report
+"""
+
+import json
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from benchmarks.environment import RESULTS
+
+README = Path(__file__).parent.parent / "README.md"
+CURVES = RESULTS / "learning_curves"
+LABELS = {
+    "sb3_trpo": "sb3_trpo",
+    "sb3_contrib": "sb3-contrib TRPO, same proposed step",
+    "sb3_trpo_same_numbers": "sb3_trpo, target_kl and cg_damping not converted",
+}
+COLORS = {"sb3_trpo": "tab:blue", "sb3_contrib": "tab:orange", "sb3_trpo_same_numbers": "tab:green"}
+
+
+def curves(env_id: str) -> dict[str, list[pd.DataFrame]]:
+    """Evaluations of every committed run on a task, by label."""
+    runs: dict[str, list[pd.DataFrame]] = {}
+    for path in sorted((CURVES / env_id).glob("*_seed*.csv")):
+        runs.setdefault(path.stem.rsplit("_seed", 1)[0], []).append(pd.read_csv(path))
+    return runs
+
+
+def plot_learning_curves(env_id: str) -> None:
+    """Mean and range over seeds, against env steps and against training time."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True)
+    for label, frames in curves(env_id).items():
+        mean = np.mean([frame["mean"] for frame in frames], axis=0)
+        low, high = (function([frame["mean"] for frame in frames], axis=0) for function in (np.min, np.max))
+        seconds = np.mean([frame["train_seconds"] for frame in frames], axis=0)
+        for axis, x in zip(axes, (frames[0]["steps"], seconds), strict=True):
+            axis.plot(x, mean, color=COLORS[label], label=f"{LABELS[label]} ({len(frames)} seeds)")
+            axis.fill_between(x, low, high, color=COLORS[label], alpha=0.15, linewidth=0)
+    axes[0].set(xlabel="env steps", ylabel="mean return of 5 deterministic episodes", title=env_id)
+    axes[1].set(xlabel="training time, seconds (one core of a shared machine)", title="the same against time")
+    axes[0].legend(fontsize=8, loc="upper left")
+    figure.tight_layout()
+    figure.savefig(CURVES / f"{env_id}.png", dpi=110, metadata={"Software": ""})
+    plt.close(figure)
+
+
+def learning_table() -> str:
+    """Final and mean return of every task and method, each over its seeds."""
+    rows = [
+        "| task | method | seeds | env steps | final returns | mean over the run |",
+        "|---|---|---|---|---|---|",
+    ]
+    for folder in sorted(path for path in CURVES.iterdir() if path.is_dir()):
+        for label, frames in curves(folder.name).items():
+            finals = ", ".join(f"{frame['mean'].iloc[-1]:.0f}" for frame in frames)
+            area = np.mean([frame["mean"].mean() for frame in frames])
+            steps = int(frames[0]["steps"].iloc[-1])
+            rows.append(f"| {folder.name} | {LABELS[label]} | {len(frames)} | {steps:,} | {finals} | {area:.0f} |")
+    return "\n".join(rows)
+
+
+def speed_tables() -> dict[str, str]:
+    """The tables that the speed benchmarks wrote as rows of text."""
+    return {path.stem: json.loads(path.read_text())["table"] for path in sorted((RESULTS / "speed").glob("*.json"))}
+
+
+def main() -> None:
+    for folder in sorted(path for path in CURVES.iterdir() if path.is_dir()):
+        if len(curves(folder.name)) > 1:
+            plot_learning_curves(folder.name)
+    text = README.read_text()
+    for name, table in {"learning": learning_table(), **speed_tables()}.items():
+        head, _, rest = text.partition(f"<!-- {name} -->\n")
+        tail = rest.partition(f"<!-- end {name} -->")[2]
+        text = f"{head}<!-- {name} -->\n{table}\n<!-- end {name} -->{tail}"
+    README.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
