@@ -98,8 +98,8 @@ class SinglePathObjective:
         if fraction < 1.0:
             rows = th.randperm(len(batch))[: max(1, round(fraction * len(batch)))]
             batch = batch[rows.to(batch.old_log_prob.device)]
-        runs = [partial(self.actor.outputs, chunk.observations) for chunk in batch.chunks(self.chunk_size)]
-        return fisher_vector_product(runs, self.actor.parameters, self.actor.family, damping)
+        chunks = [partial(self.actor.linearize, chunk.observations) for chunk in batch.chunks(self.chunk_size)]
+        return fisher_vector_product(chunks, self.actor.family, damping)
 
     @th.no_grad()
     def evaluate(self, theta: th.Tensor) -> Evaluation:

@@ -7,15 +7,36 @@ from typing import Any
 import torch as th
 from stable_baselines3.common import distributions as sb3
 from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy, MultiInputActorCriticPolicy
+from stable_baselines3.common.preprocessing import preprocess_obs
+from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
+from sb3_trpo.plain_mlp import is_plain_mlp
 from sb3_trpo.rollouts import select, unchecked_distributions
-from sb3_trpo.trust_region import Bernoulli, Categorical, DiagonalGaussian, DistributionFamily, flatten, unflatten
+from sb3_trpo.trust_region import (
+    AutogradLinearization,
+    Bernoulli,
+    Categorical,
+    DiagonalGaussian,
+    DistributionFamily,
+    Linearization,
+    MlpLinearization,
+    flatten,
+    unflatten,
+)
 
 MlpPolicy = ActorCriticPolicy
 CnnPolicy = ActorCriticCnnPolicy
 MultiInputPolicy = MultiInputActorCriticPolicy
+
+_STOCK_METHODS = ("get_distribution", "extract_features", "_get_action_dist_from_latent")
+_STOCK_DISTRIBUTIONS = (
+    sb3.DiagGaussianDistribution,
+    sb3.CategoricalDistribution,
+    sb3.MultiCategoricalDistribution,
+    sb3.BernoulliDistribution,
+)
 
 
 def distribution_family(distribution: sb3.Distribution) -> DistributionFamily:
@@ -77,14 +98,32 @@ class Actor:
         candidates = [parameter for parameter in policy.parameters() if parameter.requires_grad]
         reached = th.autograd.grad(outputs.sum(), candidates, allow_unused=True)
         self.parameters = [p for p, gradient in zip(candidates, reached, strict=True) if gradient is not None]
+        self._plain_layers = self._find_plain_layers()
 
     def _note(self, module: nn.Module, _: tuple, output: Any) -> None:
         self.modules.add(module)
         self.activations += output.numel() if isinstance(output, th.Tensor) else 0
 
-    def outputs(self, observations: PyTorchObs) -> th.Tensor:
-        """Distribution parameters ``[B, P]`` as the policy now stands, with their graph."""
-        return distribution_parameters(self.policy.get_distribution(observations))
+    def linearize(self, observations: PyTorchObs) -> Linearization:
+        """The distribution's parameters as a linear map of θ, for some states; by hand where the network is a plain MLP."""
+        if self._plain_layers is None:
+            return AutogradLinearization(distribution_parameters(self.policy.get_distribution(observations)), self.parameters)
+        with th.no_grad():
+            features = self.policy.pi_features_extractor(preprocess_obs(observations, self.policy.observation_space))
+        return MlpLinearization(self._plain_layers, features, getattr(self.policy, "log_std", None), self.parameters)
+
+    def _find_plain_layers(self) -> list[nn.Module] | None:
+        """SB3's own MLP from flat observations to distribution parameters, if that is all θ consists of."""
+        policy = self.policy
+        if any(getattr(type(policy), name) is not getattr(ActorCriticPolicy, name) for name in _STOCK_METHODS):
+            return None
+        stock = (type(policy.pi_features_extractor), type(policy.mlp_extractor)) == (FlattenExtractor, MlpExtractor)
+        if not stock or policy.use_sde or type(policy.action_dist) not in _STOCK_DISTRIBUTIONS:
+            return None
+        layers = [*policy.mlp_extractor.policy_net, policy.action_net]
+        own = {id(parameter) for layer in layers for parameter in layer.parameters()}
+        own |= {id(policy.log_std)} if hasattr(policy, "log_std") else set()
+        return layers if is_plain_mlp(layers) and own == {id(parameter) for parameter in self.parameters} else None
 
     @property
     def theta(self) -> th.Tensor:

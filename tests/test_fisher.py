@@ -15,7 +15,14 @@ from torch.autograd.functional import hessian
 
 from sb3_trpo.objective import Batch, SinglePathObjective
 from sb3_trpo.policies import Actor
-from sb3_trpo.trust_region import DiagonalGaussian, fisher_vector_product, flatten, unflatten
+from sb3_trpo.trust_region import (
+    AutogradLinearization,
+    DiagonalGaussian,
+    MlpLinearization,
+    fisher_vector_product,
+    flatten,
+    unflatten,
+)
 
 DAMPING = 0.1
 
@@ -36,6 +43,13 @@ class Network(nn.Module):
         outputs = self.mlp(self.states[rows])
         return outputs if self.log_std is None else th.cat([outputs, self.log_std.expand_as(outputs)], dim=1)
 
+    def linearize(self, written_out, rows=slice(None)):
+        """J at the network's own θ, by autograd or by hand."""
+        theta = list(self.parameters())
+        if written_out:
+            return MlpLinearization(list(self.mlp), self.states[rows], self.log_std, theta)
+        return AutogradLinearization(self(rows), theta)
+
     def at(self, theta):
         """φ at a flat θ."""
         names, own = zip(*self.named_parameters(), strict=True)
@@ -48,21 +62,27 @@ def network(case):
     return Network(case)
 
 
+@pytest.fixture(params=[False, True], ids=["autograd", "written out"])
+def written_out(request):
+    return request.param
+
+
 @pytest.mark.parametrize("chunks", [[slice(7)], [slice(3), slice(3, 7)]], ids=["at once", "in chunks"])
-def test_product_is_that_of_the_dense_matrix(case, network, chunks):
+def test_product_is_that_of_the_dense_matrix(case, network, chunks, written_out):
     """Truth: the dense Hessian of torch's mean joint KL(θ₀ ‖ θ) at θ₀, plus λI; float64, 1e-10."""
     phi, theta = network().detach(), list(network.parameters())
-    product = fisher_vector_product([partial(network, rows) for rows in chunks], theta, case.family, DAMPING)
+    linearizations = [partial(network.linearize, written_out, rows) for rows in chunks]
+    product = fisher_vector_product(linearizations, case.family, DAMPING)
     fisher = hessian(lambda new: case.kl_divergence(phi, network.at(new)).mean(), flatten(theta).detach())
     unit_vectors = th.eye(len(fisher), dtype=th.float64)
     columns = th.stack([product(unit) for unit in unit_vectors], dim=1)
     th.testing.assert_close(columns, fisher + DAMPING * unit_vectors, rtol=0, atol=1e-10)
 
 
-def test_product_is_symmetric_and_linear(case, network):
+def test_product_is_symmetric_and_linear(case, network, written_out):
     """Truth: uᵀ(Fv) = vᵀ(Fu) and F(2u − 3v) = 2 Fu − 3 Fv, the same function called again and again; float64, 1e-12."""
     theta = list(network.parameters())
-    product = fisher_vector_product([network], theta, case.family, damping=0.0)
+    product = fisher_vector_product([partial(network.linearize, written_out)], case.family, damping=0.0)
     u, v = th.randn(2, len(flatten(theta)), dtype=th.float64)
     assert product(u).norm() > 0.1
     th.testing.assert_close(u @ product(v), v @ product(u), rtol=1e-12, atol=1e-12)

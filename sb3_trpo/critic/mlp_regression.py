@@ -6,7 +6,7 @@ import torch as th
 from torch import nn
 
 from sb3_trpo.critic.regression import CriticFit
-from sb3_trpo.plain_mlp import is_plain_mlp
+from sb3_trpo.plain_mlp import backward, forward, is_plain_mlp, slopes
 
 _UNSUPPORTED = ("weight_decay", "amsgrad", "maximize", "capturable", "differentiable")
 
@@ -54,10 +54,10 @@ class MlpRegression:
     @th.no_grad()
     def step(self, rows: np.ndarray) -> None:
         selected = th.as_tensor(rows, device=self.inputs.device)
-        outputs = self._forward(self.inputs[selected])
+        outputs = forward(self.modules, self.weights, self.inputs[selected])
         error = outputs[-1] - self.targets[selected]
         self.losses.append((error * error).mean())
-        self._backward(outputs, error * (2.0 / len(rows)))
+        backward(self.weights, outputs, slopes(self.modules, outputs), error * (2.0 / len(rows)), self.gradients)
 
         group = self.optimizer.param_groups[0]
         beta1, beta2 = group["betas"]
@@ -66,34 +66,6 @@ class MlpRegression:
         self.second.mul_(beta2).addcmul_(self.gradient, self.gradient, value=1.0 - beta2)
         denominator = self.second.sqrt().div_((1.0 - beta2**self.steps) ** 0.5).add_(group["eps"])
         self.theta.addcdiv_(self.first, denominator, value=-float(group["lr"]) / (1.0 - beta1**self.steps))
-
-    def _forward(self, x: th.Tensor) -> list[th.Tensor]:
-        """Input and every module's output."""
-        outputs, weights = [x], iter(self.weights)
-        for module in self.modules:
-            if isinstance(module, nn.Linear):
-                weight, bias = next(weights), next(weights)
-                x = th.addmm(bias, x, weight.T)
-            else:
-                x = module(x)
-            outputs.append(x)
-        return outputs
-
-    def _backward(self, outputs: list[th.Tensor], gradient: th.Tensor) -> None:
-        """Fill the flat gradient, given that of the last output."""
-        index = len(self.weights)
-        for module, before, after in reversed(list(zip(self.modules, outputs, outputs[1:], strict=False))):
-            if isinstance(module, nn.Linear):
-                index -= 2
-                th.mm(gradient.T, before, out=self.gradients[index])
-                th.sum(gradient, dim=0, out=self.gradients[index + 1])
-                if index == 0:
-                    return
-                gradient = gradient @ self.weights[index]
-            elif isinstance(module, nn.Tanh):
-                gradient = gradient * (1.0 - after * after)
-            else:
-                gradient = gradient * (after > 0.0)
 
     def finish(self) -> CriticFit:
         finite = bool(th.isfinite(self.theta).all())

@@ -1,18 +1,20 @@
 """The trust-region step: tensors and callables in, frozen results out. Knows neither SB3 nor gymnasium.
 
-Read in this order: ``distributions`` (KL and Fisher matrix of an action distribution), ``fisher`` (Fisher-vector
-products), ``conjugate_gradient`` (the search direction), ``line_search`` (step size and backtracking), ``bound``
-(Theorem 1).
+Read in this order: ``distributions`` (KL and Fisher matrix of an action distribution), ``linearization`` (Jacobian
+products of the network), ``fisher`` (Fisher-vector products), ``conjugate_gradient`` (the search direction),
+``line_search`` (step size and backtracking), ``bound`` (Theorem 1).
 """
 
 from sb3_trpo.trust_region.bound import ImprovementBound, improvement_bound
 from sb3_trpo.trust_region.conjugate_gradient import Solution, conjugate_gradient
 from sb3_trpo.trust_region.distributions import Bernoulli, Categorical, DiagonalGaussian, DistributionFamily
-from sb3_trpo.trust_region.fisher import VectorProduct, fisher_vector_product, flatten, unflatten
+from sb3_trpo.trust_region.fisher import VectorProduct, fisher_vector_product
 from sb3_trpo.trust_region.line_search import Evaluation, FullStep, LineSearch, backtracking_line_search, full_step
+from sb3_trpo.trust_region.linearization import AutogradLinearization, Linearization, MlpLinearization, flatten, unflatten
 from sb3_trpo.trust_region.status import Status
 
 __all__ = [
+    "AutogradLinearization",
     "Bernoulli",
     "Categorical",
     "DiagonalGaussian",
@@ -21,6 +23,8 @@ __all__ = [
     "FullStep",
     "ImprovementBound",
     "LineSearch",
+    "Linearization",
+    "MlpLinearization",
     "Solution",
     "Status",
     "VectorProduct",

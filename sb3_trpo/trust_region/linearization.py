@@ -1,0 +1,111 @@
+"""The map from θ to distribution parameters, linearised at θ₀: Jacobian products for the Fisher matrix (appendix C)."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch as th
+from torch import nn
+
+from sb3_trpo import plain_mlp
+
+
+def flatten(tensors: Sequence[th.Tensor]) -> th.Tensor:
+    """Tensors of any shapes as one vector, in order."""
+    return th.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def unflatten(vector: th.Tensor, like: Sequence[th.Tensor]) -> list[th.Tensor]:
+    """Inverse of :func:`flatten`: views of ``vector`` in the shapes of ``like``."""
+    parts = vector.split([tensor.numel() for tensor in like])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, like, strict=True)]
+
+
+class Linearization(Protocol):
+    """J of some states, ``at`` being their distribution parameters ``[B, P]`` at θ₀."""
+
+    at: th.Tensor
+
+    def jvp(self, vector: th.Tensor) -> th.Tensor:
+        """J v ``[B, P]`` for a flat v ``[N]``."""
+        ...
+
+    def vjp(self, cotangent: th.Tensor) -> th.Tensor:
+        """Jᵀu, flat ``[N]``, for u of shape ``[B, P]``."""
+        ...
+
+
+class AutogradLinearization:
+    """Of any network: J v is had by differentiating u ↦ Jᵀu, which is linear, with respect to u.
+
+    Reverse mode alone, whatever the network is made of; the graph built here serves every product.
+
+    :param outputs: distribution parameters ``[B, P]``, with their graph
+    :param parameters: the tensors that make up θ; every one of them must reach ``outputs``
+    """
+
+    def __init__(self, outputs: th.Tensor, parameters: Sequence[th.Tensor]):
+        self.at = outputs.detach()
+        self._outputs, self._parameters = outputs, parameters
+        self._probe = th.zeros_like(outputs, requires_grad=True)
+        self._pullback = th.autograd.grad(outputs, parameters, grad_outputs=self._probe, create_graph=True)
+
+    def jvp(self, vector: th.Tensor) -> th.Tensor:
+        tangents = unflatten(vector, self._parameters)
+        return th.autograd.grad(self._pullback, self._probe, grad_outputs=tangents, retain_graph=True)[0]
+
+    def vjp(self, cotangent: th.Tensor) -> th.Tensor:
+        return flatten(th.autograd.grad(self._outputs, self._parameters, grad_outputs=cotangent, retain_graph=True))
+
+
+class MlpLinearization:
+    """Of a plain MLP: forward and reverse mode written out, several times faster on small networks.
+
+    :param modules: the network from features to the distribution's parameters, or to the mean of a Gaussian
+    :param inputs: features ``[B, n]``
+    :param log_std: log σ ``[d]`` of a Gaussian whose deviation does not depend on the state, else None
+    :param parameters: the tensors that make up θ, in order: exactly the network's and ``log_std``
+    """
+
+    @th.no_grad()
+    def __init__(
+        self, modules: Sequence[nn.Module], inputs: th.Tensor, log_std: th.Tensor | None, parameters: Sequence[th.Tensor]
+    ):
+        self._parameters = parameters
+        weights = [parameter for module in modules for parameter in module.parameters()]
+        self._weights = [weight.detach() for weight in weights]
+        self._outputs = plain_mlp.forward(modules, self._weights, inputs)
+        self._slopes = plain_mlp.slopes(modules, self._outputs)
+        order = {id(parameter): index for index, parameter in enumerate(parameters)}
+        self._positions = [order[id(weight)] for weight in weights]
+        self._log_std_position = None if log_std is None else order[id(log_std)]
+        mean = self._outputs[-1]
+        self.at = mean if log_std is None else th.cat([mean, log_std.detach().expand_as(mean)], dim=1)
+
+    @th.no_grad()
+    def jvp(self, vector: th.Tensor) -> th.Tensor:
+        parts = unflatten(vector, self._parameters)
+        tangents = [parts[position] for position in self._positions]
+        # The inputs do not move with θ, so the first layer, a Linear, has only the tangents of its own weights.
+        tangent = th.addmm(tangents[1], self._outputs[0], tangents[0].T)
+        position = 2
+        for inputs, slope in zip(self._outputs[1:-1], self._slopes[1:], strict=True):
+            if slope is None:
+                moved = th.addmm(tangents[position + 1], inputs, tangents[position].T)
+                tangent = moved.addmm_(tangent, self._weights[position].T)
+                position += 2
+            else:
+                tangent = tangent * slope
+        if self._log_std_position is None:
+            return tangent
+        return th.cat([tangent, parts[self._log_std_position].expand_as(tangent)], dim=1)
+
+    @th.no_grad()
+    def vjp(self, cotangent: th.Tensor) -> th.Tensor:
+        flat = cotangent.new_empty(sum(parameter.numel() for parameter in self._parameters))
+        parts = unflatten(flat, self._parameters)
+        if self._log_std_position is not None:
+            cotangent, of_log_std = cotangent.chunk(2, dim=1)
+            th.sum(of_log_std, dim=0, out=parts[self._log_std_position])
+        into = [parts[position] for position in self._positions]
+        plain_mlp.backward(self._weights, self._outputs, self._slopes, cotangent, into)
+        return flat
