@@ -26,8 +26,8 @@ def fit_critic(actor: Actor, samples: Samples, n_updates: int, batch_size: int) 
     :param batch_size: rows a minibatch
     """
     policy = actor.policy
-    parameters = actor.critic_parameters(samples.observations)
-    if n_updates == 0 or not parameters:
+    parameters = actor.critic_parameters(samples.observations) if n_updates else []
+    if not parameters:
         return CriticFit(float("nan"), True)
 
     policy.set_training_mode(True)

@@ -58,14 +58,14 @@ def conjugate_gradient(product: VectorProduct, b: th.Tensor, max_steps: int, tol
             failure = Status.CURVATURE if curvature <= 0.0 else Status.NOT_FINITE
             return Solution(nothing, failure, iteration, float("nan"), curvature)
         length = squared_residual / curvature
-        x += length * direction
-        ax += length * a_direction
-        residual -= length * a_direction
+        x.add_(direction, alpha=length)
+        ax.add_(a_direction, alpha=length)
+        residual.sub_(a_direction, alpha=length)
         previous, squared_residual = squared_residual, float(residual @ residual)
         if squared_residual <= tolerance**2:
             status = Status.OK
             break
-        direction = residual + (squared_residual / previous) * direction
+        direction = th.add(residual, direction, alpha=squared_residual / previous)
 
     quadratic_form = float(x @ ax) * b_norm**2
     true_residual = float((unit - ax).norm())

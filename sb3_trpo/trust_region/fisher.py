@@ -32,6 +32,6 @@ def fisher_vector_product(
         for chunk in kept or (linearise() for linearise in chunks):
             total += chunk.vjp(family.fisher(chunk.at, chunk.jvp(vector)))
             states += len(chunk.at)
-        return total / states + damping * vector
+        return total.div_(states).add_(vector, alpha=damping)
 
     return product

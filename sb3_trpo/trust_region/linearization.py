@@ -70,42 +70,40 @@ class MlpLinearization:
     def __init__(
         self, modules: Sequence[nn.Module], inputs: th.Tensor, log_std: th.Tensor | None, parameters: Sequence[th.Tensor]
     ):
-        self._parameters = parameters
         weights = [parameter for module in modules for parameter in module.parameters()]
         self._weights = [weight.detach() for weight in weights]
         self._outputs = plain_mlp.forward(modules, self._weights, inputs)
         self._slopes = plain_mlp.slopes(modules, self._outputs)
-        order = {id(parameter): index for index, parameter in enumerate(parameters)}
-        self._positions = [order[id(weight)] for weight in weights]
-        self._log_std_position = None if log_std is None else order[id(log_std)]
         mean = self._outputs[-1]
         self.at = mean if log_std is None else th.cat([mean, log_std.detach().expand_as(mean)], dim=1)
+        # A vector is copied to where views of it exist already: on a small network, cutting it up anew takes longest.
+        order = {id(parameter): index for index, parameter in enumerate(parameters)}
+        self._flat = mean.new_empty(sum(parameter.numel() for parameter in parameters))
+        parts = unflatten(self._flat, parameters)
+        self._parts = [parts[order[id(weight)]] for weight in weights]
+        self._log_std_part = None if log_std is None else parts[order[id(log_std)]]
 
     @th.no_grad()
     def jvp(self, vector: th.Tensor) -> th.Tensor:
-        parts = unflatten(vector, self._parameters)
-        tangents = [parts[position] for position in self._positions]
+        self._flat.copy_(vector)
         # The inputs do not move with θ, so the first layer, a Linear, has only the tangents of its own weights.
-        tangent = th.addmm(tangents[1], self._outputs[0], tangents[0].T)
+        tangent = th.addmm(self._parts[1], self._outputs[0], self._parts[0].t())
         position = 2
         for inputs, slope in zip(self._outputs[1:-1], self._slopes[1:], strict=True):
             if slope is None:
-                moved = th.addmm(tangents[position + 1], inputs, tangents[position].T)
-                tangent = moved.addmm_(tangent, self._weights[position].T)
+                moved = th.addmm(self._parts[position + 1], inputs, self._parts[position].t())
+                tangent = moved.addmm_(tangent, self._weights[position].t())
                 position += 2
             else:
                 tangent = tangent * slope
-        if self._log_std_position is None:
+        if self._log_std_part is None:
             return tangent
-        return th.cat([tangent, parts[self._log_std_position].expand_as(tangent)], dim=1)
+        return th.cat([tangent, self._log_std_part.expand_as(tangent)], dim=1)
 
     @th.no_grad()
     def vjp(self, cotangent: th.Tensor) -> th.Tensor:
-        flat = cotangent.new_empty(sum(parameter.numel() for parameter in self._parameters))
-        parts = unflatten(flat, self._parameters)
-        if self._log_std_position is not None:
+        if self._log_std_part is not None:
             cotangent, of_log_std = cotangent.chunk(2, dim=1)
-            th.sum(of_log_std, dim=0, out=parts[self._log_std_position])
-        into = [parts[position] for position in self._positions]
-        plain_mlp.backward(self._weights, self._outputs, self._slopes, cotangent, into)
-        return flat
+            th.sum(of_log_std, dim=0, out=self._log_std_part)
+        plain_mlp.backward(self._weights, self._outputs, self._slopes, cotangent, self._parts)
+        return self._flat.clone()
