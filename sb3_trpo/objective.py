@@ -10,7 +10,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 
 from sb3_trpo.policies import Actor, distribution_parameters
 from sb3_trpo.rollouts import Samples, select
-from sb3_trpo.trust_region import Evaluation, VectorProduct, fisher_vector_product, flatten
+from sb3_trpo.trust_region import Evaluation, FisherMatrix, flatten
 
 # Activations kept at a time, over the rows of a chunk: some 120 Atari frames of NatureCNN, or all of a usual MLP's batch.
 CHUNK_ACTIVATIONS = 2**23
@@ -88,8 +88,8 @@ class SinglePathObjective:
         self.outputs = [outputs for outputs, *_ in parts]
         self.start = self._evaluation([(th.zeros(len(outputs), device=outputs.device), *rest) for outputs, *rest in parts])
 
-    def fisher_product(self, damping: float, fraction: float = 1.0) -> VectorProduct:
-        """v ↦ (F + λI) v at θ₀, over all states or a random share of them.
+    def fisher(self, damping: float, fraction: float = 1.0) -> FisherMatrix:
+        """F + λI at θ₀, over all states or a random share of them.
 
         :param damping: λ
         :param fraction: share of the states in (0, 1]
@@ -99,7 +99,7 @@ class SinglePathObjective:
             rows = th.randperm(len(batch))[: max(1, round(fraction * len(batch)))]
             batch = batch[rows.to(batch.old_log_prob.device)]
         chunks = [partial(self.actor.linearize, chunk.observations) for chunk in batch.chunks(self.chunk_size)]
-        return fisher_vector_product(chunks, self.actor.family, damping)
+        return FisherMatrix(chunks, self.actor.family, damping)
 
     @th.no_grad()
     def evaluate(self, theta: th.Tensor) -> Evaluation:

@@ -1,6 +1,7 @@
 """Trust Region Policy Optimization as an SB3 algorithm."""
 
 import warnings
+from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -239,10 +240,11 @@ class TRPO(OnPolicyAlgorithm):
         actor = Actor(self.policy, batch.observations)
         objective = SinglePathObjective(actor, batch, self.ent_coef)
 
-        fisher = objective.fisher_product(self.cg_damping, self.fisher_sample_fraction)
-        full_fisher = objective.fisher_product(self.cg_damping) if self.fisher_sample_fraction < 1.0 else None
-        solution = conjugate_gradient(fisher, objective.gradient, self.cg_max_steps)
-        step = full_step(solution, objective.gradient, self.target_kl, full_fisher)
+        fisher = objective.fisher(self.cg_damping, self.fisher_sample_fraction)
+        solution = conjugate_gradient(fisher.product, objective.gradient, self.cg_max_steps)
+        if self.fisher_sample_fraction < 1.0:  # x was fitted to the sample, which is flatter along it than all states are
+            solution = replace(solution, quadratic_form=objective.fisher(self.cg_damping).quadratic_form(solution.x))
+        step = full_step(solution, objective.gradient, self.target_kl)
         search = backtracking_line_search(
             objective.evaluate,
             actor.theta,

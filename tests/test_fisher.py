@@ -18,8 +18,8 @@ from sb3_trpo.policies import Actor
 from sb3_trpo.trust_region import (
     AutogradLinearization,
     DiagonalGaussian,
+    FisherMatrix,
     MlpLinearization,
-    fisher_vector_product,
     flatten,
     unflatten,
 )
@@ -72,17 +72,19 @@ def test_product_is_that_of_the_dense_matrix(case, network, chunks, written_out)
     """Truth: the dense Hessian of torch's mean joint KL(θ₀ ‖ θ) at θ₀, plus λI; float64, 1e-10."""
     phi, theta = network().detach(), list(network.parameters())
     linearizations = [partial(network.linearize, written_out, rows) for rows in chunks]
-    product = fisher_vector_product(linearizations, case.family, DAMPING)
+    matrix = FisherMatrix(linearizations, case.family, DAMPING)
     fisher = hessian(lambda new: case.kl_divergence(phi, network.at(new)).mean(), flatten(theta).detach())
     unit_vectors = th.eye(len(fisher), dtype=th.float64)
-    columns = th.stack([product(unit) for unit in unit_vectors], dim=1)
+    columns = th.stack([matrix.product(unit) for unit in unit_vectors], dim=1)
     th.testing.assert_close(columns, fisher + DAMPING * unit_vectors, rtol=0, atol=1e-10)
+    vector = th.randn(len(fisher), dtype=th.float64)
+    assert matrix.quadratic_form(vector) == pytest.approx(float(vector @ columns @ vector), rel=1e-12)
 
 
 def test_product_is_symmetric_and_linear(case, network, written_out):
     """Truth: uᵀ(Fv) = vᵀ(Fu) and F(2u − 3v) = 2 Fu − 3 Fv, the same function called again and again; float64, 1e-12."""
     theta = list(network.parameters())
-    product = fisher_vector_product([partial(network.linearize, written_out)], case.family, damping=0.0)
+    product = FisherMatrix([partial(network.linearize, written_out)], case.family, damping=0.0).product
     u, v = th.randn(2, len(flatten(theta)), dtype=th.float64)
     assert product(u).norm() > 0.1
     th.testing.assert_close(u @ product(v), v @ product(u), rtol=1e-12, atol=1e-12)
@@ -153,5 +155,5 @@ def test_product_on_the_policies_of_sb3(policy, objective, chunk_size):
     gradient = flatten(th.autograd.grad(joint_kl(policy, objective.batch.observations), theta, create_graph=True))
     vector = th.randn(len(gradient), generator=th.Generator().manual_seed(1))
     truth = flatten(th.autograd.grad(gradient @ vector, theta)) + DAMPING * vector
-    error = (objective.fisher_product(DAMPING)(vector) - truth).norm() / truth.norm()
+    error = (objective.fisher(DAMPING).product(vector) - truth).norm() / truth.norm()
     assert error < 1e-5

@@ -34,14 +34,6 @@ def test_full_step_spends_the_whole_trust_region(max_steps):
     assert step.status is solution.status
 
 
-def test_full_step_on_a_sampled_fisher_matrix():
-    """Truth: x solves the sample's system, here with A = I, but δ = ½ stepᵀA step holds for the A of all states; 1e-10."""
-    gradient, a = th.tensor([1.0, 2.0], dtype=th.float64), th.diag(th.tensor([3.0, 7.0], dtype=th.float64))
-    step = full_step(conjugate_gradient(lambda v: v, gradient, 10), gradient, DELTA, a.mv)
-    assert 0.5 * float(step.vector @ a @ step.vector) == pytest.approx(DELTA, rel=1e-10)
-    assert th.equal(step.vector, step.size * gradient)
-
-
 def refused(step, status):
     return step.status is status and th.equal(step.vector, th.zeros(2)) and step.size == step.expected_improvement == 0.0
 
@@ -54,11 +46,9 @@ def test_full_step_refuses_an_unusable_solution(status):
 
 @pytest.mark.parametrize("form", [0.0, -1.0, NAN, INF])
 def test_full_step_refuses_a_bad_quadratic_form(form):
-    """Truth: β = √(2δ / xᵀAx) is no positive number, so CURVATURE and a zero step, whoever computed the form."""
+    """Truth: β = √(2δ / xᵀAx) is no positive number, so CURVATURE and a zero step."""
     x = th.tensor([1.0, 0.0])
-    by_solver, by_product = Solution(x, Status.OK, 3, 0.1, form), Solution(x, Status.OK, 3, 0.1, 1.0)
-    assert refused(full_step(by_solver, x, DELTA), Status.CURVATURE)
-    assert refused(full_step(by_product, x, DELTA, lambda v: v * th.tensor([form, 1.0])), Status.CURVATURE)
+    assert refused(full_step(Solution(x, Status.OK, 3, 0.1, form), x, DELTA), Status.CURVATURE)
 
 
 THETA = th.tensor([1.0, -2.0])

@@ -1,14 +1,14 @@
 """The trust-region step: tensors and callables in, frozen results out. Knows neither SB3 nor gymnasium.
 
 Read in this order: ``distributions`` (KL and Fisher matrix of an action distribution), ``linearization`` (Jacobian
-products of the network), ``fisher`` (Fisher-vector products), ``conjugate_gradient`` (the search direction),
+products of the network), ``fisher`` (products with the Fisher matrix), ``conjugate_gradient`` (the search direction),
 ``line_search`` (step size and backtracking), ``bound`` (Theorem 1).
 """
 
 from sb3_trpo.trust_region.bound import ImprovementBound, improvement_bound
 from sb3_trpo.trust_region.conjugate_gradient import Solution, conjugate_gradient
 from sb3_trpo.trust_region.distributions import Bernoulli, Categorical, DiagonalGaussian, DistributionFamily
-from sb3_trpo.trust_region.fisher import VectorProduct, fisher_vector_product
+from sb3_trpo.trust_region.fisher import FisherMatrix
 from sb3_trpo.trust_region.line_search import Evaluation, FullStep, LineSearch, backtracking_line_search, full_step
 from sb3_trpo.trust_region.linearization import AutogradLinearization, Linearization, MlpLinearization, flatten, unflatten
 from sb3_trpo.trust_region.status import Status
@@ -20,6 +20,7 @@ __all__ = [
     "DiagonalGaussian",
     "DistributionFamily",
     "Evaluation",
+    "FisherMatrix",
     "FullStep",
     "ImprovementBound",
     "LineSearch",
@@ -27,10 +28,8 @@ __all__ = [
     "MlpLinearization",
     "Solution",
     "Status",
-    "VectorProduct",
     "backtracking_line_search",
     "conjugate_gradient",
-    "fisher_vector_product",
     "flatten",
     "full_step",
     "improvement_bound",

@@ -1,10 +1,10 @@
 """Conjugate gradient for symmetric positive definite systems given by products alone (paper, appendix C)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch as th
 
-from sb3_trpo.trust_region.fisher import VectorProduct
 from sb3_trpo.trust_region.status import Status
 
 
@@ -27,7 +27,9 @@ class Solution:
     quadratic_form: float
 
 
-def conjugate_gradient(product: VectorProduct, b: th.Tensor, max_steps: int, tolerance: float = 1e-6) -> Solution:
+def conjugate_gradient(
+    product: Callable[[th.Tensor], th.Tensor], b: th.Tensor, max_steps: int, tolerance: float = 1e-6
+) -> Solution:
     """Solve A x = b, starting from x = 0.
 
     A x is accumulated beside x, which gives the quadratic form without another product. Nothing is random here, and

@@ -1,19 +1,15 @@
-"""Fisher-vector products, analytic over actions (paper, section 6 and appendix C)."""
+"""Products with the Fisher matrix, analytic over actions (paper, section 6 and appendix C)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch as th
 
 from sb3_trpo.trust_region.distributions import DistributionFamily
 from sb3_trpo.trust_region.linearization import Linearization
 
-VectorProduct = Callable[[th.Tensor], th.Tensor]
 
-
-def fisher_vector_product(
-    chunks: Sequence[Callable[[], Linearization]], family: DistributionFamily, damping: float
-) -> VectorProduct:
-    """The map v ↦ (F + λI) v with F = (1/B) Σ_s J_sᵀ M_s J_s and λ the damping.
+class FisherMatrix:
+    """F + λI with F = (1/B) Σ_s J_sᵀ M_s J_s and λ the damping, given by its products.
 
     J_s is the Jacobian of state s's distribution parameters with respect to θ and M_s their Fisher matrix, so no
     action is sampled and no second derivative of the network is needed. The states come in chunks. A single chunk is
@@ -23,15 +19,32 @@ def fisher_vector_product(
     :param chunks: functions that linearise the network at θ₀ for some of the states
     :param family: the distribution's Fisher matrix in its own parameters
     :param damping: λ ≥ 0
-    :return: a function of a flat vector ``[N]`` that returns another
     """
-    kept = [chunks[0]()] if len(chunks) == 1 else None
 
-    def product(vector: th.Tensor) -> th.Tensor:
+    def __init__(self, chunks: Sequence[Callable[[], Linearization]], family: DistributionFamily, damping: float):
+        self.family, self.damping = family, damping
+        self._chunks = chunks
+        self._kept = chunks[0]() if len(chunks) == 1 else None
+
+    def _linearizations(self) -> Iterator[Linearization]:
+        if self._kept is not None:
+            yield self._kept
+        else:
+            yield from (linearise() for linearise in self._chunks)
+
+    def product(self, vector: th.Tensor) -> th.Tensor:
+        """(F + λI) v, flat ``[N]``."""
         total, states = th.zeros_like(vector), 0
-        for chunk in kept or (linearise() for linearise in chunks):
-            total += chunk.vjp(family.fisher(chunk.at, chunk.jvp(vector)))
+        for chunk in self._linearizations():
+            total += chunk.vjp(self.family.fisher(chunk.at, chunk.jvp(vector)))
             states += len(chunk.at)
-        return total.div_(states).add_(vector, alpha=damping)
+        return total.div_(states).add_(vector, alpha=self.damping)
 
-    return product
+    def quadratic_form(self, vector: th.Tensor) -> float:
+        """vᵀ(F + λI)v at half the price of a product: (1/B) Σ_s (J_s v)ᵀ M_s (J_s v) + λ vᵀv."""
+        total, states = 0.0, 0
+        for chunk in self._linearizations():
+            tangent = chunk.jvp(vector)
+            total += float((tangent * self.family.fisher(chunk.at, tangent)).sum())
+            states += len(chunk.at)
+        return total / states + self.damping * float(vector @ vector)

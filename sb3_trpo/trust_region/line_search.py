@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch as th
 
 from sb3_trpo.trust_region.conjugate_gradient import Solution
-from sb3_trpo.trust_region.fisher import VectorProduct
 from sb3_trpo.trust_region.status import Status
 
 
@@ -61,18 +60,14 @@ class LineSearch:
     status: Status
 
 
-def full_step(solution: Solution, gradient: th.Tensor, target_kl: float, product: VectorProduct | None = None) -> FullStep:
+def full_step(solution: Solution, gradient: th.Tensor, target_kl: float) -> FullStep:
     """β x with β = √(2δ / xᵀ(F + λI)x): ½ (βx)ᵀ(F + λI)(βx) = δ.
 
     :param solution: x with its quadratic form
     :param gradient: g ``[N]``
     :param target_kl: δ > 0, nats
-    :param product: v ↦ (F + λI) v over all states, if x was solved for on a sample of them: a sample is flattest just
-        where it was made to be, and would give too long a step
     """
     status, form = solution.status, solution.quadratic_form
-    if product is not None and status.usable:
-        form = float(solution.x @ product(solution.x))
     if status.usable and not (math.isfinite(form) and form > 0.0):
         status = Status.CURVATURE
     if not status.usable:
