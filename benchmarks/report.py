@@ -41,8 +41,8 @@ def plot_learning_curves(env_id: str) -> None:
         low, high = (function([frame["mean"] for frame in frames], axis=0) for function in (np.min, np.max))
         seconds = np.mean([frame["train_seconds"] for frame in frames], axis=0)
         for axis, x in zip(axes, (frames[0]["steps"], seconds), strict=True):
-            axis.plot(x, mean, color=COLORS[label], label=f"{LABELS[label]} ({len(frames)} seeds)")
-            axis.fill_between(x, low, high, color=COLORS[label], alpha=0.15, linewidth=0)
+            axis.plot(x, mean, color=COLORS.get(label), label=f"{LABELS.get(label, label)} ({len(frames)} seeds)")
+            axis.fill_between(x, low, high, color=COLORS.get(label), alpha=0.15, linewidth=0)
     axes[0].set(xlabel="env steps", ylabel="mean return of 5 deterministic episodes", title=env_id)
     axes[1].set(xlabel="training time, seconds (one core of a shared machine)", title="the same against time")
     axes[0].legend(fontsize=8, loc="upper left")
@@ -62,7 +62,7 @@ def learning_table() -> str:
             finals = ", ".join(f"{frame['mean'].iloc[-1]:.0f}" for frame in frames)
             area = np.mean([frame["mean"].mean() for frame in frames])
             steps = int(frames[0]["steps"].iloc[-1])
-            rows.append(f"| {folder.name} | {LABELS[label]} | {len(frames)} | {steps:,} | {finals} | {area:.0f} |")
+            rows.append(f"| {folder.name} | {LABELS.get(label, label)} | {len(frames)} | {steps:,} | {finals} | {area:.0f} |")
     return "\n".join(rows)
 
 

@@ -55,7 +55,10 @@ def step_diagnostics(
 def critic_diagnostics(fit: CriticFit, buffer: RolloutBuffer) -> dict[str, float | str]:
     """The critic's mean loss over the fit, and the share of the returns' variance its values explained before."""
     explained = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
-    diagnostics: dict[str, float | str] = {"train/explained_variance": float(explained)}
+    diagnostics: dict[str, float | str] = {
+        "train/explained_variance": float(explained),
+        "train/critic_status": (Status.OK if fit.finite else Status.NOT_FINITE).value,
+    }
     if fit.finite and fit.loss == fit.loss:
         diagnostics["train/value_loss"] = fit.loss
     return diagnostics

@@ -76,7 +76,7 @@ class SinglePathObjective:
         self.actor = actor
         self.batch = batch
         self.ent_coef = ent_coef
-        self.chunk_size = max(1, CHUNK_ACTIVATIONS // actor.activations)
+        self.chunk_size = max(1, CHUNK_ACTIVATIONS // max(1, actor.activations))
         self.gradient = th.zeros_like(actor.theta)
         parts = []
         for chunk in batch.chunks(self.chunk_size):

@@ -6,14 +6,18 @@ from typing import Any
 
 import torch as th
 from stable_baselines3.common import distributions as sb3
-from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy, MultiInputActorCriticPolicy
-from stable_baselines3.common.preprocessing import preprocess_obs
+from stable_baselines3.common.policies import (
+    ActorCriticCnnPolicy,
+    ActorCriticPolicy,
+    BasePolicy,
+    MultiInputActorCriticPolicy,
+)
 from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
 from sb3_trpo.plain_mlp import is_plain_mlp
-from sb3_trpo.rollouts import select, unchecked_distributions
+from sb3_trpo.rollouts import is_stock_policy, select, unchecked_distributions
 from sb3_trpo.trust_region import (
     AutogradLinearization,
     Bernoulli,
@@ -29,14 +33,6 @@ from sb3_trpo.trust_region import (
 MlpPolicy = ActorCriticPolicy
 CnnPolicy = ActorCriticCnnPolicy
 MultiInputPolicy = MultiInputActorCriticPolicy
-
-_STOCK_METHODS = ("get_distribution", "extract_features", "_get_action_dist_from_latent")
-_STOCK_DISTRIBUTIONS = (
-    sb3.DiagGaussianDistribution,
-    sb3.CategoricalDistribution,
-    sb3.MultiCategoricalDistribution,
-    sb3.BernoulliDistribution,
-)
 
 
 def distribution_family(distribution: sb3.Distribution) -> DistributionFamily:
@@ -81,6 +77,7 @@ class Actor:
     :param policy: any SB3 actor-critic policy
     :param observations: a batch the policy can be evaluated on; its first row is used
     :raises TypeError: for an action distribution without a known Fisher matrix
+    :raises ValueError: if no gradient reaches any parameter from the distribution
     """
 
     def __init__(self, policy: ActorCriticPolicy, observations: PyTorchObs):
@@ -96,6 +93,8 @@ class Actor:
         self.family = distribution_family(distribution)
         outputs = distribution_parameters(distribution)
         candidates = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+        if not outputs.requires_grad:
+            raise ValueError("Nothing in the policy's actor can be trained: set requires_grad on some of its parameters.")
         reached = th.autograd.grad(outputs.sum(), candidates, allow_unused=True)
         self.parameters = [p for p, gradient in zip(candidates, reached, strict=True) if gradient is not None]
         self._plain_layers = self._find_plain_layers()
@@ -109,16 +108,14 @@ class Actor:
         if self._plain_layers is None:
             return AutogradLinearization(distribution_parameters(self.policy.get_distribution(observations)), self.parameters)
         with th.no_grad():
-            features = self.policy.pi_features_extractor(preprocess_obs(observations, self.policy.observation_space))
+            features = BasePolicy.extract_features(self.policy, observations, self.policy.pi_features_extractor)
         return MlpLinearization(self._plain_layers, features, getattr(self.policy, "log_std", None), self.parameters)
 
     def _find_plain_layers(self) -> list[nn.Module] | None:
         """SB3's own MLP from flat observations to distribution parameters, if that is all θ consists of."""
         policy = self.policy
-        if any(getattr(type(policy), name) is not getattr(ActorCriticPolicy, name) for name in _STOCK_METHODS):
-            return None
-        stock = (type(policy.pi_features_extractor), type(policy.mlp_extractor)) == (FlattenExtractor, MlpExtractor)
-        if not stock or policy.use_sde or type(policy.action_dist) not in _STOCK_DISTRIBUTIONS:
+        extractors = (type(policy.pi_features_extractor), type(policy.mlp_extractor))
+        if not is_stock_policy(policy) or extractors != (FlattenExtractor, MlpExtractor) or policy.use_sde:
             return None
         layers = [*policy.mlp_extractor.policy_net, policy.action_net]
         own = {id(parameter) for layer in layers for parameter in layer.parameters()}

@@ -81,7 +81,6 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     :param settings: the model's attributes by name
     :raises TypeError: for a value of the wrong type
     :raises ValueError: for a value out of range, saying what was given, what is allowed and what to do
-    :warns UserWarning: if the last minibatch of the critic is truncated
     """
     for name, (low, low_allowed, high, high_allowed) in _REALS.items():
         _check_real(name, settings[name], low, low_allowed, high, high_allowed)
@@ -115,13 +114,22 @@ def _check_count(name: str, value: Any, least: int) -> None:
 
 def _check_batch(settings: Mapping[str, Any]) -> None:
     n_steps, n_envs, factor = settings["n_steps"], settings["n_envs"], settings["sub_sampling_factor"]
-    batch_size = settings["batch_size"]
     buffer_size = n_steps * n_envs
     if settings["normalize_advantage"] and -(-buffer_size // factor) < 2:
         raise ValueError(
             f"n_steps * n_envs / sub_sampling_factor = {n_steps} * {n_envs} / {factor} leaves one sample, whose advantage "
             "cannot be normalised: raise n_steps, or set normalize_advantage=False."
         )
+
+
+def warn_of_truncated_minibatches(settings: Mapping[str, Any]) -> None:
+    """Say so if the critic's last minibatch of a pass is smaller than the others.
+
+    :param settings: the model's attributes by name
+    :warns UserWarning: if it is
+    """
+    n_steps, n_envs, batch_size = settings["n_steps"], settings["n_envs"], settings["batch_size"]
+    buffer_size = n_steps * n_envs
     truncated = buffer_size % batch_size
     if truncated:
         warnings.warn(
@@ -130,5 +138,5 @@ def _check_batch(settings: Mapping[str, Any]) -> None:
             f"there is a truncated mini-batch of size {truncated}. "
             "We recommend a batch_size that is a factor of n_steps * n_envs.",
             UserWarning,
-            stacklevel=2,
+            stacklevel=3,
         )

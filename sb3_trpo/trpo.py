@@ -28,13 +28,21 @@ from sb3_trpo.rollouts import (
     monte_carlo_advantages,
     single_path,
 )
-from sb3_trpo.settings import check_action_space, check_settings, reject_unknown_arguments
+from sb3_trpo.settings import check_action_space, check_settings, reject_unknown_arguments, warn_of_truncated_minibatches
 from sb3_trpo.trust_region import (
     Status,
     backtracking_line_search,
     conjugate_gradient,
     full_step,
 )
+
+LARGEST_RATIO_ERROR = 0.01
+DISAGREEMENT = (
+    "The policy's log-probabilities differ from those in the rollout by more than 1 % before any step: what acts (forward) "
+    "and what is optimised (get_distribution) are not the same distribution. A policy that overrides forward or "
+    "extract_features must override get_distribution too."
+)
+SKIPPED = "The update was skipped and the networks left as they were"
 
 SelfTRPO = TypeVar("SelfTRPO", bound="TRPO")
 
@@ -71,7 +79,7 @@ class TRPO(OnPolicyAlgorithm):
     :param rollout_buffer_kwargs: further arguments of the rollout buffer
     :param normalize_advantage: whether to standardise advantages over the batch
     :param target_kl: δ > 0, nats
-    :param sub_sampling_factor: use every n-th sample of the rollout in the policy's update, ≥ 1
+    :param sub_sampling_factor: use a random 1/n of the rollout in the policy's update, KL bound included, n ≥ 1
     :param stats_window_size: episodes in the logged means, ≥ 1
     :param tensorboard_log: TensorBoard's folder, None for no log
     :param policy_kwargs: further arguments of the policy
@@ -84,7 +92,7 @@ class TRPO(OnPolicyAlgorithm):
         touch the critic; a trajectory cut by a time limit or the rollout's end is closed as if nothing came after
     :param fisher_sample_fraction: share of the states, in (0, 1], drawn at random in every update for the Fisher-vector
         products alone; the paper takes 0.1. Gradient, step size and line search use all states
-    :param unknown: nothing; arguments that other algorithms have are refused with the name of their counterpart
+    :param unknown: not accepted; arguments of other algorithms are refused with the name of their counterpart
     :raises ValueError: for a value or a space out of range
     :raises TypeError: for a value of the wrong type or an unknown argument
     """
@@ -167,6 +175,7 @@ class TRPO(OnPolicyAlgorithm):
         self.fisher_sample_fraction = fisher_sample_fraction
         if _init_setup_model:
             self._setup_model()
+            warn_of_truncated_minibatches(vars(self))
 
     def _setup_model(self) -> None:
         check_settings(vars(self))  # here and not above, for `load` sets attributes of its own
@@ -183,7 +192,8 @@ class TRPO(OnPolicyAlgorithm):
         Fill the buffer with single-path experience and its advantages.
 
         :param env: the training environments
-        :param callback: called as SB3 calls it, with the same locals
+        :param callback: called as SB3 calls it; its locals hold the step, but ``values`` and ``log_probs`` only where
+            these are computed step by step
         :param rollout_buffer: buffer to fill
         :param n_rollout_steps: env steps of each environment
         :return: whether the rollout was completed (a callback may stop it)
@@ -198,9 +208,10 @@ class TRPO(OnPolicyAlgorithm):
         bootstrap_gamma = self.gamma if self.advantage_estimator == "gae" else 0.0
         evaluator = make_evaluator(self.policy, rollout_buffer, n_rollout_steps, env.num_envs, bootstrap_gamma)
         path = single_path(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq)
+        callback.update_locals(locals())
         for step in path:
             self.num_timesteps += env.num_envs
-            callback.update_locals({**locals(), **vars(step), **evaluator.locals()})
+            callback.update_locals({**vars(step), **evaluator.locals()})
             if not callback.on_step():
                 return False
             self._update_info_buffer(step.infos, step.dones)
@@ -239,6 +250,8 @@ class TRPO(OnPolicyAlgorithm):
         batch = Batch.from_samples(samples, self.sub_sampling_factor, self.normalize_advantage)
         actor = Actor(self.policy, batch.observations)
         objective = SinglePathObjective(actor, batch, self.ent_coef)
+        if float((objective.start.ratio - 1.0).abs().max()) > LARGEST_RATIO_ERROR:
+            self._warn_once("ratio", DISAGREEMENT)
 
         fisher = objective.fisher(self.cg_damping, self.fisher_sample_fraction)
         solution = conjugate_gradient(fisher.product, objective.gradient, self.cg_max_steps)
@@ -258,13 +271,13 @@ class TRPO(OnPolicyAlgorithm):
             actor.assign(search.theta)
         self._record(step_diagnostics(self.policy, batch, objective.start, solution, step, search, self.gamma))
         if search.status is Status.NOT_FINITE:
-            self._warn_once("the gradient or the curvature of the policy's objective is not finite")
+            self._warn_once("gradient", f"{SKIPPED}: the gradient or the curvature of the policy's objective is not finite.")
             return
 
         fit = fit_critic(actor, samples, self.n_critic_updates, self.batch_size)
         self._record(critic_diagnostics(fit, self.rollout_buffer))
         if not fit.finite:
-            self._warn_once("the critic's fit ended in NaN or infinity; a lower learning_rate may help")
+            self._warn_once("critic", "The critic's fit ended in NaN or infinity and was undone: try a lower learning_rate.")
 
     def _rollout_is_finite(self) -> bool:
         """Whether there is nothing in the rollout that would spoil the networks; logs and warns if there is."""
@@ -272,7 +285,7 @@ class TRPO(OnPolicyAlgorithm):
         defect = find_defect(self.rollout_buffer)
         if defect is not None:
             self._record({"train/status": Status.BAD_ROLLOUT.value})
-            self._warn_once(str(defect))
+            self._warn_once(defect.key, f"{SKIPPED}: {defect}.")
         return defect is None
 
     def _record(self, diagnostics: dict[str, float | str]) -> None:
@@ -280,17 +293,11 @@ class TRPO(OnPolicyAlgorithm):
         for key, value in diagnostics.items():
             self.logger.record(key, value, exclude="tensorboard" if value == Status.OK.value else None)
 
-    def _warn_once(self, problem: str) -> None:
-        """Warn of an update that was refused, the first time each kind of problem occurs."""
-        kind = problem.split(" at step ")[0]
+    def _warn_once(self, kind: str, text: str) -> None:
+        """Warn, the first time each kind of problem occurs; the log under ``train/`` has every time."""
         if kind not in self._warned:
             self._warned.add(kind)
-            warnings.warn(
-                f"Update {self._n_updates} was skipped and the networks left as they were: {problem}. "
-                "Further updates of this kind are skipped without a warning; train/status in the log says so.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            warnings.warn(f"{text} This is said once.", RuntimeWarning, stacklevel=2)
 
     def learn(
         self: SelfTRPO,

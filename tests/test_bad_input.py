@@ -168,7 +168,7 @@ def test_spoilt_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     before = parameters(model)
     forward = model.policy.action_net.forward
     monkeypatch.setattr(model.policy.action_net, "forward", lambda x: _Explosive.apply(forward(x)))
-    with pytest.warns(RuntimeWarning, match="gradient or the curvature"):
+    with pytest.warns(RuntimeWarning, match="skipped.*gradient or the curvature"):
         model.train()
     assert same(before, parameters(model))
     assert model.logger.name_to_value["train/status"] == "not finite"
@@ -185,6 +185,8 @@ def test_spoilt_critic_is_undone() -> None:
     after = parameters(model)
     assert same({k: v for k, v in before.items() if "value" in k}, {k: v for k, v in after.items() if "value" in k})
     assert str(model.policy.optimizer.state_dict()["state"]) == optimizer
+    log = model.logger.name_to_value
+    assert log["train/critic_status"] == "not finite" and log["train/status"] == "ok"
     assert not th.equal(before["action_net.weight"], after["action_net.weight"])
 
 
@@ -199,3 +201,21 @@ def test_env_by_name_and_instance_agree() -> None:
     """An id, an env and a VecEnv are all environments."""
     for env in ("CartPole-v1", gym.make("CartPole-v1"), DummyVecEnv([lambda: gym.make("CartPole-v1")])):
         assert TRPO("MlpPolicy", env, **SMALL).learn(32).num_timesteps == 32
+
+
+def test_unused_running_statistics_may_be_spoilt() -> None:
+    """Without reward normalisation nothing depends on the returns' statistics: a NaN reward costs one update, no more."""
+    env = VecNormalize(DummyVecEnv([lambda: ToyEnv(faults={5: ("reward", math.nan)})]), norm_reward=False)
+    model = TRPO("MlpPolicy", env, **SMALL)
+    with pytest.warns(RuntimeWarning, match="rewards is nan at step 4"):
+        model.learn(32)
+    model.learn(32, reset_num_timesteps=False)
+    assert model.logger.name_to_value["train/status"] == "ok"
+
+
+def test_frozen_actor() -> None:
+    """Nothing to train is an error that says so."""
+    model = TRPO("MlpPolicy", ToyEnv(), **SMALL)
+    model.policy.requires_grad_(False)
+    with pytest.raises(ValueError, match="set requires_grad"):
+        model.learn(32)

@@ -57,7 +57,7 @@ def test_features_computed_once_change_nothing(monkeypatch: pytest.MonkeyPatch) 
     model = TRPO("MultiInputPolicy", ToyEnv(spaces.Discrete(3), DICT_OBSERVATIONS), n_critic_updates=0, **SMALL).learn(96)
     other = deepcopy(model)
     own = other.policy.predict_values
-    other.policy.predict_values = lambda observations: own(observations)  # no longer SB3's: nothing is cached
+    other.policy.predict_values = lambda observations: own(observations)  # no longer SB3's: nothing is computed once
     (loss, parameters), (slow_loss, slow_parameters) = _fit(model), _fit(other, monkeypatch)
     assert loss == pytest.approx(slow_loss, rel=1e-4)
     assert th.allclose(parameters, slow_parameters, atol=1e-5)

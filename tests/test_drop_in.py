@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,37 @@ def test_images_and_dicts_learn() -> None:
     ):
         model = TRPO(policy, env, n_steps=32, batch_size=32, n_critic_updates=2, device="cpu", seed=0).learn(64)
         assert model.logger.name_to_value["train/status"] == "ok"
+
+
+@pytest.mark.parametrize("space", [spaces.Discrete(5), spaces.MultiDiscrete([3, 4]), spaces.MultiBinary(4)])
+def test_discrete_observations(space: spaces.Space) -> None:
+    """Observations that are not vectors train too, with several environments."""
+
+    class DiscreteEnv(ToyEnv):
+        def _observe(self) -> Any:
+            super()._observe()
+            return space.sample()
+
+    env = make_vec_env(lambda: DiscreteEnv(spaces.Discrete(3), space), n_envs=2, seed=0)
+    assert TRPO("MlpPolicy", env, **SMALL).learn(256).logger.name_to_value["train/status"] == "ok"
+
+
+def test_load_with_another_number_of_environments(tmp_path: Path) -> None:
+    """As SB3 allows it; a warning about minibatches is given when a model is made, not when it is loaded."""
+    TRPO("MlpPolicy", make_vec_env("CartPole-v1", 2), **SMALL).learn(128).save(tmp_path / "model")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded = TRPO.load(tmp_path / "model", env=make_vec_env("CartPole-v1", 3))
+    assert loaded.learn(192).num_timesteps == 192
+
+
+def test_learning_goes_on_after_a_stop() -> None:
+    """A rollout cut short by a callback leaves a model that can go on where its environments stand."""
+    model = TRPO("MlpPolicy", ToyEnv(), **SMALL)
+    model.learn(1000, callback=lambda locals_, globals_: locals_["self"].num_timesteps < 70)
+    assert model.num_timesteps == 70
+    model.learn(64, reset_num_timesteps=False)
+    assert model.num_timesteps == 134 and model.logger.name_to_value["train/status"] == "ok"
 
 
 def test_subprocesses() -> None:

@@ -93,8 +93,9 @@ def test_steps_aside_for_overrides() -> None:
     distribution = _policy()
     distribution.action_dist = type("Own", (type(distribution.action_dist),), {})(3)
     assert _evaluator(distribution) is StepwiseEvaluator
-    own_buffer = type("Own", (RolloutBuffer,), {"add": lambda self, *args: None})
-    assert _evaluator(_policy(), own_buffer) is StepwiseEvaluator
+    for method in ("add", "_get_samples"):
+        own_buffer = type("Own", (RolloutBuffer,), {method: lambda self, *args: None})
+        assert _evaluator(_policy(), own_buffer) is StepwiseEvaluator
 
 
 def test_numpy_actor_steps_aside_too() -> None:

@@ -11,6 +11,9 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
 from sb3_trpo import TRPO
+from sb3_trpo.objective import Batch, SinglePathObjective
+from sb3_trpo.policies import Actor
+from sb3_trpo.rollouts import Samples
 from tests.toys import BOX_ACTIONS, DICT_OBSERVATIONS, ToyEnv, buffer_observations, joint_kl, parameters, same, snapshot
 
 SMALL = {"n_steps": 256, "batch_size": 64, "device": "cpu", "seed": 0}
@@ -171,10 +174,55 @@ def test_chunks_change_nothing_that_matters(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_custom_policy_is_found_by_its_graph() -> None:
     """Actor parameters of a policy with its own layout are those its distribution's gradient reaches."""
-    from sb3_trpo.policies import Actor
-
     policy = ActorCriticPolicy(ToyEnv().observation_space, BOX_ACTIONS, lambda _: 1e-3)
     actor = Actor(policy, th.zeros(1, 4))
     named = {name for name, value in policy.named_parameters() if any(value is p for p in actor.parameters)}
-    expected = {name for name, _ in policy.named_parameters() if "value" not in name}
-    assert named == expected
+    assert named == {name for name, _ in policy.named_parameters() if "value" not in name}
+
+
+def _products(
+    policy: ActorCriticPolicy, observations: th.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> tuple[th.Tensor, th.Tensor]:
+    """J v as the actor takes it, and by autograd."""
+    actor = Actor(policy, observations)
+    vector = th.randn(len(actor.theta), generator=th.Generator().manual_seed(0))
+    chosen = actor.linearize(observations).jvp(vector)
+    monkeypatch.setattr(actor, "_plain_layers", None)
+    return [chosen, actor.linearize(observations).jvp(vector)]
+
+
+def test_linearisation_is_that_of_the_policy_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unnormalised image observations and a patched get_distribution: the Jacobian is autograd's, to 1e-5 relative."""
+    image = spaces.Box(0, 255, (1, 8, 8), dtype=np.uint8)
+    unnormalised = ActorCriticPolicy(image, BOX_ACTIONS, lambda _: 1e-3, normalize_images=False, net_arch=[8])
+    pixels = th.randint(0, 256, (5, 1, 8, 8), dtype=th.uint8)
+    patched = ActorCriticPolicy(ToyEnv().observation_space, BOX_ACTIONS, lambda _: 1e-3)
+    own = patched.get_distribution
+    patched.get_distribution = lambda observations: own(3.0 * observations)  # type: ignore[method-assign]
+    for policy, observations in ((unnormalised, pixels), (patched, th.randn(5, 4))):
+        chosen, autograd = _products(policy.eval(), observations, monkeypatch)
+        assert float((chosen - autograd).norm() / autograd.norm()) < 1e-5
+
+
+def test_a_policy_that_acts_otherwise_than_it_is_optimised_is_reported() -> None:
+    """forward overridden without get_distribution: a warning that says which method is missing."""
+
+    class Split(ActorCriticPolicy):
+        def extract_features(self, obs: th.Tensor, features_extractor: BaseFeaturesExtractor | None = None) -> th.Tensor:
+            return 5.0 * super().extract_features(obs, features_extractor)
+
+    with pytest.warns(RuntimeWarning, match="must override get_distribution too"):
+        TRPO(Split, ToyEnv(), **SMALL, policy_kwargs={"ortho_init": False}).learn(256)
+
+
+def test_a_sampled_fisher_matrix_still_spends_the_whole_region() -> None:
+    """With the Fisher matrix of a tenth of the states, ½ stepᵀ(F + λI)step = δ for the F of all, to 1e-4 relative."""
+    model = TRPO("MlpPolicy", ToyEnv(), n_steps=1024, device="cpu", seed=0, fisher_sample_fraction=0.1, n_critic_updates=0)
+    before = snapshot(model)
+    model.learn(1024)
+    samples = Samples.from_buffer(model.rollout_buffer)
+    batch = Batch.from_samples(samples, 1, True)
+    objective = SinglePathObjective(Actor(before, batch.observations), batch, 0.0)
+    step = Actor(model.policy, batch.observations).theta - objective.actor.theta
+    assert model.logger.name_to_value["train/backtracks"] == 0
+    assert 0.5 * objective.fisher(0.1).quadratic_form(step) == pytest.approx(0.01, rel=1e-4)

@@ -9,7 +9,7 @@ from torch import nn
 from sb3_trpo.critic.mlp_regression import MlpRegression
 from sb3_trpo.critic.regression import CriticFit, Regression, TorchRegression
 from sb3_trpo.policies import Actor
-from sb3_trpo.rollouts import Samples, select
+from sb3_trpo.rollouts import Samples, is_stock_policy, select
 
 FEATURE_ROWS = 256  # rows a batch when features are computed ahead
 
@@ -34,9 +34,9 @@ def fit_critic(actor: Actor, samples: Samples, n_updates: int, batch_size: int) 
     actor.keep_in_eval_mode()
     regression = _regression(policy, parameters, samples)
     for _ in range(n_updates):
-        order = th.randperm(len(samples)).numpy()
-        for start in range(0, len(order), batch_size):
-            regression.step(order[start : start + batch_size])
+        regression.shuffle(th.randperm(len(samples)))
+        for start in range(0, len(samples), batch_size):
+            regression.step(slice(start, start + batch_size))
     policy.set_training_mode(False)
     return regression.finish()
 
@@ -46,8 +46,7 @@ def _regression(policy: ActorCriticPolicy, parameters: list[nn.Parameter], sampl
 
     Features that the actor shares are the actor's and stay fixed during the fit: computed once, and V starts there.
     """
-    stock = type(policy).predict_values is ActorCriticPolicy.predict_values and "predict_values" not in vars(policy)
-    if not stock or policy.vf_features_extractor is not policy.pi_features_extractor:
+    if not is_stock_policy(policy) or policy.vf_features_extractor is not policy.pi_features_extractor:
         return TorchRegression(policy.predict_values, samples.observations, samples.returns, parameters, policy.optimizer)
 
     starts = range(0, len(samples), FEATURE_ROWS)

@@ -1,9 +1,9 @@
 """The regression of a plain MLP with Adam, gradient and update written out: on small minibatches autograd, modules and
 optimizer cost several times the arithmetic."""
 
-import numpy as np
 import torch as th
 from torch import nn
+from torch.nn import functional as F
 
 from sb3_trpo.critic.regression import CriticFit
 from sb3_trpo.plain_mlp import backward, forward, is_plain_mlp, slopes
@@ -51,13 +51,16 @@ class MlpRegression:
             and len(steps) == 1
         )
 
+    def shuffle(self, order: th.Tensor) -> None:
+        order = order.to(self.inputs.device)
+        self.shuffled_inputs, self.shuffled_targets = self.inputs[order], self.targets[order]
+
     @th.no_grad()
-    def step(self, rows: np.ndarray) -> None:
-        selected = th.as_tensor(rows, device=self.inputs.device)
-        outputs = forward(self.modules, self.weights, self.inputs[selected])
-        error = outputs[-1] - self.targets[selected]
-        self.losses.append((error * error).mean())
-        backward(self.weights, outputs, slopes(self.modules, outputs), error * (2.0 / len(rows)), self.gradients)
+    def step(self, rows: slice) -> None:
+        outputs = forward(self.modules, self.weights, self.shuffled_inputs[rows])
+        error = outputs[-1] - self.shuffled_targets[rows]
+        self.losses.append(F.mse_loss(outputs[-1], self.shuffled_targets[rows]))
+        backward(self.weights, outputs, slopes(self.modules, outputs), error * (2.0 / len(error)), self.gradients)
 
         group = self.optimizer.param_groups[0]
         beta1, beta2 = group["betas"]

@@ -5,7 +5,6 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch as th
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
@@ -29,8 +28,12 @@ class CriticFit:
 class Regression(Protocol):
     """A fit in progress."""
 
-    def step(self, rows: np.ndarray) -> None:
-        """One optimizer step on a minibatch."""
+    def shuffle(self, order: th.Tensor) -> None:
+        """Begin a pass over the samples in this order."""
+        ...
+
+    def step(self, rows: slice) -> None:
+        """One optimizer step on a minibatch of the shuffled samples."""
         ...
 
     def finish(self) -> CriticFit:
@@ -58,12 +61,16 @@ class TorchRegression:
     ):
         self.values_of, self.inputs, self.targets = values_of, inputs, targets
         self.parameters, self.optimizer = parameters, optimizer
-        self.before = [parameter.detach().clone() for parameter in parameters], deepcopy(optimizer.state_dict())
+        self.parameters_before = [parameter.detach().clone() for parameter in parameters]
+        self.optimizer_before = deepcopy(optimizer.state_dict())
         self.losses: list[th.Tensor] = []
         optimizer.zero_grad()
 
-    def step(self, rows: np.ndarray) -> None:
-        selected = th.as_tensor(rows, device=self.targets.device)
+    def shuffle(self, order: th.Tensor) -> None:
+        self.order = order.to(self.targets.device)
+
+    def step(self, rows: slice) -> None:
+        selected = self.order[rows]
         loss = F.mse_loss(self.values_of(select(self.inputs, selected)).flatten(), self.targets[selected])
         for parameter, gradient in zip(self.parameters, th.autograd.grad(loss, self.parameters), strict=True):
             parameter.grad = gradient
@@ -75,7 +82,7 @@ class TorchRegression:
         finite = all(bool(th.isfinite(parameter).all()) for parameter in self.parameters)
         if not finite:
             with th.no_grad():
-                for parameter, value in zip(self.parameters, self.before[0], strict=True):
+                for parameter, value in zip(self.parameters, self.parameters_before, strict=True):
                     parameter.copy_(value)
-            self.optimizer.load_state_dict(self.before[1])
+            self.optimizer.load_state_dict(self.optimizer_before)
         return CriticFit(float(th.stack(self.losses).mean()), finite)

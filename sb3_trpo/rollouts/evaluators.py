@@ -5,33 +5,17 @@ from typing import Any
 import numpy as np
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common import distributions as sb3
-from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
-from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy, MultiInputActorCriticPolicy
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_trpo.rollouts.finite import unchecked_distributions
 from sb3_trpo.rollouts.numpy_actor import NumpyActor
 from sb3_trpo.rollouts.samples import as_drawn
 from sb3_trpo.rollouts.single_path import Evaluator, Observations, Transition
+from sb3_trpo.rollouts.stock import is_stock_buffer, is_stock_policy
 
 ROWS = 512  # a batch of this many states fills the CPU's vector units; more only takes memory
-
-_STOCK_POLICIES = (ActorCriticPolicy, ActorCriticCnnPolicy, MultiInputActorCriticPolicy)
-_STOCK_METHODS = (
-    "forward",
-    "predict_values",
-    "get_distribution",
-    "extract_features",
-    "_get_action_dist_from_latent",
-)
-_STOCK_DISTRIBUTIONS = (
-    sb3.DiagGaussianDistribution,
-    sb3.StateDependentNoiseDistribution,
-    sb3.CategoricalDistribution,
-    sb3.MultiCategoricalDistribution,
-    sb3.BernoulliDistribution,
-)
 
 
 def make_evaluator(
@@ -49,11 +33,8 @@ def make_evaluator(
     :param n_envs: environments
     :param bootstrap_gamma: γ, for rewards where a time limit cut the episode; 0 leaves rewards alone
     """
-    stock_policy = all(getattr(type(policy), name) is getattr(ActorCriticPolicy, name) for name in _STOCK_METHODS)
-    patched = any(name in vars(policy) for name in _STOCK_METHODS) or bool(policy._forward_hooks or policy._forward_pre_hooks)
-    stock_buffer = type(buffer).add in (RolloutBuffer.add, DictRolloutBuffer.add)
     shared = policy.share_features_extractor and any(True for _ in policy.features_extractor.parameters())
-    if stock_policy and stock_buffer and not patched and not shared and type(policy.action_dist) in _STOCK_DISTRIBUTIONS:
+    if is_stock_policy(policy) and is_stock_buffer(buffer) and not shared:
         return DeferredEvaluator(policy, buffer, n_steps, n_envs, bootstrap_gamma)
     return StepwiseEvaluator(policy, buffer, bootstrap_gamma)
 

@@ -67,9 +67,10 @@ def check_running_statistics(env: VecEnv | None) -> None:
     :raises ValueError: naming the wrapper, the statistic, and what to do
     """
     while isinstance(env, VecEnvWrapper):
+        unused = {"obs_rms": not getattr(env, "norm_obs", True), "ret_rms": not getattr(env, "norm_reward", True)}
         for name, value in vars(env).items():
             for key, statistics in (value if isinstance(value, dict) else {None: value}).items():
-                if not isinstance(statistics, RunningMeanStd):
+                if not isinstance(statistics, RunningMeanStd) or unused.get(name, False):
                     continue
                 if not (np.isfinite(statistics.mean).all() and np.isfinite(statistics.var).all()):
                     where = name if key is None else f"{name}[{key!r}]"

@@ -19,16 +19,15 @@ LARGEST_PRODUCT = 2**17
 _DISTRIBUTIONS = (sb3.DiagGaussianDistribution, sb3.CategoricalDistribution)
 
 
-def _relu(x: np.ndarray) -> np.ndarray:
-    return np.maximum(x, 0.0)
+def _relu(x: np.ndarray, out: np.ndarray) -> np.ndarray:
+    return np.maximum(x, 0.0, out=out)
 
 
 class NumpyActor:
     """Draws actions of a Gaussian or categorical MLP policy for one rollout.
 
-    A Gaussian action is mean + σ ε with ε normal, a categorical one the inverse distribution function at a uniform u;
-    ε and u come from PyTorch's global generator, which SB3 seeds. Weights are read at construction: an actor serves
-    one rollout.
+    A Gaussian action is mean + σ ε with ε normal, a categorical one argmax(logits + g) with g Gumbel; the noise comes
+    from PyTorch's global generator, which SB3 seeds. Weights are read at construction: an actor serves one rollout.
 
     :param policy: one that :meth:`supports` accepts
     :param n_steps: env steps an environment
@@ -36,7 +35,7 @@ class NumpyActor:
     """
 
     def __init__(self, policy: ActorCriticPolicy, n_steps: int, n_envs: int):
-        self.layers: list[tuple[np.ndarray, np.ndarray] | Callable[[np.ndarray], np.ndarray]] = []
+        self.layers: list[tuple[np.ndarray, np.ndarray] | Callable[..., np.ndarray]] = []
         for module in (*policy.mlp_extractor.policy_net, policy.action_net):
             if isinstance(module, nn.Linear):
                 weight = np.ascontiguousarray(module.weight.detach().numpy().T)
@@ -48,14 +47,15 @@ class NumpyActor:
             std = policy.log_std.detach().exp()
             self.noise = (std * th.randn(n_steps, n_envs, len(std))).numpy()
         else:
-            self.noise = th.rand(n_steps, n_envs, 1).numpy()
+            uniform = th.rand(n_steps, n_envs, len(self.layers[-1][1]))  # type: ignore[index]
+            self.noise = -(-uniform.log()).log().numpy()
         self.shape = (n_envs, *policy.action_space.shape)  # type: ignore[misc]
         self.step = 0
 
     @staticmethod
     def supports(policy: ActorCriticPolicy, n_envs: int) -> bool:
         """Whether the policy is SB3's own MLP on plain observations, small, on the CPU, with nothing hooked into it."""
-        layers = nn.ModuleList([*policy.mlp_extractor.policy_net, policy.action_net])
+        layers = [*policy.mlp_extractor.policy_net, policy.action_net]
         extractors = (policy.pi_features_extractor, policy.mlp_extractor)
         return (
             type(policy.action_dist) in _DISTRIBUTIONS
@@ -64,21 +64,19 @@ class NumpyActor:
             and tuple(map(type, extractors)) == (FlattenExtractor, MlpExtractor)
             and not any(module._forward_hooks or module._forward_pre_hooks for module in extractors)
             and is_plain_mlp(layers)
-            and all(
-                p.device.type == "cpu" and n_envs * p.numel() <= LARGEST_PRODUCT for p in nn.ModuleList(layers).parameters()
-            )
+            and all(p.device.type == "cpu" for layer in layers for p in layer.parameters())
+            and all(n_envs * p.numel() <= LARGEST_PRODUCT for layer in layers for p in layer.parameters())
         )
 
     def act(self, obs: np.ndarray) -> np.ndarray:
         """Actions ``[n_envs, …]`` for observations ``[n_envs, …]``."""
         x = obs.reshape(len(obs), -1).astype(np.float32, copy=False)
         for layer in self.layers:
-            x = x @ layer[0] + layer[1] if isinstance(layer, tuple) else layer(x)
-        noise = self.noise[self.step]
+            if isinstance(layer, tuple):
+                x = x @ layer[0]
+                x += layer[1]
+            else:
+                x = layer(x, out=x)
+        x += self.noise[self.step]
         self.step += 1
-        if self.gaussian:
-            return (x + noise).reshape(self.shape)
-        cumulative = np.exp(x - x.max(axis=1, keepdims=True)).cumsum(axis=1)
-        # The largest u·total may round up to the total itself: never past the last action.
-        chosen = (cumulative < noise * cumulative[:, -1:]).sum(axis=1)
-        return np.minimum(chosen, x.shape[1] - 1)
+        return x.reshape(self.shape) if self.gaussian else x.argmax(axis=1)

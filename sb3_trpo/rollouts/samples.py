@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.type_aliases import PyTorchObs
+
+from sb3_trpo.rollouts.stock import is_stock_buffer
 
 
 def select(observations: PyTorchObs, rows: slice | th.Tensor) -> PyTorchObs:
@@ -43,11 +45,11 @@ class Samples:
 
     @classmethod
     def from_buffer(cls, buffer: RolloutBuffer) -> "Samples":
-        """All of a full buffer. SB3's own buffers are viewed in place; one with its own ``get`` is asked.
+        """All of a full buffer. SB3's own buffers are viewed in place; one with methods of its own is asked.
 
         :param buffer: full; nothing but the buffer is read
         """
-        if type(buffer).get not in (RolloutBuffer.get, DictRolloutBuffer.get):
+        if not is_stock_buffer(buffer):
             data = next(iter(buffer.get(batch_size=None)))
             scalars = (data.old_log_prob, data.advantages, data.returns)
             return cls(data.observations, as_drawn(data.actions, buffer.action_space), *(x.flatten() for x in scalars))

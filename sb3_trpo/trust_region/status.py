@@ -4,7 +4,7 @@ from enum import Enum
 
 
 class Status(str, Enum):
-    """Outcome of a stage; its value is the text that is logged under ``train/status``."""
+    """Outcome of a stage. ``train/status`` in the log is the last stage's: ``ok`` where a step was taken."""
 
     OK = "ok"
     MAX_STEPS = "iteration limit"

@@ -1,0 +1,35 @@
+"""Whether an SB3 object still does what SB3 does: a short cut is taken past SB3's own methods, never past a user's."""
+
+from typing import Any
+
+from stable_baselines3.common import distributions as sb3
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+STOCK_DISTRIBUTIONS = (
+    sb3.DiagGaussianDistribution,
+    sb3.StateDependentNoiseDistribution,
+    sb3.CategoricalDistribution,
+    sb3.MultiCategoricalDistribution,
+    sb3.BernoulliDistribution,
+)
+_POLICY = ("forward", "predict_values", "get_distribution", "extract_features", "_get_action_dist_from_latent")
+_BUFFER = ("add", "get", "_get_samples", "to_torch")
+
+
+def overrides(instance: Any, base: type, names: tuple[str, ...]) -> bool:
+    """Whether a class or an instance has replaced any of these methods of a base class."""
+    return any(name in vars(instance) or getattr(type(instance), name) is not getattr(base, name) for name in names)
+
+
+def is_stock_policy(policy: ActorCriticPolicy) -> bool:
+    """Whether actions, distributions and values are SB3's own, with nothing hooked in."""
+    hooked = bool(policy._forward_hooks or policy._forward_pre_hooks)
+    stock_distribution = type(policy.action_dist) in STOCK_DISTRIBUTIONS
+    return stock_distribution and not hooked and not overrides(policy, ActorCriticPolicy, _POLICY)
+
+
+def is_stock_buffer(buffer: RolloutBuffer) -> bool:
+    """Whether the buffer is written to and read from as SB3 does it."""
+    base = DictRolloutBuffer if isinstance(buffer, DictRolloutBuffer) else RolloutBuffer
+    return not overrides(buffer, base, _BUFFER)
