@@ -7,6 +7,7 @@ Stop-watches around the parts' functions, one PyTorch thread; what a part calls 
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,10 +25,12 @@ from benchmarks.environment import RESULTS, describe
 from sb3_trpo import TRPO
 from sb3_trpo.rollouts.evaluators import DeferredEvaluator
 
+copies = sys.modules["sb3_trpo.rollouts.shallow_copies"]  # the package shows the function of that name
+
 # part -> (what is timed, what bounds it)
 PARTS: dict[str, tuple[list[tuple[Any, str]], str]] = {
     "environment": ([(Monitor, "step"), (Monitor, "reset")], "the simulator, gymnasium's wrappers, SB3's Monitor"),
-    "VecEnv": ([(DummyVecEnv, "step_wait")], "SB3's copies of observations and infos"),
+    "VecEnv": ([(DummyVecEnv, "step_wait"), (copies, "_step_wait")], "copies of observations and infos"),
     "policy": ([(DeferredEvaluator, "act")], "a handful of NumPy calls"),
     "buffer": (
         [(DeferredEvaluator, "record"), (DeferredEvaluator, "finish"), (TRPO, "_estimate_advantages")],

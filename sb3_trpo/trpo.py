@@ -26,6 +26,7 @@ from sb3_trpo.rollouts import (
     generalized_advantages,
     make_evaluator,
     monte_carlo_advantages,
+    shallow_copies,
     single_path,
 )
 from sb3_trpo.settings import check_action_space, check_settings, reject_unknown_arguments, warn_of_truncated_minibatches
@@ -209,14 +210,15 @@ class TRPO(OnPolicyAlgorithm):
         evaluator = make_evaluator(self.policy, rollout_buffer, n_rollout_steps, env.num_envs, bootstrap_gamma)
         path = single_path(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq)
         callback.update_locals(locals())
-        for step in path:
-            self.num_timesteps += env.num_envs
-            callback.update_locals({**vars(step), **evaluator.locals()})
-            if not callback.on_step():
-                return False
-            self._update_info_buffer(step.infos, step.dones)
-            evaluator.record(step, self._last_episode_starts)
-            self._last_obs, self._last_episode_starts = step.new_obs, step.dones
+        with shallow_copies(env):
+            for step in path:
+                self.num_timesteps += env.num_envs
+                callback.update_locals({**vars(step), **evaluator.locals()})
+                if not callback.on_step():
+                    return False
+                self._update_info_buffer(step.infos, step.dones)
+                evaluator.record(step, self._last_episode_starts)
+                self._last_obs, self._last_episode_starts = step.new_obs, step.dones
         evaluator.finish()
 
         self._estimate_advantages(rollout_buffer)

@@ -44,7 +44,7 @@ def test_kl_agrees_with_sampling(case, rng):
 def test_fisher_matrix_is_the_curvature_of_the_kl(case, rng):
     """Truth: M_s v, M_s the dense Hessian of KL(φ_s ‖ φ) in φ at φ = φ_s, from torch's KL; float64, 1e-10 a state."""
     phi, vector = draw(rng, 8, case), draw(rng, 8, case)
-    product = case.family.fisher(phi, vector)
+    product = case.family.fisher(phi)(vector)
     for row in range(8):
         at = phi[row : row + 1]
         matrix = hessian(lambda new, at=at: case.kl_divergence(at, new[None]).squeeze(), at[0])

@@ -11,9 +11,10 @@ from stable_baselines3 import A2C
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from sb3_trpo import TRPO
+from sb3_trpo.rollouts import shallow_copies
 from sb3_trpo.rollouts.evaluators import DeferredEvaluator, StepwiseEvaluator, make_evaluator
 from sb3_trpo.rollouts.numpy_actor import NumpyActor
 from tests.toys import BOX_ACTIONS, DICT_OBSERVATIONS, ToyEnv
@@ -134,3 +135,36 @@ def test_rollouts_differ_and_noise_is_fresh() -> None:
     first = model.rollout_buffer.actions.copy()
     model.learn(32, reset_num_timesteps=False)
     assert not np.any(np.isclose(first, model.rollout_buffer.actions))
+
+
+@pytest.mark.parametrize("observation_space", [ToyEnv().observation_space, DICT_OBSERVATIONS], ids=["Box", "Dict"])
+def test_shallow_copies_return_the_same(observation_space: spaces.Space) -> None:
+    """Twin environments, one spared the deep copies: equal observations, rewards, dones and infos, and nothing aliased."""
+    makers = [lambda: ToyEnv(BOX_ACTIONS, observation_space) for _ in range(2)]
+    plain, spared = DummyVecEnv(makers), VecNormalize(DummyVecEnv(makers), training=False, norm_obs=False, norm_reward=False)
+    for env in (plain, spared):
+        env.seed(0)
+        env.reset()
+    kept: list[Any] = []
+    with shallow_copies(spared):
+        for step in range(25):  # two resets
+            actions = np.full((2, 3), 0.1 * step, dtype=np.float32)
+            kept.append((plain.step(actions), spared.step(actions)))
+    assert "step_wait" not in vars(spared.unwrapped)
+    for (obs, rewards, dones, infos), (other_obs, *others) in kept:
+        assert np.array_equal(rewards, others[0]) and np.array_equal(dones, others[1])
+        pairs = zip(obs.values(), other_obs.values(), strict=True) if isinstance(obs, dict) else [(obs, other_obs)]
+        assert all(np.array_equal(a, b) for a, b in pairs)
+        for info, other in zip(infos, others[2], strict=True):
+            assert info.keys() == other.keys() and info["TimeLimit.truncated"] == other["TimeLimit.truncated"]
+
+
+def test_shallow_copies_leave_subclasses_alone_and_end_with_an_error() -> None:
+    """A DummyVecEnv with a step of its own keeps it, and an exception does not leave ours behind."""
+    own = type("Own", (DummyVecEnv,), {})([ToyEnv])
+    with shallow_copies(own):
+        assert "step_wait" not in vars(own)
+    env = DummyVecEnv([ToyEnv])
+    with pytest.raises(KeyboardInterrupt), shallow_copies(env):
+        raise KeyboardInterrupt
+    assert "step_wait" not in vars(env)

@@ -1,15 +1,16 @@
 """Collecting experience with SB3's vectorised environments, policies and buffers. Knows no TRPO.
 
 ``single_path`` runs the policy in the training environments, ``evaluators`` see to values and log-probabilities (with
-``numpy_actor``, a fast actor for MLP policies), ``advantages`` turns rewards into advantages, ``finite`` says where a
-rollout has a value that is not a number, ``samples`` gives a finished rollout as tensors, and ``stock`` tells SB3's own
-methods from a user's.
+``numpy_actor``, a fast actor for MLP policies), ``shallow_copies`` spares DummyVecEnv its deep ones, ``advantages`` turns
+rewards into advantages, ``finite`` says where a rollout has a value that is not a number, ``samples`` gives a finished
+rollout as tensors, and ``stock`` tells SB3's own methods from a user's.
 """
 
 from sb3_trpo.rollouts.advantages import generalized_advantages, monte_carlo_advantages
 from sb3_trpo.rollouts.evaluators import make_evaluator
 from sb3_trpo.rollouts.finite import Defect, check_running_statistics, find_defect, unchecked_distributions
 from sb3_trpo.rollouts.samples import Samples, select
+from sb3_trpo.rollouts.shallow_copies import shallow_copies
 from sb3_trpo.rollouts.single_path import Evaluator, Transition, single_path
 from sb3_trpo.rollouts.stock import is_stock_policy
 
@@ -25,6 +26,7 @@ __all__ = [
     "make_evaluator",
     "monte_carlo_advantages",
     "select",
+    "shallow_copies",
     "single_path",
     "unchecked_distributions",
 ]

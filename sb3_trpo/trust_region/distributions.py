@@ -4,12 +4,14 @@ Parameters travel as one tensor of shape ``[B, P]``, a row a state. Every diverg
 action distribution, summed over action dimensions, in nats.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch as th
 from torch.nn.functional import logsigmoid
+
+Metric = Callable[[th.Tensor], th.Tensor]
 
 
 class DistributionFamily(Protocol):
@@ -19,8 +21,8 @@ class DistributionFamily(Protocol):
         """KL(π_old ‖ π_new) of each state, shape ``[B]``, in nats."""
         ...
 
-    def fisher(self, parameters: th.Tensor, vector: th.Tensor) -> th.Tensor:
-        """M_s v_s for each state s, M_s the Fisher matrix in φ; all shapes ``[B, P]``."""
+    def fisher(self, parameters: th.Tensor) -> Metric:
+        """The map v ↦ M_s v_s for each state s, M_s the Fisher matrix in φ; all shapes ``[B, P]``."""
         ...
 
 
@@ -49,11 +51,11 @@ class DiagonalGaussian:
         shift = (old_mean - new_mean) * th.exp(-new_log_std)
         return 0.5 * (_excess(2.0 * (old_log_std - new_log_std)) + shift**2).sum(dim=1)
 
-    def fisher(self, parameters: th.Tensor, vector: th.Tensor) -> th.Tensor:
+    def fisher(self, parameters: th.Tensor) -> Metric:
         """M = diag(1/σ², 2)."""
         log_std = parameters.chunk(2, dim=1)[1]
-        mean_part, log_std_part = vector.chunk(2, dim=1)
-        return th.cat([mean_part * th.exp(-2.0 * log_std), 2.0 * log_std_part], dim=1)
+        diagonal = th.cat([th.exp(-2.0 * log_std), th.full_like(log_std, 2.0)], dim=1)
+        return lambda vector: diagonal * vector
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,15 @@ class Categorical:
             divergence = divergence + _discrete_terms(old_logits.log_softmax(dim=1), new_logits.log_softmax(dim=1)).sum(dim=1)
         return divergence
 
-    def fisher(self, parameters: th.Tensor, vector: th.Tensor) -> th.Tensor:
+    def fisher(self, parameters: th.Tensor) -> Metric:
         """M = diag(p) − p pᵀ in each block."""
-        blocks = []
-        for logits, tangent in zip(parameters.split(self.sizes, dim=1), vector.split(self.sizes, dim=1), strict=True):
-            prob = logits.softmax(dim=1)
-            blocks.append(prob * (tangent - (prob * tangent).sum(dim=1, keepdim=True)))
-        return th.cat(blocks, dim=1)
+        probs = [logits.softmax(dim=1) for logits in parameters.split(self.sizes, dim=1)]
+
+        def metric(vector: th.Tensor) -> th.Tensor:
+            tangents = zip(probs, vector.split(self.sizes, dim=1), strict=True)
+            return th.cat([prob * (part - (prob * part).sum(dim=1, keepdim=True)) for prob, part in tangents], dim=1)
+
+        return metric
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ class Bernoulli:
         tails = _discrete_terms(logsigmoid(-old), logsigmoid(-new))
         return (heads + tails).sum(dim=1)
 
-    def fisher(self, parameters: th.Tensor, vector: th.Tensor) -> th.Tensor:
+    def fisher(self, parameters: th.Tensor) -> Metric:
         """M = diag(p(1 − p))."""
         prob = parameters.sigmoid()
-        return prob * (1.0 - prob) * vector
+        diagonal = prob * (1.0 - prob)
+        return lambda vector: diagonal * vector

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch as th
 
-from sb3_trpo.trust_region.distributions import DistributionFamily
+from sb3_trpo.trust_region.distributions import DistributionFamily, Metric
 from sb3_trpo.trust_region.linearization import Linearization
 
 
@@ -24,27 +24,30 @@ class FisherMatrix:
     def __init__(self, chunks: Sequence[Callable[[], Linearization]], family: DistributionFamily, damping: float):
         self.family, self.damping = family, damping
         self._chunks = chunks
-        self._kept = chunks[0]() if len(chunks) == 1 else None
+        self._kept = self._with_metric(chunks[0]()) if len(chunks) == 1 else None
 
-    def _linearizations(self) -> Iterator[Linearization]:
+    def _with_metric(self, chunk: Linearization) -> tuple[Linearization, Metric]:
+        return chunk, self.family.fisher(chunk.at)
+
+    def _parts(self) -> Iterator[tuple[Linearization, Metric]]:
         if self._kept is not None:
             yield self._kept
         else:
-            yield from (linearise() for linearise in self._chunks)
+            yield from (self._with_metric(linearise()) for linearise in self._chunks)
 
     def product(self, vector: th.Tensor) -> th.Tensor:
         """(F + λI) v, flat ``[N]``."""
         total, states = th.zeros_like(vector), 0
-        for chunk in self._linearizations():
-            total += chunk.vjp(self.family.fisher(chunk.at, chunk.jvp(vector)))
+        for chunk, metric in self._parts():
+            total += chunk.vjp(metric(chunk.jvp(vector)))
             states += len(chunk.at)
         return total.div_(states).add_(vector, alpha=self.damping)
 
     def quadratic_form(self, vector: th.Tensor) -> float:
         """vᵀ(F + λI)v at half the price of a product: (1/B) Σ_s (J_s v)ᵀ M_s (J_s v) + λ vᵀv."""
         total, states = 0.0, 0
-        for chunk in self._linearizations():
+        for chunk, metric in self._parts():
             tangent = chunk.jvp(vector)
-            total += float((tangent * self.family.fisher(chunk.at, tangent)).sum())
+            total += float((tangent * metric(tangent)).sum())
             states += len(chunk.at)
         return total / states + self.damping * float(vector @ vector)

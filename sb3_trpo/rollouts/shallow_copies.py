@@ -1,0 +1,44 @@
+"""DummyVecEnv without its deep copies, which take a fifth of a MuJoCo step and more of a lighter one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
+from stable_baselines3.common.vec_env.util import dict_to_obs
+
+
+@contextmanager
+def shallow_copies(env: VecEnv) -> Iterator[None]:
+    """For a while, let an innermost DummyVecEnv hand out arrays copied and infos copied one level deep.
+
+    What it returns is the same. Only who keeps an info from one step to the next and finds a nested object in it that
+    the environment goes on changing sees a difference. A subclass of DummyVecEnv is left as it is.
+
+    :param env: the environments with their wrappers
+    """
+    inner = env.unwrapped
+    if type(inner) is not DummyVecEnv or "step_wait" in vars(inner):
+        yield
+        return
+    inner.step_wait = partial(_step_wait, inner)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del inner.step_wait  # type: ignore[misc]
+
+
+def _step_wait(vec_env: DummyVecEnv) -> VecEnvStepReturn:
+    """What ``DummyVecEnv.step_wait`` does: step every environment, reset those whose episode has ended."""
+    for index, (env, action) in enumerate(zip(vec_env.envs, vec_env.actions, strict=True)):
+        obs, reward, terminated, truncated, info = env.step(action)
+        done = terminated or truncated
+        info["TimeLimit.truncated"] = truncated and not terminated
+        if done:
+            info["terminal_observation"] = obs
+            obs, vec_env.reset_infos[index] = env.reset()
+        vec_env.buf_rews[index], vec_env.buf_dones[index], vec_env.buf_infos[index] = reward, done, info
+        vec_env._save_obs(index, obs)
+    observations = dict_to_obs(vec_env.observation_space, {key: array.copy() for key, array in vec_env.buf_obs.items()})
+    return observations, vec_env.buf_rews.copy(), vec_env.buf_dones.copy(), [dict(info) for info in vec_env.buf_infos]
