@@ -34,19 +34,18 @@ def curves(env_id: str) -> dict[str, list[pd.DataFrame]]:
 
 
 def plot_learning_curves(env_id: str) -> None:
-    """Mean and range over seeds, against env steps and against training time."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True)
+    """Mean and range over seeds, against env steps."""
+    figure, axis = plt.subplots(figsize=(8, 4.6))
     for label, frames in curves(env_id).items():
-        mean = np.mean([frame["mean"] for frame in frames], axis=0)
-        low, high = (function([frame["mean"] for frame in frames], axis=0) for function in (np.min, np.max))
-        seconds = np.mean([frame["train_seconds"] for frame in frames], axis=0)
-        for axis, x in zip(axes, (frames[0]["steps"], seconds), strict=True):
-            axis.plot(x, mean, color=COLORS.get(label), label=f"{LABELS.get(label, label)} ({len(frames)} seeds)")
-            axis.fill_between(x, low, high, color=COLORS.get(label), alpha=0.15, linewidth=0)
-    axes[0].set(xlabel="env steps", ylabel="mean return of 5 deterministic episodes", title=env_id)
-    axes[1].set(xlabel="training time, seconds (one core of a shared machine)", title="the same against time")
-    axes[0].legend(fontsize=8, loc="upper left")
-    figure.tight_layout()
+        steps = frames[0]["steps"] / 1000
+        returns = [frame["mean"] for frame in frames]
+        color = COLORS.get(label)
+        axis.plot(steps, np.mean(returns, axis=0), color=color, label=f"{LABELS.get(label, label)} ({len(frames)} seeds)")
+        axis.fill_between(steps, np.min(returns, axis=0), np.max(returns, axis=0), color=color, alpha=0.15, linewidth=0)
+    axis.set(xlabel="thousand env steps", ylabel="mean return of 5 deterministic episodes", title=env_id)
+    axis.grid(alpha=0.3)
+    figure.legend(loc="lower center", ncols=1, frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, 0.16, 1, 1))
     figure.savefig(CURVES / f"{env_id}.png", dpi=110, metadata={"Software": ""})
     plt.close(figure)
 
