@@ -49,10 +49,12 @@ def _regression(policy: ActorCriticPolicy, parameters: list[nn.Parameter], sampl
     if not is_stock_policy(policy) or policy.vf_features_extractor is not policy.pi_features_extractor:
         return TorchRegression(policy.predict_values, samples.observations, samples.returns, parameters, policy.optimizer)
 
-    starts = range(0, len(samples), FEATURE_ROWS)
-    batches = (select(samples.observations, slice(start, start + FEATURE_ROWS)) for start in starts)
+    # Written into place: outputs kept one by one lie between freed temporaries and keep the allocator from reusing them.
+    features = th.empty(len(samples), policy.features_dim, device=samples.returns.device)
     with th.no_grad():
-        features = th.cat([policy.extract_features(batch, policy.vf_features_extractor) for batch in batches])  # type: ignore[misc]
+        for start in range(0, len(samples), FEATURE_ROWS):
+            rows = slice(start, start + FEATURE_ROWS)
+            features[rows] = policy.extract_features(select(samples.observations, rows), policy.vf_features_extractor)  # type: ignore[assignment]
     if type(policy.mlp_extractor) is MlpExtractor:
         layers = [*policy.mlp_extractor.value_net, policy.value_net]
         if MlpRegression.supports(layers, parameters, policy.optimizer):
