@@ -53,15 +53,18 @@ def plot_learning_curves(env_id: str) -> None:
 def learning_table() -> str:
     """Final and mean return of every task and method, each over its seeds."""
     rows = [
-        "| task | method | seeds | env steps | final returns | mean over the run |",
-        "|---|---|---|---|---|---|",
+        "| task | method | seeds | env steps | best evaluations | final ones | mean over the run |",
+        "|---|---|---|---|---|---|---|",
     ]
     for folder in sorted(path for path in CURVES.iterdir() if path.is_dir()):
         for label, frames in curves(folder.name).items():
             finals = ", ".join(f"{frame['mean'].iloc[-1]:.0f}" for frame in frames)
+            best = ", ".join(f"{frame['mean'].max():.0f}" for frame in frames)
             area = np.mean([frame["mean"].mean() for frame in frames])
             steps = int(frames[0]["steps"].iloc[-1])
-            rows.append(f"| {folder.name} | {LABELS.get(label, label)} | {len(frames)} | {steps:,} | {finals} | {area:.0f} |")
+            rows.append(
+                f"| {folder.name} | {LABELS.get(label, label)} | {len(frames)} | {steps:,} | {best} | {finals} | {area:.0f} |"
+            )
     return "\n".join(rows)
 
 
