@@ -26,6 +26,7 @@ from sb3_trpo.rollouts import (
     generalized_advantages,
     make_evaluator,
     monte_carlo_advantages,
+    overrides,
     shallow_copies,
     single_path,
 )
@@ -234,10 +235,10 @@ class TRPO(OnPolicyAlgorithm):
         dones: np.ndarray = self._last_episode_starts  # type: ignore[assignment]
         with th.no_grad():
             last_values = self.policy.predict_values(obs_as_tensor(self._last_obs, self.device))  # type: ignore[arg-type]
-        if type(buffer).compute_returns_and_advantage is RolloutBuffer.compute_returns_and_advantage:
-            generalized_advantages(buffer, last_values.cpu().numpy().flatten(), dones)
-        else:
+        if overrides(buffer, RolloutBuffer, ("compute_returns_and_advantage",)):
             buffer.compute_returns_and_advantage(last_values, dones)
+        else:
+            generalized_advantages(buffer, last_values.cpu().numpy().flatten(), dones)
 
     def train(self) -> None:
         """One update from the rollout buffer alone (paper, section 6 and appendix C): the policy's step, then the critic."""

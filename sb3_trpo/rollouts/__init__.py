@@ -12,7 +12,7 @@ from sb3_trpo.rollouts.finite import Defect, check_running_statistics, find_defe
 from sb3_trpo.rollouts.samples import Samples, select
 from sb3_trpo.rollouts.shallow_copies import shallow_copies
 from sb3_trpo.rollouts.single_path import Evaluator, Transition, single_path
-from sb3_trpo.rollouts.stock import is_stock_policy
+from sb3_trpo.rollouts.stock import is_stock_policy, overrides
 
 __all__ = [
     "Defect",
@@ -25,6 +25,7 @@ __all__ = [
     "is_stock_policy",
     "make_evaluator",
     "monte_carlo_advantages",
+    "overrides",
     "select",
     "shallow_copies",
     "single_path",
