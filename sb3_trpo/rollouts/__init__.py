@@ -3,12 +3,14 @@
 ``single_path`` runs the policy in the training environments, ``evaluators`` see to values and log-probabilities (with
 ``numpy_actor``, a fast actor for MLP policies), ``shallow_copies`` spares DummyVecEnv its deep ones, ``advantages`` turns
 rewards into advantages, ``finite`` says where a rollout has a value that is not a number, ``samples`` gives a finished
-rollout as tensors, and ``stock`` tells SB3's own methods from a user's.
+rollout as tensors, ``stock`` tells SB3's own methods from a user's, and ``row_states`` saves and restores single
+environments with their rows in VecEnv wrappers.
 """
 
 from sb3_trpo.rollouts.advantages import generalized_advantages, monte_carlo_advantages
 from sb3_trpo.rollouts.evaluators import make_evaluator
 from sb3_trpo.rollouts.finite import Defect, check_running_statistics, find_defect, unchecked_distributions
+from sb3_trpo.rollouts.row_states import RowState, clone_rows, restore_rows
 from sb3_trpo.rollouts.samples import Samples, select
 from sb3_trpo.rollouts.shallow_copies import shallow_copies
 from sb3_trpo.rollouts.single_path import Evaluator, Transition, single_path
@@ -17,15 +19,18 @@ from sb3_trpo.rollouts.stock import is_stock_policy, overrides
 __all__ = [
     "Defect",
     "Evaluator",
+    "RowState",
     "Samples",
     "Transition",
     "check_running_statistics",
+    "clone_rows",
     "find_defect",
     "generalized_advantages",
     "is_stock_policy",
     "make_evaluator",
     "monte_carlo_advantages",
     "overrides",
+    "restore_rows",
     "select",
     "shallow_copies",
     "single_path",

@@ -1,0 +1,133 @@
+"""Exact save and restore of single environments of a VecEnv: their own state, and their row in every VecEnv wrapper.
+
+Statistics that belong to all environments together, VecNormalize's running means and VecMonitor's file, are not state of
+one of them and stay where they are.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from gymnasium import Env
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    SubprocVecEnv,
+    VecCheckNan,
+    VecEnv,
+    VecEnvWrapper,
+    VecExtractDictObs,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+    VecTransposeImage,
+)
+
+from sb3_trpo.simulators import CannotCloneError, CloneableEnv, SimulatorState, clone_state, restore_state
+
+# Arrays with a row for every environment that decide what a wrapper does next
+_ROWS: dict[type[VecEnvWrapper], tuple[str, ...]] = {
+    VecNormalize: ("returns",),
+    VecMonitor: ("episode_returns", "episode_lengths"),
+    VecTransposeImage: (),
+    VecCheckNan: (),
+    VecExtractDictObs: (),
+}
+
+
+class RowState(NamedTuple):
+    """The state of one environment of a VecEnv. Opaque and reusable; may be pickled.
+
+    :param env: of the environment itself
+    :param rows: of the VecEnv's wrappers, outermost first
+    """
+
+    env: SimulatorState
+    rows: tuple[tuple[np.ndarray, ...], ...]
+
+
+def clone_rows(env: VecEnv, indices: Sequence[int] | None = None) -> list[RowState]:
+    """Save the state of some environments.
+
+    :param env: a DummyVecEnv, or a SubprocVecEnv whose environments are wrapped in
+        :class:`~sb3_trpo.simulators.CloneableEnv`, in SB3's own wrappers
+    :param indices: which environments; None for all
+    :raises ValueError: if an environment or a wrapper cannot be copied; the message says which and what to do
+    """
+    arrays = _arrays(env)
+    inner = env.unwrapped
+    _check_inner(inner)
+    states = []
+    for index in range(env.num_envs) if indices is None else indices:
+        if isinstance(inner, DummyVecEnv):
+            state = clone_state(_environment(inner, index))
+        else:
+            state = inner.env_method("clone_state", indices=[index])[0]
+        states.append(RowState(state, tuple(tuple(array[index].copy() for array in layer) for layer in arrays)))
+    return states
+
+
+def restore_rows(env: VecEnv, states: Sequence[RowState], indices: Sequence[int] | None = None) -> None:
+    """Bring environments into saved states, of this VecEnv or of another one built the same way.
+
+    :param env: the VecEnv, with any number of environments
+    :param states: what :func:`clone_rows` returned, in the order of ``indices``
+    :param indices: which environments; None for all
+    :raises ValueError: as for :func:`clone_rows`, or if the VecEnv is built of other wrappers
+    """
+    arrays = _arrays(env)
+    inner = env.unwrapped
+    _check_inner(inner)
+    indices = range(env.num_envs) if indices is None else indices
+    for index, state in zip(indices, states, strict=True):
+        if [len(layer) for layer in arrays] != [len(layer) for layer in state.rows]:
+            raise ValueError("The state was saved in a VecEnv with other wrappers: build both the same way.")
+        if isinstance(inner, DummyVecEnv):
+            restore_state(_environment(inner, index), state.env)
+        else:
+            inner.env_method("restore_state", state.env, indices=[index])
+        for layer, rows in zip(arrays, state.rows, strict=True):
+            for array, row in zip(layer, rows, strict=True):
+                array[index] = row
+
+
+def _environment(env: DummyVecEnv, index: int) -> Env:
+    """One environment; states are those of what CloneableEnv wraps, as they are where it must be called by name."""
+    inner = env.envs[index]
+    return inner.env if type(inner) is CloneableEnv else inner
+
+
+def _arrays(env: VecEnv) -> list[list[np.ndarray]]:
+    """Every wrapper's arrays with a row for each environment, outermost wrapper first."""
+    layers = []
+    while isinstance(env, VecEnvWrapper):
+        if type(env) is VecFrameStack:
+            stacks = env.stacked_obs
+            parts = getattr(stacks, "sub_stacked_observations", {None: stacks}).values()
+            layers.append([part.stacked_obs for part in parts])
+        elif type(env) in _ROWS:
+            layers.append([getattr(env, name) for name in _ROWS[type(env)]])
+        else:
+            known = ", ".join(["VecFrameStack", *(kind.__name__ for kind in _ROWS)])
+            raise ValueError(
+                f"What the VecEnv wrapper {type(env).__name__} keeps of its environments cannot be copied: use a gymnasium "
+                f"wrapper around each environment instead, or one of {known}."
+            )
+        env = env.venv
+    return layers
+
+
+def _check_inner(env: VecEnv) -> None:
+    """Refuse environments that cannot be reached."""
+    if isinstance(env, DummyVecEnv):
+        return
+    if not isinstance(env, SubprocVecEnv):
+        name = type(env).__name__
+        raise ValueError(f"The environments of a {name} cannot be reached: use a DummyVecEnv or a SubprocVecEnv.")
+    outermost = set(env.env_method("class_name"))
+    if outermost != {CloneableEnv.class_name()}:
+        raise CannotCloneError(
+            "the environments of a SubprocVecEnv",
+            "they live in other processes, and their outermost wrapper is not CloneableEnv: make them with "
+            "make_vec_env(..., vec_env_cls=SubprocVecEnv, wrapper_class=sb3_trpo.simulators.CloneableEnv), which offers the "
+            "methods clone_state and restore_state there",
+        )

@@ -1,0 +1,147 @@
+"""Whether an environment's state is really copied whole: tried, not trusted."""
+
+import pickle
+import time
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from sb3_trpo.simulators.copies import copy_env
+from sb3_trpo.simulators.stack import Stack
+from sb3_trpo.simulators.state import clone_state, restore_state
+
+_OUTPUTS = ("observation", "reward", "terminated", "truncated", "info")
+_DIRTY_STEPS = 17  # any number that is not the one before the state is saved
+_TIMED = 20
+
+
+@dataclass(frozen=True)
+class CloneReport:
+    """What :func:`check_clone` found.
+
+    :param name: the environment with its wrappers
+    :param steps: steps that were compared
+    :param difference: the first output that differed, at which step and in which instance; None if the copy is exact
+    :param clone_microseconds: time of ``clone_state``, median
+    :param restore_microseconds: time of ``restore_state``, median
+    :param size: bytes of the pickled state
+    """
+
+    name: str
+    steps: int
+    difference: str | None
+    clone_microseconds: float
+    restore_microseconds: float
+    size: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether every output was the same, bit for bit."""
+        return self.difference is None
+
+    def __str__(self) -> str:
+        verdict = f"exact over {self.steps} steps" if self.exact else f"NOT exact: {self.difference}"
+        cost = f"clone {self.clone_microseconds:.0f} µs, restore {self.restore_microseconds:.0f} µs, {self.size:,} bytes"
+        return f"{self.name}: {verdict} ({cost})"
+
+
+def check_clone(
+    env: gym.Env, other: gym.Env | None = None, n_steps: int = 200, warm_up: int = 20, seed: int = 0
+) -> CloneReport:
+    """Save the state of an environment, restore it elsewhere, and see whether everything that follows is the same.
+
+    The state goes through ``pickle``, into a second instance that has been used, and into the first one. Each time the same
+    random actions are taken, episodes are begun anew where they end and once in between, and observation, reward,
+    terminated, truncated and info are compared bit for bit; only ``info["episode"]["t"]``, a clock, is not.
+
+    :param env: is reset with ``seed`` and stepped
+    :param other: another instance built the same way; None to have one made (see :func:`copy_env`)
+    :param n_steps: steps compared, ≥ 1
+    :param warm_up: steps before the state is saved, ≥ 0
+    :param seed: of the actions and of ``env``
+    :return: the first difference, or that there is none, and what a copy costs
+    :raises CannotCloneError: (a ``ValueError``) if the state is refused outright
+    """
+    actions = deepcopy(env.action_space)
+    actions.seed(seed)
+    env.reset(seed=seed)
+    _run(env, [actions.sample() for _ in range(warm_up)])
+    if other is None:
+        other = copy_env(env)
+    data = pickle.dumps(clone_state(env))
+    state, plan = pickle.loads(data), [actions.sample() for _ in range(n_steps)]
+    expected = [pickle.dumps(outputs) for outputs in _steps(env, plan)]
+    restore_state(env, state)
+
+    other.reset(seed=seed + 1)
+    _run(other, [actions.sample() for _ in range(_DIRTY_STEPS)])
+    difference = None
+    for instance, where in ((other, "another instance"), (env, "the same instance")):
+        if difference is None:
+            restore_state(instance, state)
+            found = _first_difference(expected, _steps(instance, plan))
+            difference = found and f"{found} in {where}"
+    restore_state(env, state)
+    clone = _microseconds(lambda: clone_state(env))
+    restore = _microseconds(lambda: restore_state(env, state))
+    return CloneReport(" < ".join(Stack.of(env).names), n_steps, difference, clone, restore, len(data))
+
+
+def _steps(env: gym.Env, plan: list[Any]) -> Iterator[tuple[Any, ...]]:
+    """Outputs of every step, with those of a reset where an episode ends, and halfway."""
+    for step, action in enumerate(plan, start=1):
+        outputs = env.step(action)
+        if outputs[2] or outputs[3] or step == len(plan) // 2:
+            yield (*outputs, *env.reset())
+        else:
+            yield outputs
+
+
+def _run(env: gym.Env, plan: list[Any]) -> None:
+    for _ in _steps(env, plan):
+        pass
+
+
+def _first_difference(expected: list[bytes], actual: Iterator[tuple[Any, ...]]) -> str | None:
+    names = (*_OUTPUTS, "observation after reset", "info after reset")
+    for step, (data, outputs) in enumerate(zip(expected, actual, strict=True)):
+        reference = pickle.loads(data)
+        for name, left, right in zip(names, reference, outputs):  # noqa: B905 (a step without a reset has fewer)
+            where = _difference(left, right, name)
+            if where is not None:
+                return f"{where} at step {step}"
+    return None
+
+
+def _difference(left: Any, right: Any, name: str) -> str | None:
+    """Where two outputs are not the same bit for bit, or None."""
+    if type(left) is not type(right):
+        return name
+    if isinstance(left, dict):
+        if left.keys() != right.keys():
+            return name
+        items = ((f"{name}[{key!r}]", left[key], right[key]) for key in left if (name, key) != ("info['episode']", "t"))
+    elif isinstance(left, (list, tuple)):
+        if len(left) != len(right):
+            return name
+        items = ((f"{name}[{index}]", *pair) for index, pair in enumerate(zip(left, right, strict=True)))
+    elif isinstance(left, (np.ndarray, np.generic, float)):
+        left, right = np.asarray(left), np.asarray(right)
+        same = left.dtype == right.dtype and left.shape == right.shape and left.tobytes() == right.tobytes()
+        return None if same else name
+    else:
+        return None if left == right else name
+    return next((found for where, a, b in items if (found := _difference(a, b, where)) is not None), None)
+
+
+def _microseconds(call: Any) -> float:
+    times = []
+    for _ in range(_TIMED):
+        begin = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begin)
+    return 1e6 * float(np.median(times))

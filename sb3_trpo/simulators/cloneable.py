@@ -1,0 +1,27 @@
+"""The two methods on an environment itself, for those that can only be called by name."""
+
+import gymnasium as gym
+
+from sb3_trpo.simulators.state import SimulatorState, clone_state, restore_state
+
+
+class CloneableEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
+    """Offers ``clone_state`` and ``restore_state`` of everything inside to ``VecEnv.env_method``.
+
+    The environments of a ``SubprocVecEnv`` live in other processes, where only their own methods can be called. Make it the
+    outermost wrapper: ``make_vec_env(..., vec_env_cls=SubprocVecEnv, wrapper_class=CloneableEnv)``.
+
+    :param env: the environment with all its other wrappers
+    """
+
+    def __init__(self, env: gym.Env):
+        gym.utils.RecordConstructorArgs.__init__(self)
+        super().__init__(env)
+
+    def clone_state(self) -> SimulatorState:
+        """See :func:`sb3_trpo.simulators.clone_state`."""
+        return clone_state(self.env)
+
+    def restore_state(self, state: SimulatorState) -> None:
+        """See :func:`sb3_trpo.simulators.restore_state`."""
+        restore_state(self.env, state)

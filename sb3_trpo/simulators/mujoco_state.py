@@ -1,0 +1,148 @@
+"""MuJoCo: MuJoCo's integration state, what a step reads before it computes it anew, and models that an environment edits."""
+
+import weakref
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import mujoco
+import numpy as np
+
+from sb3_trpo.simulators.random_states import Seeds
+
+_ROW = mujoco.mjtState.mjSTATE_INTEGRATION
+
+# Computed in a step from the state before it, one substep late, and read by environments before the next step (Ant takes
+# positions from it for its velocity, Humanoid the centre of mass): no function of the state brings it back. Of gymnasium's
+# own environments (v4 and v5) it is known which read what; any other may read all. Contacts are not among these
+# quantities: their number changes.
+_READ_BY_GYMNASIUM = {"AntEnv": ("xpos",), "HumanoidEnv": ("xipos",), "PusherEnv": ("xpos",), "ReacherEnv": ("xpos",)}
+_DERIVED = (
+    *("xpos", "xquat", "xmat", "xipos", "ximat", "xanchor", "xaxis", "geom_xpos", "geom_xmat", "site_xpos", "site_xmat"),
+    *("cam_xpos", "cam_xmat", "light_xpos", "light_xdir", "flexvert_xpos", "subtree_com", "subtree_linvel", "subtree_angmom"),
+    *("cdof", "cinert", "crb", "cvel", "cdof_dot", "cacc", "cfrc_int", "cfrc_ext", "ten_length", "ten_velocity"),
+    *("actuator_length", "actuator_velocity", "actuator_force", "qfrc_spring", "qfrc_damper", "qfrc_gravcomp", "qfrc_fluid"),
+    *("qfrc_passive", "qfrc_bias", "qfrc_smooth", "qfrc_actuator", "qfrc_constraint", "qfrc_inverse"),
+    *("qacc", "qacc_smooth", "sensordata", "energy"),
+)
+
+
+def _is_gymnasium(layer: type) -> bool:
+    """Whether a class of environments is one of gymnasium's own."""
+    return layer.__module__.startswith("gymnasium.envs.mujoco.")
+
+
+class _Views:
+    """The derived quantities of one MjData, which MuJoCo goes on writing to.
+
+    :param data: of an environment
+    :param derived: names of the derived quantities to save
+    :raises TypeError: for a model with state that MuJoCo does not hand out
+    """
+
+    def __init__(self, data: mujoco.MjData, derived: tuple[str, ...]):
+        model = data.model
+        if model.opt.enableflags & getattr(mujoco.mjtEnableBit, "mjENBL_SLEEP", 0):  # MuJoCo 3.4 and later
+            raise TypeError("its model puts bodies to sleep, and which of them sleep is not in MuJoCo's state")
+        if model.nplugin:
+            raise TypeError("its model uses plugins, whose own memory is not in MuJoCo's state")
+        self.model = model
+        self.row_size = mujoco.mj_stateSize(model, _ROW)
+        views = (getattr(data, name) for name in derived if hasattr(data, name))
+        self.derived = [view for view in views if view.size]
+
+
+_VIEWS: "weakref.WeakKeyDictionary[mujoco.MjData, _Views]" = weakref.WeakKeyDictionary()
+
+
+def _views(data: mujoco.MjData, derived: tuple[str, ...]) -> _Views:
+    views = _VIEWS.get(data)
+    if views is None:
+        views = _VIEWS[data] = _Views(data, derived)
+    return views
+
+
+class DataState(NamedTuple):
+    """State of an MjData.
+
+    :param row: MuJoCo's integration state
+    :param names: of the derived quantities
+    :param derived: their values, where they have any
+    """
+
+    row: np.ndarray
+    names: tuple[str, ...]
+    derived: list[np.ndarray]
+
+    def load(self, owner: dict[str, Any], name: str) -> None:
+        """Write into the instance's own MjData, which renderers and views refer to."""
+        data = owner[name]
+        views = _views(data, self.names)
+        mujoco.mj_setState(views.model, data, self.row, _ROW)
+        for view, value in zip(views.derived, self.derived):  # noqa: B905 (one model, one number of views)
+            view[:] = value
+
+    def reseeded(self, seeds: Seeds) -> "DataState":
+        return self
+
+
+def save_data(layer: type) -> Callable[[dict[str, Any], str], DataState]:
+    """The saver of MjData in a class of environments."""
+    names = _READ_BY_GYMNASIUM.get(layer.__name__, ()) if _is_gymnasium(layer) else _DERIVED
+
+    def save(owner: dict[str, Any], name: str) -> DataState:
+        data = owner[name]
+        views = _views(data, names)
+        row = np.empty(views.row_size)
+        mujoco.mj_getState(views.model, data, row, _ROW)
+        return DataState(row, names, [view.copy() for view in views.derived])
+
+    return save
+
+
+class ModelState(NamedTuple):
+    """A whole MjModel, as MuJoCo writes it to a file.
+
+    :param image: bytes ``[n]``
+    """
+
+    image: np.ndarray
+
+    def load(self, owner: dict[str, Any], name: str) -> None:
+        """Write the arrays and options that differ into the instance's own MjModel, which its MjData refers to."""
+        model = owner[name]
+        if np.array_equal(_image(model), self.image):
+            return
+        source = mujoco.MjModel.from_binary_path("model.mjb", {"model.mjb": self.image.tobytes()})
+        for target, origin in ((model, source), (model.opt, source.opt), (model.stat, source.stat)):
+            for field in (field for field in dir(origin) if not field.startswith("_")):
+                value = getattr(origin, field)
+                if isinstance(value, np.ndarray):
+                    getattr(target, field)[...] = value
+                elif target is not model and isinstance(value, (int, float)):  # the model's own scalars are sizes
+                    setattr(target, field, value)
+
+    def reseeded(self, seeds: Seeds) -> "ModelState":
+        return self
+
+
+def save_model(layer: type) -> Callable[[dict[str, Any], str], ModelState] | None:
+    """The saver of MjModel in a class of environments; none for gymnasium's own, which never edit theirs."""
+    return None if _is_gymnasium(layer) else _save_model
+
+
+_LAST: "weakref.WeakKeyDictionary[mujoco.MjModel, ModelState]" = weakref.WeakKeyDictionary()
+
+
+def _save_model(owner: dict[str, Any], name: str) -> ModelState:
+    """States of a model that has not changed in between are one object."""
+    model = owner[name]
+    image, last = _image(model), _LAST.get(model)
+    if last is None or not np.array_equal(image, last.image):
+        last = _LAST[model] = ModelState(image)
+    return last
+
+
+def _image(model: mujoco.MjModel) -> np.ndarray:
+    image = np.empty(mujoco.mj_sizeModel(model), dtype=np.uint8)
+    mujoco.mj_saveModel(model, None, image)
+    return image
