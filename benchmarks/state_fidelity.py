@@ -33,6 +33,7 @@ FOLDER = RESULTS / "simulators"
 FIELDS = ("family", "env", "warm_up", "difference", "clone_us", "restore_us", "step_us", "share_of_step", "bytes")
 CLASSIC = ("CartPole-v1", "Pendulum-v1", "Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0")
 TOYS = ("FrozenLake-v1", "FrozenLake8x8-v1", "CliffWalking-v1", "Taxi-v4", "Blackjack-v1")
+NOT_FOR_IT = "not a game for this wrapper"  # some have no action that does nothing, or a FIRE where it is not looked for
 PAIRS, PAIRED = 10_000, ("Hopper-v5", "ALE/Qbert-v5")
 
 Make = Callable[[str], gym.Env]
@@ -82,7 +83,7 @@ def check(family: str, make: Make, env_id: str, warm_up: int) -> dict[str, Any]:
     try:
         env = make(env_id)
     except (AssertionError, ValueError):
-        return {**row, "difference": "not a game for this wrapper"}
+        return {**row, "difference": NOT_FOR_IT}
     try:
         report = check_clone(env, warm_up=warm_up)
     except CannotCloneError as error:
@@ -120,10 +121,10 @@ def table(rows: list[dict[str, Any]]) -> str:
     """One line a family."""
     lines = ["| environments | exact | save + restore, share of a step | µs to save | µs to restore | kB |", "|---" * 6 + "|"]
     for family in dict.fromkeys(row["family"] for row in rows):
-        mine = [row for row in rows if row["family"] == family]
+        mine = [row for row in rows if row["family"] == family and row["difference"] != NOT_FOR_IT]
         names = {row["env"] for row in mine}
         exact = names - {row["env"] for row in mine if row["difference"]}
-        later = [row for row in mine if int(row["warm_up"]) and row["bytes"]]
+        later = [row for row in mine if int(row["warm_up"]) and row.get("bytes")]
         share, clone, restore, size = (
             [float(row[key]) for row in later] for key in ("share_of_step", "clone_us", "restore_us", "bytes")
         )

@@ -10,7 +10,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-ADVANTAGE_ESTIMATORS = ("gae", "monte_carlo")
+from sb3_trpo.rollouts import VineSettings
+
+CHOICES = {"advantage_estimator": ("gae", "monte_carlo"), "sampling": ("single_path", "vine")}
 
 _ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
@@ -88,12 +90,29 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         _check_count(name.lstrip("_"), settings[name], least)
     if not callable(settings["learning_rate"]):
         _check_real("learning_rate", settings["learning_rate"], 0.0, True, math.inf, False)
-    estimator = settings["advantage_estimator"]
-    if estimator not in ADVANTAGE_ESTIMATORS:
-        raise ValueError(f"advantage_estimator={estimator!r} is unknown: use one of {', '.join(ADVANTAGE_ESTIMATORS)}.")
+    for name, allowed in CHOICES.items():
+        if settings[name] not in allowed:
+            raise ValueError(f"{name}={settings[name]!r} is unknown: use one of {', '.join(allowed)}.")
+    check_vine(settings)
     if settings["policy_kwargs"].get("squash_output") and not settings["use_sde"]:
         raise ValueError("policy_kwargs has squash_output=True, which needs use_sde=True: SB3 squashes gSDE's actions only.")
     _check_batch(settings)
+
+
+def check_vine(settings: Mapping[str, Any]) -> None:
+    """Check the vine's options, and that there is a vine to have them.
+
+    :param settings: the model's attributes by name
+    :raises TypeError: for a value of the wrong type
+    :raises ValueError: for an unknown option, a value out of range, or options without ``sampling="vine"``
+    """
+    given = settings["vine_kwargs"]
+    if not isinstance(given, (Mapping, type(None))):
+        raise TypeError(f"vine_kwargs={given!r} is a {type(given).__name__}: give a dict, or None.")
+    if given and settings["sampling"] != "vine":
+        raise ValueError('vine_kwargs has no effect with sampling="single_path": leave it out, or set sampling="vine".')
+    if settings["sampling"] == "vine" and settings["env"] is not None:
+        VineSettings.of(given, settings["env"].action_space, settings["n_steps"] * settings["n_envs"])
 
 
 def _check_real(name: str, value: Any, low: float, low_allowed: bool, high: float, high_allowed: bool) -> None:

@@ -1,6 +1,7 @@
 """Trust Region Policy Optimization as an SB3 algorithm."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
@@ -19,8 +20,12 @@ from sb3_trpo.critic import fit_critic
 from sb3_trpo.diagnostics import critic_diagnostics, step_diagnostics
 from sb3_trpo.objective import Batch, SinglePathObjective
 from sb3_trpo.policies import Actor, CnnPolicy, MlpPolicy, MultiInputPolicy
+from sb3_trpo.progress import advance_progress_bars
 from sb3_trpo.rollouts import (
     Samples,
+    Vine,
+    VineBatch,
+    VineSettings,
     check_running_statistics,
     find_defect,
     generalized_advantages,
@@ -37,6 +42,7 @@ from sb3_trpo.trust_region import (
     conjugate_gradient,
     full_step,
 )
+from sb3_trpo.vine_objective import VineObjective
 
 LARGEST_RATIO_ERROR = 0.01
 DISAGREEMENT = (
@@ -94,6 +100,9 @@ class TRPO(OnPolicyAlgorithm):
         touch the critic; a trajectory cut by a time limit or the rollout's end is closed as if nothing came after
     :param fisher_sample_fraction: share of the states, in (0, 1], drawn at random in every update for the Fisher-vector
         products alone; the paper takes 0.1. Gradient, step size and line search use all states
+    :param sampling: ``"single_path"``, or ``"vine"`` to branch from saved simulator states (paper, section 5.2)
+    :param vine_kwargs: options of the vine, see :class:`sb3_trpo.rollouts.VineSettings`: ``n_states``,
+        ``branches_per_state``, ``branch_length``, ``bootstrap``, ``common_random_numbers``, ``n_workers``
     :param unknown: not accepted; arguments of other algorithms are refused with the name of their counterpart
     :raises ValueError: for a value or a space out of range
     :raises TypeError: for a value of the wrong type or an unknown argument
@@ -136,6 +145,8 @@ class TRPO(OnPolicyAlgorithm):
         ent_coef: float = 0.0,
         advantage_estimator: str = "gae",
         fisher_sample_fraction: float = 1.0,
+        sampling: str = "single_path",
+        vine_kwargs: dict[str, Any] | None = None,
         **unknown: Any,
     ):
         reject_unknown_arguments(unknown)
@@ -175,6 +186,8 @@ class TRPO(OnPolicyAlgorithm):
         self.sub_sampling_factor = sub_sampling_factor
         self.advantage_estimator = advantage_estimator
         self.fisher_sample_fraction = fisher_sample_fraction
+        self.sampling = sampling
+        self.vine_kwargs = vine_kwargs
         if _init_setup_model:
             self._setup_model()
             warn_of_truncated_minibatches(vars(self))
@@ -182,16 +195,19 @@ class TRPO(OnPolicyAlgorithm):
     def _setup_model(self) -> None:
         check_settings(vars(self))  # here and not above, for `load` sets attributes of its own
         self._warned: set[str] = set()
+        self._vine_seed = np.random.SeedSequence(self.seed).generate_state(1)[0]
+        self._vine: Vine | None = None
+        self._vine_batch: VineBatch | None = None
         super()._setup_model()
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_warned"]
+        return [*super()._excluded_save_params(), "_warned", "_vine", "_vine_batch"]
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
         """
-        Fill the buffer with single-path experience and its advantages.
+        Fill the buffer with single-path experience and its advantages; with a vine, then branch from some of its states.
 
         :param env: the training environments
         :param callback: called as SB3 calls it; its locals hold the step, but ``values`` and ``log_probs`` only where
@@ -203,6 +219,7 @@ class TRPO(OnPolicyAlgorithm):
         assert self._last_obs is not None and self._last_episode_starts is not None, "No previous observation was provided"
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
+        self._vine_batch = None
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
         callback.on_rollout_start()
@@ -210,6 +227,11 @@ class TRPO(OnPolicyAlgorithm):
         bootstrap_gamma = self.gamma if self.advantage_estimator == "gae" else 0.0
         evaluator = make_evaluator(self.policy, rollout_buffer, n_rollout_steps, env.num_envs, bootstrap_gamma)
         path = single_path(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq)
+        vine = self._vine_for(env) if self.sampling == "vine" else None
+        if vine is not None:
+            rng = np.random.default_rng([self._vine_seed, self.num_timesteps])
+            trunk = vine.trunk(n_rollout_steps, rng)
+            path = trunk.watch(path)
         callback.update_locals(locals())
         with shallow_copies(env):
             for step in path:
@@ -223,9 +245,28 @@ class TRPO(OnPolicyAlgorithm):
         evaluator.finish()
 
         self._estimate_advantages(rollout_buffer)
+        if vine is not None:
+            self._vine_batch = vine.grow(self.policy, rollout_buffer, trunk, rng, self.gamma, self.sde_sample_freq)
+            self.num_timesteps += self._vine_batch.steps
+            advance_progress_bars(callback, self._vine_batch.steps)
+            self._record(self._vine_batch.diagnostics)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def _vine_for(self, env: VecEnv) -> Vine:
+        """The vine of these environments, made when they are first collected from."""
+        if self._vine is None or self._vine.env is not env:
+            self.close_vine()
+            settings = VineSettings.of(self.vine_kwargs, self.action_space, self.n_steps * self.n_envs)
+            self._vine = Vine(env, settings)
+        return self._vine
+
+    def close_vine(self) -> None:
+        """Close the environments that branches run in; they are made anew when needed."""
+        if self._vine is not None:
+            self._vine.close()
+        self._vine = None
 
     def _estimate_advantages(self, buffer: RolloutBuffer) -> None:
         """Advantages and returns of a full buffer; one with a way of its own is asked."""
@@ -252,7 +293,11 @@ class TRPO(OnPolicyAlgorithm):
         samples = Samples.from_buffer(self.rollout_buffer)
         batch = Batch.from_samples(samples, self.sub_sampling_factor, self.normalize_advantage)
         actor = Actor(self.policy, batch.observations)
-        objective = SinglePathObjective(actor, batch, self.ent_coef)
+        objective: SinglePathObjective | VineObjective
+        if self._vine_batch is None:
+            objective = SinglePathObjective(actor, batch, self.ent_coef)
+        else:
+            objective = VineObjective(actor, batch, self._vine_batch, self.ent_coef, self.normalize_advantage)
         if float((objective.start.ratio - 1.0).abs().max()) > LARGEST_RATIO_ERROR:
             self._warn_once("ratio", DISAGREEMENT)
 
@@ -286,12 +331,14 @@ class TRPO(OnPolicyAlgorithm):
         """Whether there is nothing in the rollout that would spoil the networks; logs and warns if there is."""
         check_running_statistics(self.env)
         defect = find_defect(self.rollout_buffer)
+        if defect is None and self._vine_batch is not None:
+            defect = self._vine_batch.find_defect()
         if defect is not None:
             self._record({"train/status": Status.BAD_ROLLOUT.value})
             self._warn_once(defect.key, f"{SKIPPED}: {defect}.")
         return defect is None
 
-    def _record(self, diagnostics: dict[str, float | str]) -> None:
+    def _record(self, diagnostics: Mapping[str, float | str]) -> None:
         """Log; TensorBoard's text panel gets the status only where it is news."""
         for key, value in diagnostics.items():
             self.logger.record(key, value, exclude="tensorboard" if value == Status.OK.value else None)

@@ -91,7 +91,9 @@ def test_a_row_goes_on_in_another_vec_env_as_in_its_own(make):
 
 def test_environments_in_other_processes_are_reached_through_the_wrapper():
     here = make_vec_env("Hopper-v5", 1, seed=5)
-    there = make_vec_env("Hopper-v5", 2, seed=3, vec_env_cls=SubprocVecEnv, wrapper_class=CloneableEnv)
+    # Forked: RL Zoo, which other tests import, puts a class of its own in the place of gymnasium's TimeLimit
+    settings = {"vec_env_cls": SubprocVecEnv, "vec_env_kwargs": {"start_method": "fork"}}
+    there = make_vec_env("Hopper-v5", 2, seed=3, wrapper_class=CloneableEnv, **settings)
     try:
         here.reset()
         there.reset()

@@ -21,6 +21,7 @@ from stable_baselines3.common.vec_env import (
     VecNormalize,
     VecTransposeImage,
 )
+from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 
 from sb3_trpo.simulators import CannotCloneError, CloneableEnv, SimulatorState, clone_state, restore_state
 
@@ -74,6 +75,7 @@ def restore_rows(env: VecEnv, states: Sequence[RowState], indices: Sequence[int]
     :param indices: which environments; None for all
     :raises ValueError: as for :func:`clone_rows`, or if the VecEnv is built of other wrappers
     """
+    _detach_frame_stacks(env)
     arrays = _arrays(env)
     inner = env.unwrapped
     _check_inner(inner)
@@ -101,9 +103,7 @@ def _arrays(env: VecEnv) -> list[list[np.ndarray]]:
     layers = []
     while isinstance(env, VecEnvWrapper):
         if type(env) is VecFrameStack:
-            stacks = env.stacked_obs
-            parts = getattr(stacks, "sub_stacked_observations", {None: stacks}).values()
-            layers.append([part.stacked_obs for part in parts])
+            layers.append([part.stacked_obs for part in frame_stacks(env.stacked_obs)])
         elif type(env) in _ROWS:
             layers.append([getattr(env, name) for name in _ROWS[type(env)]])
         else:
@@ -114,6 +114,20 @@ def _arrays(env: VecEnv) -> list[list[np.ndarray]]:
             )
         env = env.venv
     return layers
+
+
+def _detach_frame_stacks(env: VecEnv) -> None:
+    """Frame stacks are handed out as observations: write into copies, not into what somebody may still hold."""
+    while isinstance(env, VecEnvWrapper):
+        if isinstance(env, VecFrameStack):
+            for part in frame_stacks(env.stacked_obs):
+                part.stacked_obs = part.stacked_obs.copy()
+        env = env.venv
+
+
+def frame_stacks(stacks: StackedObservations) -> list[StackedObservations]:
+    """The frame stack itself, or one for each part of a Dict observation."""
+    return list(getattr(stacks, "sub_stacked_observations", {None: stacks}).values())
 
 
 def _check_inner(env: VecEnv) -> None:

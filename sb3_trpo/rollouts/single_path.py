@@ -61,19 +61,19 @@ class Evaluator(Protocol):
         ...
 
 
-def _finite(obs: Observations) -> Observations:
+def finite(obs: Observations) -> Observations:
     """Observations without NaN and infinity, so that a faulty sensor does not stop the environments.
 
     The action taken on such an observation is arbitrary; the buffer keeps the original, and the update refuses it.
     """
     if isinstance(obs, dict):
-        return {key: _finite(value) for key, value in obs.items()}  # type: ignore[misc]
+        return {key: finite(value) for key, value in obs.items()}  # type: ignore[misc]
     if obs.dtype.kind == "f" and not np.isfinite(obs).all():
         return np.nan_to_num(obs, nan=0.0, posinf=0.0, neginf=0.0)
     return obs
 
 
-def _to_env(policy: ActorCriticPolicy) -> Callable[[np.ndarray], np.ndarray]:
+def to_env(policy: ActorCriticPolicy) -> Callable[[np.ndarray], np.ndarray]:
     """Brings actions into the environment's range: unsquashed if the policy squashes, else clipped."""
     space = policy.action_space
     if not isinstance(space, spaces.Box):
@@ -95,12 +95,12 @@ def single_path(
     :param n_steps: env steps an environment
     :param sde_sample_freq: steps between two noise matrices of gSDE; −1: one a rollout
     """
-    to_env = _to_env(policy)
+    in_range = to_env(policy)
     for step in range(n_steps):
         if policy.use_sde and sde_sample_freq > 0 and step % sde_sample_freq == 0:
             policy.reset_noise(env.num_envs)
-        actions = evaluator.act(_finite(obs))
-        clipped_actions = to_env(actions)
+        actions = evaluator.act(finite(obs))
+        clipped_actions = in_range(actions)
         new_obs, rewards, dones, infos = env.step(clipped_actions)
         yield Transition(obs, actions, clipped_actions, new_obs, rewards, dones, infos)  # type: ignore[arg-type]
         obs = new_obs  # type: ignore[assignment]

@@ -1,7 +1,9 @@
 """The two methods on an environment itself, for those that can only be called by name."""
 
+import cloudpickle
 import gymnasium as gym
 
+from sb3_trpo.simulators.copies import copy_env
 from sb3_trpo.simulators.state import SimulatorState, clone_state, restore_state
 
 
@@ -25,3 +27,7 @@ class CloneableEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
     def restore_state(self, state: SimulatorState) -> None:
         """See :func:`sb3_trpo.simulators.restore_state`."""
         restore_state(self.env, state)
+
+    def pickled_copy(self) -> bytes:
+        """A second instance of the environment inside, to be sent to another process (see ``copy_env``)."""
+        return cloudpickle.dumps(copy_env(self.env))

@@ -2,12 +2,13 @@
 
 Read in this order: ``distributions`` (KL and Fisher matrix of an action distribution), ``linearization`` (Jacobian
 products of the network), ``fisher`` (products with the Fisher matrix), ``conjugate_gradient`` (the search direction),
-``line_search`` (step size and backtracking), ``bound`` (Theorem 1).
+``line_search`` (step size and backtracking), ``estimators`` (the vine's), ``bound`` (Theorem 1).
 """
 
 from sb3_trpo.trust_region.bound import ImprovementBound, improvement_bound
 from sb3_trpo.trust_region.conjugate_gradient import Solution, conjugate_gradient
 from sb3_trpo.trust_region.distributions import Bernoulli, Categorical, DiagonalGaussian, DistributionFamily
+from sb3_trpo.trust_region.estimators import self_normalized, sum_over_actions
 from sb3_trpo.trust_region.fisher import FisherMatrix
 from sb3_trpo.trust_region.line_search import Evaluation, FullStep, LineSearch, backtracking_line_search, full_step
 from sb3_trpo.trust_region.linearization import AutogradLinearization, Linearization, MlpLinearization, flatten, unflatten
@@ -33,5 +34,7 @@ __all__ = [
     "flatten",
     "full_step",
     "improvement_bound",
+    "self_normalized",
+    "sum_over_actions",
     "unflatten",
 ]

@@ -1,0 +1,161 @@
+"""Environments to branch in: copies of a training environment, with the VecEnv wrappers' work done on their outputs."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+import cloudpickle
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecEnv,
+    VecEnvWrapper,
+    VecExtractDictObs,
+    VecFrameStack,
+    VecNormalize,
+    VecTransposeImage,
+)
+from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
+from stable_baselines3.common.vec_env.util import dict_to_obs, obs_space_info
+
+from sb3_trpo.rollouts.row_states import RowState, clone_rows, frame_stacks
+from sb3_trpo.rollouts.single_path import Observations
+from sb3_trpo.simulators import check_clone, copy_env, restore_state
+
+CHECKED_STEPS = 50
+
+
+class WrapperStages:
+    """What a VecEnv's wrappers make of observations and rewards, for any number of rows, and learning nothing from them.
+
+    Statistics are the training environments' own, as they are when they are used. May be pickled.
+
+    :param env: the training environments with their wrappers, of kinds that :func:`clone_rows` accepts
+    :param rows: how many environments there will be
+    """
+
+    def __init__(self, env: VecEnv, rows: int):
+        self.stages: list[tuple[int, Any]] = []  # innermost first, each with its place from outside
+        place = 0
+        while isinstance(env, VecEnvWrapper):
+            if isinstance(env, VecFrameStack):
+                stacks = deepcopy(env.stacked_obs)
+                for part in frame_stacks(stacks):
+                    part.stacked_obs = np.zeros((rows, *part.stacked_shape), dtype=part.stacked_obs.dtype)
+                self.stages.append((place, stacks))
+            elif isinstance(env, VecNormalize):
+                self.stages.append((place, env))
+            elif isinstance(env, VecTransposeImage):
+                self.stages.append((place, _Transpose(env)))
+            elif isinstance(env, VecExtractDictObs):
+                self.stages.append((place, env.key))
+            env, place = env.venv, place + 1
+        self.stages.reverse()
+
+    def load(self, row: int, state: RowState) -> None:
+        """Bring the frame stacks of a row into a saved state."""
+        for place, stage in self.stages:
+            if isinstance(stage, StackedObservations):
+                for part, saved in zip(frame_stacks(stage), state.rows[place], strict=True):
+                    part.stacked_obs[row] = saved
+
+    def apply(self, obs: Any, rewards: np.ndarray) -> tuple[Observations, np.ndarray]:
+        """Observations and rewards of all rows after a step, as the policy and the rollout buffer would get them."""
+        for _, stage in self.stages:
+            if isinstance(stage, StackedObservations):
+                obs = stage.update(obs, np.zeros(len(rewards), dtype=bool), [{}] * len(rewards))[0]
+            elif isinstance(stage, VecNormalize):
+                obs, rewards = stage.normalize_obs(obs), stage.normalize_reward(rewards)
+            elif isinstance(stage, _Transpose):
+                obs = stage(obs)
+            else:
+                obs = obs[stage]
+        return obs, rewards
+
+
+class _Transpose:
+    """VecTransposeImage's work without the environments behind it."""
+
+    def __init__(self, env: VecTransposeImage):
+        self.skip, self.keys = env.skip, getattr(env, "image_space_keys", None)
+
+    def __call__(self, obs: Any) -> Any:
+        if self.skip:
+            return obs
+        if self.keys is None:
+            return VecTransposeImage.transpose_image(obs)
+        return {key: VecTransposeImage.transpose_image(part) if key in self.keys else part for key, part in obs.items()}
+
+
+class BranchEnvs:
+    """Environments in which saved states are restored and run on, one row each.
+
+    Nothing is reset when an episode ends: the next restored state puts an end to that.
+
+    :param envs: instances built like the training environments, wrappers included
+    :param stages: the VecEnv wrappers' work, for as many rows
+    """
+
+    def __init__(self, envs: Sequence[gym.Env], stages: WrapperStages):
+        self.envs, self.stages = list(envs), stages
+        self.space = self.envs[0].observation_space
+        _, shapes, dtypes = obs_space_info(self.space)
+        self.raw = {key: np.zeros((len(self.envs), *shapes[key]), dtype=dtypes[key]) for key in shapes}
+        self.rewards = np.zeros(len(self.envs))
+
+    def __len__(self) -> int:
+        return len(self.envs)
+
+    def load(self, row: int, state: RowState) -> None:
+        """Bring a row into a saved state."""
+        restore_state(self.envs[row], state.env)
+        self.stages.load(row, state)
+
+    def step(self, rows: Sequence[int], actions: Sequence[Any]) -> tuple[Observations, np.ndarray, list[bool], list[bool]]:
+        """Step some rows.
+
+        :param rows: which
+        :param actions: one for each of them
+        :return: observations and rewards of all rows, and for each row stepped whether it terminated and was truncated
+        """
+        terminations, truncations = [], []
+        for row, action in zip(rows, actions, strict=True):
+            obs, self.rewards[row], terminated, truncated, _ = self.envs[row].step(action)
+            for key, values in self.raw.items():
+                values[row] = obs if key is None else obs[key]
+            terminations.append(bool(terminated))
+            truncations.append(bool(truncated))
+        obs, rewards = self.stages.apply(dict_to_obs(self.space, self.raw), self.rewards)
+        return obs, rewards, terminations, truncations
+
+    def close(self) -> None:
+        for env in self.envs:
+            env.close()
+
+
+def branch_template(env: VecEnv) -> gym.Env:
+    """A copy of the training environments, which must all be built the same way, to make further copies from.
+
+    :raises ValueError: if they are not, or cannot be copied exactly, or cannot be reached
+    """
+    clone_rows(env)  # refuses what cannot be copied
+    inner = env.unwrapped
+    if isinstance(inner, DummyVecEnv):
+        templates = [copy_env(env) for env in inner.envs]
+    else:
+        templates = [cloudpickle.loads(data) for data in inner.env_method("pickled_copy")]
+    made = {(str(template), repr(template.spec)) for template in templates}
+    if len(made) > 1:
+        raise ValueError(
+            f"The vine branches in copies of one environment, but the training environments differ: {made}. Build all of "
+            "them the same way."
+        )
+    report = check_clone(templates[0], n_steps=CHECKED_STEPS)
+    if not report.exact:
+        raise ValueError(
+            f"Branches would not be exact: a state of the environment saved with clone_state and restored gave another "
+            f"{report.difference}. Something in it is not part of its state (a global random generator, or something that its "
+            "instances share): mend that, or give it the methods clone_state() and restore_state(token)."
+        )
+    return templates[0]

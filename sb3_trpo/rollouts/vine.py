@@ -1,0 +1,214 @@
+"""The vine (paper, section 5.2): a trunk of single-path experience, and branches from some of its states.
+
+The trunk is the rollout buffer, filled as in single path. States are chosen before it runs and saved as it passes them;
+after it, several actions are tried in each, and a branch is run from every one.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import PyTorchObs
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_trpo.rollouts.branch_envs import BranchEnvs, WrapperStages, branch_template
+from sb3_trpo.rollouts.branches import Branch, BranchRules, Outcomes, run_branches
+from sb3_trpo.rollouts.finite import Defect
+from sb3_trpo.rollouts.row_states import RowState, clone_rows
+from sb3_trpo.rollouts.samples import Samples, select
+from sb3_trpo.rollouts.shared_noise import actions_from_noise, draw_noise
+from sb3_trpo.rollouts.single_path import Transition
+from sb3_trpo.rollouts.vine_settings import VineSettings, all_actions, n_actions
+from sb3_trpo.simulators import copy_env, reseed
+
+ROWS = 32  # branches at a time; a multiple of 16, so that a network gives equal rows equal outputs wherever they stand
+
+
+@dataclass(frozen=True)
+class VineBatch:
+    """What the branches say of N states.
+
+    :param observations: of the states ``[N, …]``, or a dict of such
+    :param actions: tried there ``[N, K, …]``, as the distribution's ``log_prob`` takes them
+    :param q_values: Q̂ of each ``[N, K]``, reward units
+    :param log_proposal: log q of each, the density they were drawn with ``[N, K]``, nats; None if all were tried once
+    :param places: step of the rollout and environment of each state
+    :param steps: env steps that the branches took
+    :param diagnostics: for the log
+    """
+
+    observations: PyTorchObs
+    actions: th.Tensor
+    q_values: th.Tensor
+    log_proposal: th.Tensor | None
+    places: list[tuple[int, int]]
+    steps: int
+    diagnostics: dict[str, float]
+
+    def find_defect(self) -> Defect | None:
+        """The first return of a branch that is NaN or infinite, or None."""
+        bad = (~th.isfinite(self.q_values)).nonzero()
+        if not len(bad):
+            return None
+        state, branch = bad[0].tolist()
+        step, env = self.places[state]
+        return Defect(f"the return of branch {branch}", float(self.q_values[state, branch]), step, env)
+
+
+class Trunk:
+    """States to branch from: chosen uniformly before the rollout, saved as it passes them.
+
+    :param env: the training environments
+    :param n_steps: steps of each in the rollout
+    :param n_states: N
+    :param rng: chooses
+    """
+
+    def __init__(self, env: VecEnv, n_steps: int, n_states: int, rng: np.random.Generator):
+        self.env, self.n_envs = env, env.num_envs
+        self.chosen = np.sort(rng.choice(n_steps * env.num_envs, n_states, replace=False))
+        self.states: list[RowState] = []
+
+    def watch(self, path: Iterator[Transition]) -> Iterator[Transition]:
+        """The path itself; the chosen states are saved just before the steps that leave them."""
+        self._save(0)
+        for step, transition in enumerate(path, start=1):
+            yield transition
+            self._save(step)
+
+    def _save(self, step: int) -> None:
+        begin, end = np.searchsorted(self.chosen, [step * self.n_envs, (step + 1) * self.n_envs])
+        if end > begin:
+            self.states += clone_rows(self.env, (self.chosen[begin:end] - step * self.n_envs).tolist())
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Step of the rollout and environment of each state."""
+        return [divmod(int(index), self.n_envs) for index in self.chosen]
+
+    def observations(self, buffer: RolloutBuffer) -> PyTorchObs:
+        """What the policy saw in the chosen states ``[N, …]``, from the full buffer."""
+        return select(Samples.from_buffer(buffer).observations, th.as_tensor(self.chosen, device=buffer.device))
+
+
+def first_actions(
+    policy: ActorCriticPolicy, observations: PyTorchObs, settings: VineSettings, rng: np.random.Generator
+) -> tuple[th.Tensor, th.Tensor | None]:
+    """Actions to try in N states, and the log-density they were drawn with.
+
+    All of a discrete space; or, drawn independently, uniformly from a discrete space and from the policy itself for a
+    continuous one, as the paper does.
+
+    :return: actions ``[N, K, …]`` and log q ``[N, K]``, or None if all were taken
+    """
+    space = policy.action_space
+    n_states = len(next(iter(observations.values())) if isinstance(observations, dict) else observations)
+    if settings.branches_per_state == "all":
+        every = th.as_tensor(all_actions(space), device=policy.device)
+        return every.expand(n_states, *every.shape), None
+    n_branches = int(settings.branches_per_state)  # type: ignore[arg-type]
+    count = n_actions(space)
+    if count is not None:
+        if isinstance(space, spaces.Discrete):
+            drawn = rng.integers(space.n, size=(n_states, n_branches))
+        else:
+            sizes = space.nvec if isinstance(space, spaces.MultiDiscrete) else np.full(space.n, 2)  # type: ignore[attr-defined]
+            drawn = rng.integers(sizes, size=(n_states, n_branches, len(sizes)))
+        actions = th.as_tensor(drawn.astype(np.float32) if isinstance(space, spaces.MultiBinary) else drawn)
+        return actions.to(policy.device), th.full((n_states, n_branches), -float(np.log(float(count))), device=policy.device)
+    tried, densities = [], []
+    with th.no_grad():
+        for _ in range(n_branches):
+            actions = actions_from_noise(policy, observations, draw_noise(policy, rng, (n_states,)))
+            tried.append(actions)
+            densities.append(policy.get_distribution(observations).log_prob(actions))
+    return th.stack(tried, dim=1), th.stack(densities, dim=1)
+
+
+class Vine:
+    """Grows branches: keeps the environments they run in.
+
+    :param env: the training environments
+    :param settings: complete
+    :raises ValueError: if the environments cannot be copied exactly; the message names what is in the way
+    """
+
+    def __init__(self, env: VecEnv, settings: VineSettings):
+        self.env, self.settings = env, settings
+        template = branch_template(env)
+        self.envs = BranchEnvs([template, *(copy_env(template) for _ in range(ROWS - 1))], WrapperStages(env, ROWS))
+
+    def trunk(self, n_steps: int, rng: np.random.Generator) -> Trunk:
+        """Choose the states of the next rollout."""
+        assert self.settings.n_states is not None
+        return Trunk(self.env, n_steps, self.settings.n_states, rng)
+
+    def grow(
+        self,
+        policy: ActorCriticPolicy,
+        buffer: RolloutBuffer,
+        trunk: Trunk,
+        rng: np.random.Generator,
+        gamma: float,
+        sde_sample_freq: int = -1,
+    ) -> VineBatch:
+        """Try actions in the chosen states and run the branches.
+
+        :param policy: in eval mode
+        :param buffer: full
+        :param trunk: has watched the rollout
+        :param rng: of first actions, noise and, without common random numbers, the simulators
+        :param gamma: discount factor
+        :param sde_sample_freq: as in the rollout
+        """
+        begin = time.perf_counter()
+        settings = self.settings
+        observations = trunk.observations(buffer)
+        actions, log_proposal = first_actions(policy, observations, settings, rng)
+        hold = 1 if not policy.use_sde else (sde_sample_freq if sde_sample_freq > 0 else settings.branch_length)
+        rules = BranchRules(settings.branch_length, gamma, settings.bootstrap, hold)
+        outcomes = run_branches(policy, self.envs, self._branches(policy, trunk.states, actions, rng, rules), rules)
+        q_values = th.as_tensor(outcomes.returns.reshape(actions.shape[:2]), dtype=th.float32, device=policy.device)
+        diagnostics = _diagnostics(outcomes, q_values, time.perf_counter() - begin)
+        steps = int(outcomes.lengths.sum())
+        return VineBatch(observations, actions, q_values, log_proposal, trunk.places, steps, diagnostics)
+
+    def _branches(
+        self,
+        policy: ActorCriticPolicy,
+        states: list[RowState],
+        actions: th.Tensor,
+        rng: np.random.Generator,
+        rules: BranchRules,
+    ) -> list[Branch]:
+        n_states, n_branches = actions.shape[:2]
+        rows = max(0, -(-(rules.length - 1) // rules.hold))
+        shared = self.settings.common_random_numbers
+        noise = draw_noise(policy, rng, (n_states, 1 if shared else n_branches, rows))
+        tried = actions.cpu().numpy()
+        branches = []
+        for index, state in enumerate(states):
+            for k in range(n_branches):
+                own = state if shared else state._replace(env=reseed(state.env, int(rng.integers(2**63))))
+                branches.append(Branch(own, tried[index, k], noise[index, 0 if shared else k]))
+        return branches
+
+    def close(self) -> None:
+        """Close the environments of the branches."""
+        self.envs.close()
+
+
+def _diagnostics(outcomes: Outcomes, q_values: th.Tensor, seconds: float) -> dict[str, float]:
+    """Number of branches, their mean length, share that terminated, spread of Q̂ between the branches of a state, steps/s."""
+    return {
+        "rollout/branch_count": len(outcomes.lengths),
+        "rollout/branch_length_mean": float(outcomes.lengths.mean()),
+        "rollout/branch_terminated": float(outcomes.terminated.mean()),
+        "rollout/branch_spread": float(q_values.std(dim=1).mean()),
+        "rollout/branch_steps_per_second": float(outcomes.lengths.sum() / seconds),
+    }
