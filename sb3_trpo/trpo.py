@@ -246,7 +246,11 @@ class TRPO(OnPolicyAlgorithm):
 
         self._estimate_advantages(rollout_buffer)
         if vine is not None:
-            self._vine_batch = vine.grow(self.policy, rollout_buffer, trunk, rng, self.gamma, self.sde_sample_freq)
+            try:
+                self._vine_batch = vine.grow(self.policy, rollout_buffer, trunk, rng, self.gamma, self.sde_sample_freq)
+            except BaseException:  # an interrupted branch leaves its environments, and its processes, in the middle of it
+                self.close_vine()
+                raise
             self.num_timesteps += self._vine_batch.steps
             advance_progress_bars(callback, self._vine_batch.steps)
             self._record(self._vine_batch.diagnostics)
@@ -259,7 +263,7 @@ class TRPO(OnPolicyAlgorithm):
         if self._vine is None or self._vine.env is not env:
             self.close_vine()
             settings = VineSettings.of(self.vine_kwargs, self.action_space, self.n_steps * self.n_envs)
-            self._vine = Vine(env, settings)
+            self._vine = Vine(env, self.policy, settings)
         return self._vine
 
     def close_vine(self) -> None:

@@ -70,9 +70,14 @@ def run_branches(policy: ActorCriticPolicy, envs: BranchEnvs, branches: Sequence
     :param rules: for all of them
     """
     runner = _Runner(policy, envs, branches, rules)
-    while runner.fill():
-        runner.step()
-    runner.bootstrap()
+    threads = th.get_num_threads()
+    th.set_num_threads(1)  # a network's outputs may depend on how its work is divided
+    try:
+        while runner.fill():
+            runner.step()
+        runner.bootstrap()
+    finally:
+        th.set_num_threads(threads)
     return Outcomes(runner.returns, runner.lengths, runner.terminated)
 
 

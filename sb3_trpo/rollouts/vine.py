@@ -17,6 +17,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.rollouts.branch_envs import BranchEnvs, WrapperStages, branch_template
+from sb3_trpo.rollouts.branch_workers import BranchWorkers
 from sb3_trpo.rollouts.branches import Branch, BranchRules, Outcomes, run_branches
 from sb3_trpo.rollouts.finite import Defect
 from sb3_trpo.rollouts.row_states import RowState, clone_rows
@@ -131,17 +132,24 @@ def first_actions(
 
 
 class Vine:
-    """Grows branches: keeps the environments they run in.
+    """Grows branches: keeps the environments and processes they run in.
 
     :param env: the training environments
+    :param policy: acts
     :param settings: complete
     :raises ValueError: if the environments cannot be copied exactly; the message names what is in the way
     """
 
-    def __init__(self, env: VecEnv, settings: VineSettings):
+    def __init__(self, env: VecEnv, policy: ActorCriticPolicy, settings: VineSettings):
         self.env, self.settings = env, settings
+        self._stages = WrapperStages(env, ROWS)
         template = branch_template(env)
-        self.envs = BranchEnvs([template, *(copy_env(template) for _ in range(ROWS - 1))], WrapperStages(env, ROWS))
+        self._here: BranchEnvs | None = None
+        self._workers: BranchWorkers | None = None
+        if settings.n_workers:
+            self._workers = BranchWorkers(template, policy, ROWS, settings.n_workers)
+        else:
+            self._here = BranchEnvs([template, *(copy_env(template) for _ in range(ROWS - 1))], self._stages)
 
     def trunk(self, n_steps: int, rng: np.random.Generator) -> Trunk:
         """Choose the states of the next rollout."""
@@ -172,7 +180,12 @@ class Vine:
         actions, log_proposal = first_actions(policy, observations, settings, rng)
         hold = 1 if not policy.use_sde else (sde_sample_freq if sde_sample_freq > 0 else settings.branch_length)
         rules = BranchRules(settings.branch_length, gamma, settings.bootstrap, hold)
-        outcomes = run_branches(policy, self.envs, self._branches(policy, trunk.states, actions, rng, rules), rules)
+        branches = self._branches(policy, trunk.states, actions, rng, rules)
+        if self._workers is not None:
+            outcomes = self._workers.run(policy, self._stages, branches, rules)
+        else:
+            assert self._here is not None, "closed"
+            outcomes = run_branches(policy, self._here, branches, rules)
         q_values = th.as_tensor(outcomes.returns.reshape(actions.shape[:2]), dtype=th.float32, device=policy.device)
         diagnostics = _diagnostics(outcomes, q_values, time.perf_counter() - begin)
         steps = int(outcomes.lengths.sum())
@@ -199,8 +212,11 @@ class Vine:
         return branches
 
     def close(self) -> None:
-        """Close the environments of the branches."""
-        self.envs.close()
+        """Close the environments and end the processes."""
+        if self._here is not None:
+            self._here.close()
+        if self._workers is not None:
+            self._workers.close()
 
 
 def _diagnostics(outcomes: Outcomes, q_values: th.Tensor, seconds: float) -> dict[str, float]:
