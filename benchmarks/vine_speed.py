@@ -1,0 +1,181 @@
+"""Simulator steps a second of a whole ``learn()`` with the vine, beside a bare loop of one environment's ``step``.
+
+    python -m benchmarks.vine_speed
+
+Two processes for the branches; the bare loop takes random actions, resets included, in this process alone. Both in turn,
+medians of the ratios with the range of single rounds. Then where the time of an iteration goes, with the branches in this
+process, as shares.
+"""
+
+import argparse
+import json
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import ale_py
+import gymnasium as gym
+import numpy as np
+import torch as th
+from stable_baselines3.common.atari_wrappers import AtariWrapper
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize
+
+from benchmarks.environment import RESULTS, describe
+from sb3_trpo import TRPO
+from sb3_trpo.rollouts import branches as branch_module
+from sb3_trpo.rollouts import vine as vine_module
+from sb3_trpo.rollouts.branch_envs import BranchEnvs
+
+FOLDER = RESULTS / "vine"
+LONG = {"n_states": 512, "branches_per_state": 4, "branch_length": 100}
+
+
+def mujoco(env_id: str) -> VecEnv:
+    return VecNormalize(make_vec_env(env_id, 1, seed=0))
+
+
+def pong(_: str) -> VecEnv:
+    settings = {"frameskip": 1, "repeat_action_probability": 0.0}
+    return VecFrameStack(make_vec_env("ALE/Pong-v5", 1, seed=0, wrapper_class=AtariWrapper, env_kwargs=settings), 4)
+
+
+# environment, how it is made, policy, n_steps, the vine's settings
+CASES: dict[str, tuple[str, Callable[[str], VecEnv], str, int, dict[str, Any]]] = {
+    "Hopper-v5, default settings": ("Hopper-v5", mujoco, "MlpPolicy", 2048, {}),
+    "Hopper-v5, 512 states × 4 × 100 steps": ("Hopper-v5", mujoco, "MlpPolicy", 2048, LONG),
+    "Humanoid-v5, default settings": ("Humanoid-v5", mujoco, "MlpPolicy", 2048, {}),
+    "Humanoid-v5, 512 states × 4 × 100 steps": ("Humanoid-v5", mujoco, "MlpPolicy", 2048, LONG),
+    "CartPole-v1, default settings": ("CartPole-v1", lambda i: make_vec_env(i, 1, seed=0), "MlpPolicy", 2048, {}),
+    "CartPole-v1, 512 states × 2 × 100 steps": (
+        *("CartPole-v1", lambda i: make_vec_env(i, 1, seed=0), "MlpPolicy", 2048),
+        {"n_states": 512, "branch_length": 100},
+    ),
+    "Pong, AtariWrapper, NatureCNN": ("Pong", pong, "CnnPolicy", 512, {}),
+}
+
+
+def bare_speed(env_id: str, seconds: float = 2.0) -> float:
+    """Steps a second of ``env.step`` with random actions drawn beforehand, in what ``gym.make`` gives."""
+    env = pong("").get_attr("env")[0] if env_id == "Pong" else gym.make(env_id)
+    env.reset(seed=0)
+    actions = [env.action_space.sample() for _ in range(1000)]
+    steps, begin = 0, time.perf_counter()
+    while time.perf_counter() - begin < seconds:
+        for action in actions[:200]:
+            outputs = env.step(action)
+            if outputs[2] or outputs[3]:
+                env.reset()
+        steps += 200
+    elapsed = time.perf_counter() - begin
+    env.close()
+    return steps / elapsed
+
+
+def vine_speed(model: TRPO, iterations: int) -> float:
+    """Steps a second of so many whole iterations, updates included."""
+    before, begin = model.num_timesteps, time.perf_counter()
+    for _ in range(iterations):
+        model.learn(1, reset_num_timesteps=False)
+    return (model.num_timesteps - before) / (time.perf_counter() - begin)
+
+
+def make(case: str, n_workers: int) -> TRPO:
+    env_id, make_env, policy, n_steps, vine = CASES[case]
+    settings = {**vine, "n_workers": n_workers}
+    return TRPO(policy, make_env(env_id), n_steps=n_steps, seed=0, device="cpu", sampling="vine", vine_kwargs=settings)
+
+
+class Stopwatch:
+    """Adds up the time spent in functions while it watches them; time in a watched function inside another counts once."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.open: list[str] = []
+        self.undo: list[Callable[[], None]] = []
+
+    def watch(self, owner: Any, name: str, label: str) -> None:
+        original = getattr(owner, name)
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            begin = time.perf_counter()
+            self.open.append(label)
+            try:
+                return original(*args, **kwargs)
+            finally:
+                self.open.pop()
+                elapsed = time.perf_counter() - begin
+                self.seconds[label] = self.seconds.get(label, 0.0) + elapsed
+                if self.open:
+                    self.seconds[self.open[-1]] = self.seconds.get(self.open[-1], 0.0) - elapsed
+
+        setattr(owner, name, timed)
+        self.undo.append(lambda: setattr(owner, name, original))
+
+
+def shares(case: str, iterations: int) -> dict[str, float]:
+    """Where the time of an iteration goes, branches in this process."""
+    model = make(case, 0)
+    model.learn(1)
+    watch = Stopwatch()
+    watch.watch(vine_module, "clone_rows", "saving")
+    watch.watch(BranchEnvs, "load", "restoring")
+    watch.watch(BranchEnvs, "step", "simulator in branches")
+    watch.watch(branch_module, "actions_from_noise", "policy in branches")
+    watch.watch(vine_module, "run_branches", "the rest of the branches")
+    watch.watch(model, "train", "update")
+    begin = time.perf_counter()
+    vine_speed(model, iterations)
+    total = time.perf_counter() - begin
+    for undo in watch.undo:
+        undo()
+    found = {label: seconds / total for label, seconds in watch.seconds.items()}
+    return {**found, "trunk": 1.0 - sum(found.values())}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    gym.register_envs(ale_py)
+    th.set_num_threads(1)
+    rows: list[dict[str, Any]] = []
+    for case, (env_id, *_, vine) in CASES.items():
+        iterations = 1 if vine or env_id == "Pong" else 4
+        model = make(case, 2)
+        model.learn(1)
+        ours, bare = [], []
+        for _ in range(args.rounds):
+            bare.append(bare_speed(env_id))
+            ours.append(vine_speed(model, iterations))
+        model.close_vine()
+        ratios = np.array(ours) / np.array(bare)
+        rows.append(
+            {
+                "case": case,
+                "ratio": float(np.median(ratios)),
+                "low": float(ratios.min()),
+                "high": float(ratios.max()),
+                "steps_per_second": float(np.median(ours)),
+                "bare_steps_per_second": float(np.median(bare)),
+                "shares": shares(case, iterations),
+            }
+        )
+        print(rows[-1], flush=True)
+    parts = list(rows[0]["shares"])
+    lines = [
+        "| `learn()` with a vine | of a bare loop's steps/s | " + " | ".join(parts) + " |",
+        "|---" * (len(parts) + 2) + "|",
+    ]
+    for row in rows:
+        cells = [f"**{row['ratio']:.2f}** ({row['low']:.2f}–{row['high']:.2f})", *(f"{row['shares'][p]:.0%}" for p in parts)]
+        lines.append(f"| {row['case']} | " + " | ".join(cells) + " |")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    result = {**describe(), "rows": rows, "table": "\n".join(lines)}
+    (FOLDER / "vine_speed.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

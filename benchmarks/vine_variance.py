@@ -1,0 +1,124 @@
+"""How much common random numbers quieten the comparison of two actions.
+
+    python -m benchmarks.vine_variance
+
+In each of 500 states, two actions a₁, a₂ drawn from the policy are compared sixteen times: the variance of
+Q̂(s,a₁) − Q̂(s,a₂) over the sixteen, with noise of their own for both branches over the same noise for both. Branches of 50
+steps, no critic, γ = 0.99; the policy untrained and after 300,000 single-path steps. Ratios of the mean variances with
+95 % bootstrap intervals over states, and medians of the states' own ratios. A row is written as soon as it is there.
+"""
+
+import argparse
+import json
+import warnings
+from typing import Any
+
+import numpy as np
+import torch as th
+from scipy.stats import bootstrap
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
+
+from benchmarks.environment import RESULTS, describe
+from sb3_trpo import TRPO
+from sb3_trpo.rollouts.branch_envs import BranchEnvs, WrapperStages, branch_template
+from sb3_trpo.rollouts.branches import Branch, BranchRules, run_branches
+from sb3_trpo.rollouts.row_states import clone_rows
+from sb3_trpo.rollouts.shared_noise import actions_from_noise, draw_noise
+from sb3_trpo.simulators import copy_env
+
+ENVS = ("Hopper-v5", "Swimmer-v5", "Walker2d-v5")
+TRAINING, STATES, PAIRS, LENGTH, ROWS = 300_000, 500, 16, 50, 64
+FOLDER = RESULTS / "vine"
+
+
+def differences(env_id: str, training: int, seed: int) -> dict[str, np.ndarray]:
+    """Q̂(s,a₁) − Q̂(s,a₂) with noise of their own and in common ``[states, pairs]``."""
+    env = VecNormalize(make_vec_env(env_id, 1, seed=seed))
+    settings: dict[str, Any] = {"target_kl": 0.03, "cg_damping": 0.3, "n_critic_updates": 20}
+    model = TRPO("MlpPolicy", env, seed=seed, device="cpu", **settings)
+    model.learn(max(1, training))
+    if not training:  # one rollout was for the running statistics
+        model.policy.load_state_dict(TRPO("MlpPolicy", env, seed=seed, device="cpu").policy.state_dict())
+    env.training = env.norm_reward = False
+    model.policy.set_training_mode(False)
+
+    rng = np.random.default_rng(seed)
+    chosen = set(rng.choice(20 * STATES, STATES, replace=False).tolist())
+    states, seen = [], []
+    obs: Any = env.reset()
+    with th.no_grad():
+        for step in range(20 * STATES):
+            if step in chosen:
+                states += clone_rows(env)
+                seen.append(obs[0].copy())
+            obs = env.step(model.predict(obs)[0])[0]
+        observations = th.as_tensor(np.stack(seen))
+        tried = [actions_from_noise(model.policy, observations, draw_noise(model.policy, rng, (STATES,))) for _ in range(2)]
+
+    template = branch_template(env)
+    envs = BranchEnvs([template, *(copy_env(template) for _ in range(ROWS - 1))], WrapperStages(env, ROWS))
+    rules = BranchRules(LENGTH, 0.99, bootstrap=False, hold=1)
+    found = {}
+    for kind, streams in (("independent", 2), ("common", 1)):
+        noise = draw_noise(model.policy, rng, (STATES, PAIRS, streams, LENGTH - 1))
+        branches = [
+            Branch(states[s], tried[k][s].numpy(), noise[s, pair, k % streams])
+            for s in range(STATES)
+            for pair in range(PAIRS)
+            for k in range(2)
+        ]
+        returns = run_branches(model.policy, envs, branches, rules).returns.reshape(STATES, PAIRS, 2)
+        found[kind] = returns[..., 0] - returns[..., 1]
+    return found
+
+
+def row(env_id: str, training: int, seed: int) -> dict[str, Any]:
+    variances = {kind: values.var(axis=1, ddof=1) for kind, values in differences(env_id, training, seed).items()}
+    independent, common = variances["independent"], variances["common"]
+
+    def ratio(left: np.ndarray, right: np.ndarray, axis: int = -1) -> Any:
+        return left.mean(axis=axis) / right.mean(axis=axis)
+
+    interval = bootstrap((independent, common), ratio, paired=True, rng=np.random.default_rng(0)).confidence_interval
+    positive = common > 0.0
+    return {
+        "env": env_id,
+        "policy": f"after {training:,} steps" if training else "untrained",
+        "seed": seed,
+        "ratio": float(ratio(independent, common)),
+        "low": float(interval.low),
+        "high": float(interval.high),
+        "median": float(np.median(independent[positive] / common[positive])),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    th.set_num_threads(1)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    path = FOLDER / "vine_variance.json"
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    done = {(r["env"], r["policy"], r["seed"]) for r in rows}
+    for env_id in ENVS:
+        for training in (TRAINING, 0):
+            label = f"after {training:,} steps" if training else "untrained"
+            if (env_id, label, args.seed) not in done:
+                rows.append(row(env_id, training, args.seed))
+                print(rows[-1], flush=True)
+            lines = [
+                "| variance of a comparison, independent / common noise | ratio (95 %) | median over states |",
+                "|---|---|---|",
+            ]
+            for r in rows:
+                cells = f"**{r['ratio']:.1f}** ({r['low']:.1f}–{r['high']:.1f}) | {r['median']:.1f}"
+                lines.append(f"| {r['env']}, policy {r['policy']} | {cells} |")
+            result = {**describe(), "rows": rows, "table": "\n".join(lines)}
+            path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
