@@ -71,9 +71,8 @@ class MlpLinearization:
         self, modules: Sequence[nn.Module], inputs: th.Tensor, log_std: th.Tensor | None, parameters: Sequence[th.Tensor]
     ):
         weights = [parameter for module in modules for parameter in module.parameters()]
-        self._weights = [weight.detach() for weight in weights]
+        self._modules, self._weights = modules, [weight.detach() for weight in weights]
         self._outputs = plain_mlp.forward(modules, self._weights, inputs)
-        self._slopes = plain_mlp.slopes(modules, self._outputs)
         mean = self._outputs[-1]
         self.at = mean if log_std is None else th.cat([mean, log_std.detach().expand_as(mean)], dim=1)
         # A vector is copied to where views of it exist already: on a small network, cutting it up anew takes longest.
@@ -89,13 +88,13 @@ class MlpLinearization:
         # The inputs do not move with θ, so the first layer, a Linear, has only the tangents of its own weights.
         tangent = th.addmm(self._parts[1], self._outputs[0], self._parts[0].t())
         position = 2
-        for inputs, slope in zip(self._outputs[1:-1], self._slopes[1:], strict=True):
-            if slope is None:
+        for module, inputs, value in zip(self._modules[1:], self._outputs[1:-1], self._outputs[2:], strict=True):
+            if isinstance(module, nn.Linear):
                 moved = th.addmm(self._parts[position + 1], inputs, self._parts[position].t())
                 tangent = moved.addmm_(tangent, self._weights[position].t())
                 position += 2
             else:
-                tangent = tangent * slope
+                tangent = plain_mlp.through(module, value, tangent)
         if self._log_std_part is None:
             return tangent
         return th.cat([tangent, self._log_std_part.expand_as(tangent)], dim=1)
@@ -105,5 +104,5 @@ class MlpLinearization:
         if self._log_std_part is not None:
             cotangent, of_log_std = cotangent.chunk(2, dim=1)
             th.sum(of_log_std, dim=0, out=self._log_std_part)
-        plain_mlp.backward(self._weights, self._outputs, self._slopes, cotangent, self._parts)
+        plain_mlp.backward(self._modules, self._weights, self._outputs, cotangent, self._parts)
         return self._flat.clone()
