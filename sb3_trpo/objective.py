@@ -1,6 +1,6 @@
 """The single-path objective: importance-sampled surrogate and KL constraint over a batch of states (paper, section 5)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
 
@@ -10,10 +10,12 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 
 from sb3_trpo.policies import Actor, distribution_parameters
 from sb3_trpo.rollouts import Samples, select
-from sb3_trpo.trust_region import Evaluation, FisherMatrix, flatten
+from sb3_trpo.trust_region import Evaluation, FisherMatrix, Linearization
 
-# Activations kept at a time, over the rows of a chunk: some 120 Atari frames of NatureCNN, or all of a usual MLP's batch.
+# Activations kept at a time, over the rows of a chunk: some 160 Atari frames of NatureCNN, or all of a usual MLP's batch.
 CHUNK_ACTIVATIONS = 2**23
+
+Terms = tuple[th.Tensor, th.Tensor, th.Tensor, th.Tensor]
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,6 @@ class Batch:
     def __getitem__(self, rows: slice | th.Tensor) -> "Batch":
         return Batch(select(self.observations, rows), *(getattr(self, field.name)[rows] for field in fields(self)[1:]))
 
-    def chunks(self, size: int) -> Iterator["Batch"]:
-        """The batch in views of at most ``size`` rows."""
-        return (self[start : start + size] for start in range(0, len(self), size))
-
 
 class SinglePathObjective:
     """L(θ) = mean[π_θ(a|s)/π_θ₀(a|s) Â] + c · mean entropy, under mean KL(π_θ₀ ‖ π_θ), at and around θ₀.
@@ -78,15 +76,9 @@ class SinglePathObjective:
         self.ent_coef = ent_coef
         self.chunk_size = max(1, CHUNK_ACTIVATIONS // max(1, actor.activations))
         self.gradient = th.zeros_like(actor.theta)
-        parts = []
-        for chunk in batch.chunks(self.chunk_size):
-            distribution = actor.policy.get_distribution(chunk.observations)
-            outputs = distribution_parameters(distribution).detach()
-            surrogate, ratio, entropy = self._sums(chunk, distribution)
-            self.gradient += flatten(th.autograd.grad(surrogate, actor.parameters)) / len(batch)
-            parts.append((outputs, surrogate.detach(), ratio.detach(), entropy.detach()))
-        self.outputs = [outputs for outputs, *_ in parts]
-        self.start = self._evaluation([(th.zeros(len(outputs), device=outputs.device), *rest) for outputs, *rest in parts])
+        self.outputs = batch.old_log_prob.new_empty(len(batch), actor.n_outputs)
+        self._whole: list[Callable[[], Linearization]] = []  # what gives the one of all states, where they are one chunk
+        self.start = self._evaluation(self._differentiate)
 
     def fisher(self, damping: float, fraction: float = 1.0) -> FisherMatrix:
         """F + λI at θ₀, over all states or a random share of them.
@@ -98,19 +90,42 @@ class SinglePathObjective:
         if fraction < 1.0:
             rows = th.randperm(len(batch))[: max(1, round(fraction * len(batch)))]
             batch = batch[rows.to(batch.old_log_prob.device)]
-        chunks = [partial(self.actor.linearize, chunk.observations) for chunk in batch.chunks(self.chunk_size)]
+        elif self._whole:
+            return FisherMatrix(self._whole, self.actor.family, damping)
+        chunks = [partial(self._linearize, batch[rows].observations) for rows in self._chunks(batch)]
         return FisherMatrix(chunks, self.actor.family, damping)
 
     @th.no_grad()
     def evaluate(self, theta: th.Tensor) -> Evaluation:
         """L(θ) and KL(π_θ₀ ‖ π_θ)."""
-        parts = []
         with self.actor.at(theta):
-            for chunk, outputs in zip(self.batch.chunks(self.chunk_size), self.outputs, strict=True):
-                distribution = self.actor.policy.get_distribution(chunk.observations)
-                kl = self.actor.family.kl_divergence(outputs, distribution_parameters(distribution))
-                parts.append((kl, *self._sums(chunk, distribution)))
-        return self._evaluation(parts)
+            return self._evaluation(self._compare)
+
+    def _linearize(self, observations: PyTorchObs) -> Linearization:
+        return self.actor.linearize(observations)[0]
+
+    def _chunks(self, batch: Batch) -> list[slice]:
+        return [slice(start, start + self.chunk_size) for start in range(0, len(batch), self.chunk_size)]
+
+    def _differentiate(self, rows: slice) -> Terms:
+        """A chunk's terms at θ₀; its share of the gradient and its distribution parameters are kept."""
+        chunk = self.batch[rows]
+        linearization, distribution = self.actor.linearize(chunk.observations)
+        surrogate, ratio, entropy = self._sums(chunk, distribution)
+        whole = len(chunk) == len(self.batch)
+        self.gradient += linearization.gradient(surrogate, keep=whole) / len(self.batch)
+        self.outputs[rows] = linearization.at.detach()
+        if whole:
+            self._whole = [lambda: linearization]
+        return surrogate.detach(), th.zeros_like(chunk.old_log_prob), ratio.detach(), entropy.detach()
+
+    def _compare(self, rows: slice) -> Terms:
+        """A chunk's terms where the policy now stands."""
+        chunk = self.batch[rows]
+        distribution = self.actor.policy.get_distribution(chunk.observations)
+        kl = self.actor.family.kl_divergence(self.outputs[rows], distribution_parameters(distribution))
+        surrogate, ratio, entropy = self._sums(chunk, distribution)
+        return surrogate, kl, ratio, entropy
 
     def _sums(self, chunk: Batch, distribution: Distribution) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
         """Sum of the surrogate's terms, ratios ``[B]`` and sum of entropies under the distribution the policy now gives."""
@@ -121,7 +136,13 @@ class SinglePathObjective:
         total_entropy = -(ratio * log_prob).sum() if entropy is None else entropy.sum()
         return (ratio * chunk.advantages).sum() + self.ent_coef * total_entropy, ratio, total_entropy
 
-    def _evaluation(self, parts: Sequence[tuple[th.Tensor, ...]]) -> Evaluation:
-        kl, surrogate, ratio, entropy = zip(*parts, strict=True)
-        n = len(self.batch)
-        return Evaluation(float(sum(surrogate)) / n, th.cat(kl), th.cat(ratio), float(sum(entropy)) / n)
+    def _evaluation(self, terms: Callable[[slice], Terms]) -> Evaluation:
+        """The terms of every chunk put together."""
+        # Written into place: results kept one by one lie between freed temporaries and keep the allocator from reusing them.
+        kl, ratio = th.empty_like(self.batch.old_log_prob), th.empty_like(self.batch.old_log_prob)
+        total_surrogate = total_entropy = 0.0
+        for rows in self._chunks(self.batch):
+            surrogate, kl[rows], ratio[rows], entropy = terms(rows)
+            total_surrogate += float(surrogate)
+            total_entropy += float(entropy)
+        return Evaluation(total_surrogate / len(self.batch), kl, ratio, total_entropy / len(self.batch))

@@ -92,6 +92,7 @@ class Actor:
                 hook.remove()
         self.family = distribution_family(distribution)
         outputs = distribution_parameters(distribution)
+        self.n_outputs = outputs.shape[1]
         candidates = [parameter for parameter in policy.parameters() if parameter.requires_grad]
         if not outputs.requires_grad:
             raise ValueError("Nothing in the policy's actor can be trained: set requires_grad on some of its parameters.")
@@ -103,13 +104,20 @@ class Actor:
         self.modules.add(module)
         self.activations += output.numel() if isinstance(output, th.Tensor) else 0
 
-    def linearize(self, observations: PyTorchObs) -> Linearization:
-        """The distribution's parameters as a linear map of θ, for some states; by hand where the network is a plain MLP."""
+    def linearize(self, observations: PyTorchObs) -> tuple[Linearization, sb3.Distribution]:
+        """The distribution's parameters as a linear map of θ, for some states, and the distribution to differentiate there.
+
+        By hand where the network is a plain MLP.
+        """
         if self._plain_layers is None:
-            return AutogradLinearization(distribution_parameters(self.policy.get_distribution(observations)), self.parameters)
+            distribution = self.policy.get_distribution(observations)
+            return AutogradLinearization(distribution_parameters(distribution), self.parameters), distribution
         with th.no_grad():
             features = BasePolicy.extract_features(self.policy, observations, self.policy.pi_features_extractor)
-        return MlpLinearization(self._plain_layers, features, getattr(self.policy, "log_std", None), self.parameters)
+        log_std = getattr(self.policy, "log_std", None)
+        linearization = MlpLinearization(self._plain_layers, features, log_std, self.parameters)
+        arguments = (linearization.at,) if log_std is None else linearization.at.chunk(2, dim=1)
+        return linearization, self.policy.action_dist.proba_distribution(*arguments)
 
     def _find_plain_layers(self) -> list[nn.Module] | None:
         """SB3's own MLP from flat observations to distribution parameters, if that is all θ consists of."""

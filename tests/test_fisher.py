@@ -118,16 +118,17 @@ def policy(request):
     return policy.eval()
 
 
-@pytest.fixture
-def objective(policy):
-    """The objective of 32 random observations; neither actions nor advantages have a part in the Fisher matrix."""
+@pytest.fixture(params=[32, 10], ids=["at once", "in chunks"])
+def objective(policy, request, monkeypatch):
+    """The objective of 32 random observations, actions and advantages, with an entropy bonus."""
     states = batch_space(policy.observation_space, 32)
     states.seed(0)
     observations, _ = policy.obs_to_tensor(states.sample())
     with th.no_grad():
         actions, _, log_prob = policy(observations)
-    ones = th.ones(32)
-    return SinglePathObjective(Actor(policy, observations), Batch(observations, actions, log_prob, ones, ones), ent_coef=0.0)
+    actor, advantages = Actor(policy, observations), th.randn(32)
+    monkeypatch.setattr("sb3_trpo.objective.CHUNK_ACTIVATIONS", request.param * actor.activations)
+    return SinglePathObjective(actor, Batch(observations, actions, log_prob, advantages, advantages), ent_coef=0.1)
 
 
 def joint_kl(policy, observations):
@@ -147,13 +148,23 @@ def test_theta_is_all_the_kl_depends_on(policy, objective):
     assert len(names) < len(candidates)
 
 
-@pytest.mark.parametrize("chunk_size", [32, 10])
-def test_product_on_the_policies_of_sb3(policy, objective, chunk_size):
+def test_product_on_the_policies_of_sb3(policy, objective):
     """Truth: Pearlmutter's double backpropagation of SB3's KL, summed over action dimensions, old detached; float32, 1e-5."""
-    objective.chunk_size = chunk_size
     theta = objective.actor.parameters
     gradient = flatten(th.autograd.grad(joint_kl(policy, objective.batch.observations), theta, create_graph=True))
     vector = th.randn(len(gradient), generator=th.Generator().manual_seed(1))
     truth = flatten(th.autograd.grad(gradient @ vector, theta)) + DAMPING * vector
     error = (objective.fisher(DAMPING).product(vector) - truth).norm() / truth.norm()
     assert error < 1e-5
+
+
+def test_gradient_on_the_policies_of_sb3(policy, objective):
+    """Truth: autograd of the surrogate with its entropy bonus, from SB3's evaluate_actions; float32, 1e-5."""
+    batch = objective.batch
+    _, log_prob, entropy = policy.evaluate_actions(batch.observations, batch.actions)
+    ratio = th.exp(log_prob - batch.old_log_prob)
+    entropy = -ratio * log_prob if entropy is None else entropy  # squashed: no closed form
+    surrogate = (ratio * batch.advantages).mean() + 0.1 * entropy.mean()
+    truth = flatten(th.autograd.grad(surrogate, objective.actor.parameters))
+    assert (objective.gradient - truth).norm() / truth.norm() < 1e-5
+    assert objective.start.surrogate == pytest.approx(surrogate.item(), rel=1e-4)

@@ -186,9 +186,9 @@ def _products(
     """J v as the actor takes it, and by autograd."""
     actor = Actor(policy, observations)
     vector = th.randn(len(actor.theta), generator=th.Generator().manual_seed(0))
-    chosen = actor.linearize(observations).jvp(vector)
+    chosen = actor.linearize(observations)[0].jvp(vector)
     monkeypatch.setattr(actor, "_plain_layers", None)
-    return [chosen, actor.linearize(observations).jvp(vector)]
+    return [chosen, actor.linearize(observations)[0].jvp(vector)]
 
 
 def test_linearisation_is_that_of_the_policy_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sb3_trpo.critic.regression import CriticFit
-from sb3_trpo.plain_mlp import backward, forward, is_plain_mlp, slopes
+from sb3_trpo.plain_mlp import backward, forward, is_plain_mlp
 
 _UNSUPPORTED = ("weight_decay", "amsgrad", "maximize", "capturable", "differentiable")
 
@@ -60,7 +60,7 @@ class MlpRegression:
         outputs = forward(self.modules, self.weights, self.shuffled_inputs[rows])
         error = outputs[-1] - self.shuffled_targets[rows]
         self.losses.append(F.mse_loss(outputs[-1], self.shuffled_targets[rows]))
-        backward(self.weights, outputs, slopes(self.modules, outputs), error * (2.0 / len(error)), self.gradients)
+        backward(self.modules, self.weights, outputs, error * (2.0 / len(error)), self.gradients)
 
         group = self.optimizer.param_groups[0]
         beta1, beta2 = group["betas"]

@@ -27,7 +27,7 @@ class FisherMatrix:
         self._kept = self._with_metric(chunks[0]()) if len(chunks) == 1 else None
 
     def _with_metric(self, chunk: Linearization) -> tuple[Linearization, Metric]:
-        return chunk, self.family.fisher(chunk.at)
+        return chunk, self.family.fisher(chunk.at.detach())
 
     def _parts(self) -> Iterator[tuple[Linearization, Metric]]:
         if self._kept is not None:

@@ -1,6 +1,7 @@
 """The map from θ to distribution parameters, linearised at θ₀: Jacobian products for the Fisher matrix (appendix C)."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol
 
 import torch as th
@@ -21,9 +22,17 @@ def unflatten(vector: th.Tensor, like: Sequence[th.Tensor]) -> list[th.Tensor]:
 
 
 class Linearization(Protocol):
-    """J of some states, ``at`` being their distribution parameters ``[B, P]`` at θ₀."""
+    """J of some states, ``at`` being their distribution parameters ``[B, P]`` at θ₀, from which autograd can start."""
 
     at: th.Tensor
+
+    def gradient(self, value: th.Tensor, keep: bool) -> th.Tensor:
+        """∇_θ of a scalar computed from the distribution with these parameters, flat ``[N]``.
+
+        :param value: the scalar, with its graph
+        :param keep: whether products will be asked for afterwards; if not, memory is freed on the way
+        """
+        ...
 
     def jvp(self, vector: th.Tensor) -> th.Tensor:
         """J v ``[B, P]`` for a flat v ``[N]``."""
@@ -44,17 +53,24 @@ class AutogradLinearization:
     """
 
     def __init__(self, outputs: th.Tensor, parameters: Sequence[th.Tensor]):
-        self.at = outputs.detach()
-        self._outputs, self._parameters = outputs, parameters
-        self._probe = th.zeros_like(outputs, requires_grad=True)
-        self._pullback = th.autograd.grad(outputs, parameters, grad_outputs=self._probe, create_graph=True)
+        self.at, self._parameters = outputs, parameters
+
+    @cached_property
+    def _pullback(self) -> tuple[th.Tensor, Sequence[th.Tensor]]:
+        """u and Jᵀu, with the graph between them."""
+        probe = th.zeros_like(self.at, requires_grad=True)
+        return probe, th.autograd.grad(self.at, self._parameters, grad_outputs=probe, create_graph=True)
+
+    def gradient(self, value: th.Tensor, keep: bool) -> th.Tensor:
+        return flatten(th.autograd.grad(value, self._parameters, retain_graph=keep))
 
     def jvp(self, vector: th.Tensor) -> th.Tensor:
+        probe, pullback = self._pullback
         tangents = unflatten(vector, self._parameters)
-        return th.autograd.grad(self._pullback, self._probe, grad_outputs=tangents, retain_graph=True)[0]
+        return th.autograd.grad(pullback, probe, grad_outputs=tangents, retain_graph=True)[0]
 
     def vjp(self, cotangent: th.Tensor) -> th.Tensor:
-        return flatten(th.autograd.grad(self._outputs, self._parameters, grad_outputs=cotangent, retain_graph=True))
+        return flatten(th.autograd.grad(self.at, self._parameters, grad_outputs=cotangent, retain_graph=True))
 
 
 class MlpLinearization:
@@ -71,11 +87,11 @@ class MlpLinearization:
         self, modules: Sequence[nn.Module], inputs: th.Tensor, log_std: th.Tensor | None, parameters: Sequence[th.Tensor]
     ):
         weights = [parameter for module in modules for parameter in module.parameters()]
-        self._weights = [weight.detach() for weight in weights]
+        self._modules, self._weights = modules, [weight.detach() for weight in weights]
         self._outputs = plain_mlp.forward(modules, self._weights, inputs)
-        self._slopes = plain_mlp.slopes(modules, self._outputs)
         mean = self._outputs[-1]
         self.at = mean if log_std is None else th.cat([mean, log_std.detach().expand_as(mean)], dim=1)
+        self.at.requires_grad_()
         # A vector is copied to where views of it exist already: on a small network, cutting it up anew takes longest.
         order = {id(parameter): index for index, parameter in enumerate(parameters)}
         self._flat = mean.new_empty(sum(parameter.numel() for parameter in parameters))
@@ -83,19 +99,22 @@ class MlpLinearization:
         self._parts = [parts[order[id(weight)]] for weight in weights]
         self._log_std_part = None if log_std is None else parts[order[id(log_std)]]
 
+    def gradient(self, value: th.Tensor, keep: bool) -> th.Tensor:
+        return self.vjp(th.autograd.grad(value, self.at)[0])
+
     @th.no_grad()
     def jvp(self, vector: th.Tensor) -> th.Tensor:
         self._flat.copy_(vector)
         # The inputs do not move with θ, so the first layer, a Linear, has only the tangents of its own weights.
         tangent = th.addmm(self._parts[1], self._outputs[0], self._parts[0].t())
         position = 2
-        for inputs, slope in zip(self._outputs[1:-1], self._slopes[1:], strict=True):
-            if slope is None:
+        for module, inputs, value in zip(self._modules[1:], self._outputs[1:-1], self._outputs[2:], strict=True):
+            if isinstance(module, nn.Linear):
                 moved = th.addmm(self._parts[position + 1], inputs, self._parts[position].t())
                 tangent = moved.addmm_(tangent, self._weights[position].t())
                 position += 2
             else:
-                tangent = tangent * slope
+                tangent = plain_mlp.through(module, value, tangent)
         if self._log_std_part is None:
             return tangent
         return th.cat([tangent, self._log_std_part.expand_as(tangent)], dim=1)
@@ -105,5 +124,5 @@ class MlpLinearization:
         if self._log_std_part is not None:
             cotangent, of_log_std = cotangent.chunk(2, dim=1)
             th.sum(of_log_std, dim=0, out=self._log_std_part)
-        plain_mlp.backward(self._weights, self._outputs, self._slopes, cotangent, self._parts)
+        plain_mlp.backward(self._modules, self._weights, self._outputs, cotangent, self._parts)
         return self._flat.clone()
