@@ -68,9 +68,9 @@ def learning_table() -> str:
     return "\n".join(rows)
 
 
-def speed_tables() -> dict[str, str]:
-    """The tables that the speed benchmarks wrote as rows of text."""
-    return {path.stem: json.loads(path.read_text())["table"] for path in sorted((RESULTS / "speed").glob("*.json"))}
+def written_tables() -> dict[str, str]:
+    """The tables that other benchmarks wrote as rows of text."""
+    return {path.stem: json.loads(path.read_text())["table"] for path in sorted(RESULTS.glob("*/*.json"))}
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def main() -> None:
         if len(curves(folder.name)) > 1:
             plot_learning_curves(folder.name)
     text = README.read_text()
-    for name, table in {"learning": learning_table(), **speed_tables()}.items():
+    for name, table in {"learning": learning_table(), **written_tables()}.items():
         head, _, rest = text.partition(f"<!-- {name} -->\n")
         tail = rest.partition(f"<!-- end {name} -->")[2]
         text = f"{head}<!-- {name} -->\n{table}\n<!-- end {name} -->{tail}"
