@@ -4,7 +4,7 @@
 
 Settings come from sb3_trpo/hyperparams/trpo.yml; sb3-contrib's TRPO gets the same with ``target_kl`` and ``cg_damping``
 divided by the number of action dimensions, with which it proposes the same step. ``--target-kl`` and ``--cg-damping``
-override both as they stand. PPO runs with RL Zoo's own settings. Writes a CSV of evaluations (mean of deterministic
+override both as they stand, ``--sampling vine`` takes the vine with its defaults. PPO runs with RL Zoo's own settings. Writes a CSV of evaluations (mean of deterministic
 episodes on a separate environment, undiscounted raw reward) and a JSON of settings and versions;
 a run whose CSV exists is skipped.
 """
@@ -82,7 +82,7 @@ class Evaluation(BaseCallback):
 
 
 def run(
-    algo: str, env_id: str, steps: int, seed: int, every: int, episodes: int, **overrides: float
+    algo: str, env_id: str, steps: int, seed: int, every: int, episodes: int, **overrides: Any
 ) -> tuple[BaseAlgorithm, Evaluation]:
     """Train one model and return it with its evaluations, the last one made after the last update."""
     settings = {**settings_for(algo, env_id), **overrides}
@@ -111,6 +111,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=5, help="episodes of each evaluation")
     parser.add_argument("--target-kl", type=float)
     parser.add_argument("--cg-damping", type=float)
+    parser.add_argument("--sampling", choices=("single_path", "vine"), help="for sb3_trpo")
     parser.add_argument("--label", help="name of the run in the results (default: the algorithm's)")
     args = parser.parse_args()
     th.set_num_threads(1)
@@ -121,7 +122,7 @@ def main() -> None:
         print(f"{stem}.csv exists: nothing to do")
         return
     folder.mkdir(parents=True, exist_ok=True)
-    overrides = {"target_kl": args.target_kl, "cg_damping": args.cg_damping}
+    overrides = {"target_kl": args.target_kl, "cg_damping": args.cg_damping, "sampling": args.sampling}
     overrides = {name: value for name, value in overrides.items() if value is not None}
     _, evaluation = run(args.algo, args.env, args.steps, args.seed, args.every, args.episodes, **overrides)
     record = {**describe(), "settings": {**settings_for(args.algo, args.env), **overrides}}

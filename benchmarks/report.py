@@ -19,10 +19,16 @@ README = Path(__file__).parent.parent / "README.md"
 CURVES = RESULTS / "learning_curves"
 LABELS = {
     "sb3_trpo": "sb3_trpo",
+    "sb3_trpo_vine": "sb3_trpo, vine with its defaults",
     "sb3_contrib": "sb3-contrib TRPO, same proposed step",
     "sb3_trpo_same_numbers": "sb3_trpo, target_kl and cg_damping not converted",
 }
-COLORS = {"sb3_trpo": "tab:blue", "sb3_contrib": "tab:orange", "sb3_trpo_same_numbers": "tab:green"}
+COLORS = {
+    "sb3_trpo": "tab:blue",
+    "sb3_trpo_vine": "tab:red",
+    "sb3_contrib": "tab:orange",
+    "sb3_trpo_same_numbers": "tab:green",
+}
 
 
 def curves(env_id: str) -> dict[str, list[pd.DataFrame]]:
@@ -37,11 +43,14 @@ def plot_learning_curves(env_id: str) -> None:
     """Mean and range over seeds, against env steps."""
     figure, axis = plt.subplots(figsize=(8, 4.6))
     for label, frames in curves(env_id).items():
-        steps = frames[0]["steps"] / 1000
-        returns = [frame["mean"] for frame in frames]
+        # Runs are evaluated at the ends of rollouts, which with a vine come at steps of their own
+        steps = np.linspace(0, max(frame["steps"].iloc[-1] for frame in frames), 31)[1:]
+        returns = [np.interp(steps, frame["steps"], frame["mean"]) for frame in frames]
         color = COLORS.get(label)
-        axis.plot(steps, np.mean(returns, axis=0), color=color, label=f"{LABELS.get(label, label)} ({len(frames)} seeds)")
-        axis.fill_between(steps, np.min(returns, axis=0), np.max(returns, axis=0), color=color, alpha=0.15, linewidth=0)
+        axis.plot(
+            steps / 1000, np.mean(returns, axis=0), color=color, label=f"{LABELS.get(label, label)} ({len(frames)} seeds)"
+        )
+        axis.fill_between(steps / 1000, np.min(returns, axis=0), np.max(returns, axis=0), color=color, alpha=0.15, linewidth=0)
     axis.set(xlabel="thousand env steps", ylabel="mean return of 5 deterministic episodes", title=env_id)
     axis.grid(alpha=0.3)
     figure.legend(loc="lower center", ncols=1, frameon=False, fontsize=9)
