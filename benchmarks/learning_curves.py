@@ -4,9 +4,9 @@
 
 Settings come from sb3_trpo/hyperparams/trpo.yml; sb3-contrib's TRPO gets the same with ``target_kl`` and ``cg_damping``
 divided by the number of action dimensions, with which it proposes the same step. ``--target-kl`` and ``--cg-damping``
-override both as they stand, ``--sampling vine`` takes the vine with its defaults. PPO runs with RL Zoo's own settings. Writes a CSV of evaluations (mean of deterministic
-episodes on a separate environment, undiscounted raw reward) and a JSON of settings and versions;
-a run whose CSV exists is skipped.
+override both as they stand, ``--sampling vine`` takes the vine with its defaults. PPO runs with RL Zoo's own settings.
+Writes a CSV of evaluations (mean of deterministic episodes on a separate environment, undiscounted raw reward) and a JSON
+of settings and versions; a run whose CSV exists is skipped.
 """
 
 import argparse

@@ -4,8 +4,9 @@
 
 In each of 500 states, two actions a₁, a₂ drawn from the policy are compared sixteen times: the variance of
 Q̂(s,a₁) − Q̂(s,a₂) over the sixteen, with noise of their own for both branches over the same noise for both. Branches of 50
-steps, no critic, γ = 0.99; the policy untrained and after 300,000 single-path steps. Ratios of the mean variances with
-95 % bootstrap intervals over states, and medians of the states' own ratios. A row is written as soon as it is there.
+steps, no critic, γ = 0.99; the policy untrained and after 300,000 single-path steps with the settings of trpo.yml. Ratios
+of the mean variances with 95 % bootstrap intervals over states, and medians of the states' own ratios. A row is written as
+soon as it is there.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 from benchmarks.environment import RESULTS, describe
+from benchmarks.learning_curves import settings_for
 from sb3_trpo import TRPO
 from sb3_trpo.rollouts.branch_envs import BranchEnvs, WrapperStages, branch_template
 from sb3_trpo.rollouts.branches import Branch, BranchRules, run_branches
@@ -34,12 +36,14 @@ FOLDER = RESULTS / "vine"
 
 def differences(env_id: str, training: int, seed: int) -> dict[str, np.ndarray]:
     """Q̂(s,a₁) − Q̂(s,a₂) with noise of their own and in common ``[states, pairs]``."""
-    env = VecNormalize(make_vec_env(env_id, 1, seed=seed))
-    settings: dict[str, Any] = {"target_kl": 0.03, "cg_damping": 0.3, "n_critic_updates": 20}
-    model = TRPO("MlpPolicy", env, seed=seed, device="cpu", **settings)
+    settings = settings_for("sb3_trpo", env_id)
+    env = VecNormalize(make_vec_env(env_id, settings.pop("n_envs"), seed=seed), gamma=settings["gamma"])
+    for name in ("normalize", "n_timesteps"):
+        del settings[name]
+    model = TRPO(env=env, seed=seed, device="cpu", **settings)
     model.learn(max(1, training))
     if not training:  # one rollout was for the running statistics
-        model.policy.load_state_dict(TRPO("MlpPolicy", env, seed=seed, device="cpu").policy.state_dict())
+        model.policy.load_state_dict(TRPO(env=env, seed=seed, device="cpu", **settings).policy.state_dict())
     env.training = env.norm_reward = False
     model.policy.set_training_mode(False)
 
@@ -50,7 +54,7 @@ def differences(env_id: str, training: int, seed: int) -> dict[str, np.ndarray]:
     with th.no_grad():
         for step in range(20 * STATES):
             if step in chosen:
-                states += clone_rows(env)
+                states += clone_rows(env, [0])
                 seen.append(obs[0].copy())
             obs = env.step(model.predict(obs)[0])[0]
         observations = th.as_tensor(np.stack(seen))
