@@ -13,7 +13,6 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.critic import fit_critic
@@ -23,15 +22,14 @@ from sb3_trpo.policies import Actor, CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_trpo.progress import advance_progress_bars
 from sb3_trpo.rollouts import (
     Samples,
+    Trunk,
     Vine,
     VineBatch,
     VineSettings,
     check_running_statistics,
+    estimate_advantages,
     find_defect,
-    generalized_advantages,
     make_evaluator,
-    monte_carlo_advantages,
-    overrides,
     shallow_copies,
     single_path,
 )
@@ -244,19 +242,24 @@ class TRPO(OnPolicyAlgorithm):
                 self._last_obs, self._last_episode_starts = step.new_obs, step.dones
         evaluator.finish()
 
-        self._estimate_advantages(rollout_buffer)
+        estimate_advantages(rollout_buffer, self.policy, self._last_obs, self._last_episode_starts, self.advantage_estimator)
         if vine is not None:
-            try:
-                self._vine_batch = vine.grow(self.policy, rollout_buffer, trunk, rng, self.gamma, self.sde_sample_freq)
-            except BaseException:  # an interrupted branch leaves its environments, and its processes, in the middle of it
-                self.close_vine()
-                raise
-            self.num_timesteps += self._vine_batch.steps
-            advance_progress_bars(callback, self._vine_batch.steps)
-            self._record(self._vine_batch.diagnostics)
+            self._grow_branches(vine, trunk, rng, callback)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def _grow_branches(self, vine: Vine, trunk: Trunk, rng: np.random.Generator, callback: BaseCallback) -> None:
+        """Branch from the states that the rollout has passed; the steps count like any others."""
+        try:
+            batch = vine.grow(self.policy, self.rollout_buffer, trunk, rng, self.gamma, self.sde_sample_freq)
+        except BaseException:  # an interrupted branch leaves its environments, and its processes, in the middle of it
+            self.close_vine()
+            raise
+        self._vine_batch = batch
+        self.num_timesteps += batch.steps
+        advance_progress_bars(callback, batch.steps)
+        self._record(batch.diagnostics)
 
     def _vine_for(self, env: VecEnv) -> Vine:
         """The vine of these environments, made when they are first collected from."""
@@ -271,19 +274,6 @@ class TRPO(OnPolicyAlgorithm):
         if self._vine is not None:
             self._vine.close()
         self._vine = None
-
-    def _estimate_advantages(self, buffer: RolloutBuffer) -> None:
-        """Advantages and returns of a full buffer; one with a way of its own is asked."""
-        if self.advantage_estimator == "monte_carlo":
-            monte_carlo_advantages(buffer)
-            return
-        dones: np.ndarray = self._last_episode_starts  # type: ignore[assignment]
-        with th.no_grad():
-            last_values = self.policy.predict_values(obs_as_tensor(self._last_obs, self.device))  # type: ignore[arg-type]
-        if overrides(buffer, RolloutBuffer, ("compute_returns_and_advantage",)):
-            buffer.compute_returns_and_advantage(last_values, dones)
-        else:
-            generalized_advantages(buffer, last_values.cpu().numpy().flatten(), dones)
 
     def train(self) -> None:
         """One update from the rollout buffer alone (paper, section 6 and appendix C): the policy's step, then the critic."""

@@ -10,7 +10,7 @@ environments with their rows in VecEnv wrappers.
 in lock step, in ``branch_envs``, under ``shared_noise``.
 """
 
-from sb3_trpo.rollouts.advantages import generalized_advantages, monte_carlo_advantages
+from sb3_trpo.rollouts.advantages import estimate_advantages, generalized_advantages, monte_carlo_advantages
 from sb3_trpo.rollouts.evaluators import make_evaluator
 from sb3_trpo.rollouts.finite import Defect, check_running_statistics, find_defect, unchecked_distributions
 from sb3_trpo.rollouts.row_states import RowState, clone_rows, restore_rows
@@ -18,7 +18,7 @@ from sb3_trpo.rollouts.samples import Samples, select
 from sb3_trpo.rollouts.shallow_copies import shallow_copies
 from sb3_trpo.rollouts.single_path import Evaluator, Transition, single_path
 from sb3_trpo.rollouts.stock import is_stock_policy, overrides
-from sb3_trpo.rollouts.vine import Vine, VineBatch
+from sb3_trpo.rollouts.vine import Trunk, Vine, VineBatch
 from sb3_trpo.rollouts.vine_settings import VineSettings
 
 __all__ = [
@@ -27,11 +27,13 @@ __all__ = [
     "RowState",
     "Samples",
     "Transition",
+    "Trunk",
     "Vine",
     "VineBatch",
     "VineSettings",
     "check_running_statistics",
     "clone_rows",
+    "estimate_advantages",
     "find_defect",
     "generalized_advantages",
     "is_stock_policy",

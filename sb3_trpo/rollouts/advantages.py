@@ -1,7 +1,35 @@
 """From rewards to advantages: generalised advantage estimation, or Monte-Carlo returns that need no critic."""
 
 import numpy as np
+import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.utils import obs_as_tensor
+
+from sb3_trpo.rollouts.single_path import Observations
+from sb3_trpo.rollouts.stock import overrides
+
+
+@th.no_grad()
+def estimate_advantages(
+    buffer: RolloutBuffer, policy: ActorCriticPolicy, last_obs: Observations, dones: np.ndarray, estimator: str
+) -> None:
+    """Fill the buffer's returns and advantages; a buffer with a way of its own is asked.
+
+    :param buffer: full, not yet read from
+    :param policy: values the observations after the last step
+    :param last_obs: these ``[n_envs, …]``
+    :param dones: whether the last step ended an episode ``[n_envs]``
+    :param estimator: ``"gae"`` or ``"monte_carlo"``
+    """
+    if estimator == "monte_carlo":
+        monte_carlo_advantages(buffer)
+        return
+    last_values = policy.predict_values(obs_as_tensor(last_obs, policy.device))
+    if overrides(buffer, RolloutBuffer, ("compute_returns_and_advantage",)):
+        buffer.compute_returns_and_advantage(last_values, dones)
+    else:
+        generalized_advantages(buffer, last_values.cpu().numpy().flatten(), dones)
 
 
 def generalized_advantages(buffer: RolloutBuffer, last_values: np.ndarray, dones: np.ndarray) -> None:
