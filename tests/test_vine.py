@@ -274,20 +274,36 @@ def test_a_seed_fixes_the_run(env_id):
 
 
 class Counting(gym.Wrapper):
-    steps = 0
+    """Writes a byte for every step, whichever process takes it."""
+
+    def __init__(self, env: gym.Env, path: str):
+        super().__init__(env)
+        self.path = path
 
     def step(self, action: Any) -> Any:
-        Counting.steps += 1
+        with open(self.path, "ab") as file:
+            file.write(b".")
         return self.env.step(action)
 
 
-@pytest.mark.parametrize("n_envs", [1, 3])
-def test_every_simulator_step_is_counted(n_envs):
-    trpo = model(make_vec_env("CartPole-v1", n_envs, seed=0, wrapper_class=Counting))
-    trpo.learn(1)  # copies are made, and tried out, on the first
-    Counting.steps, steps = 0, trpo.num_timesteps
-    trpo.learn(200, reset_num_timesteps=False)
-    assert trpo.num_timesteps - steps == Counting.steps > 200
+@pytest.mark.parametrize("kind", ["DummyVecEnv", "SubprocVecEnv", "workers"])
+def test_every_simulator_step_is_counted(kind, tmp_path):
+    path = str(tmp_path / "steps")
+
+    def wrapped(env: gym.Env) -> gym.Env:
+        return CloneableEnv(Counting(env, path)) if kind == "SubprocVecEnv" else Counting(env, path)
+
+    processes = {"vec_env_cls": SubprocVecEnv, "vec_env_kwargs": {"start_method": "fork"}}
+    env = make_vec_env("CartPole-v1", 3, seed=0, wrapper_class=wrapped, **(processes if kind == "SubprocVecEnv" else {}))
+    trpo = model(env, vine_kwargs={**VINE, "n_workers": 2 * (kind == "workers")})
+    try:
+        trpo.learn(1)  # copies are made, and tried out, on the first
+        counted, steps = os.path.getsize(path), trpo.num_timesteps
+        trpo.learn(300, reset_num_timesteps=False)
+        assert trpo.num_timesteps - steps == os.path.getsize(path) - counted > 300
+    finally:
+        trpo.close_vine()
+        env.close()
 
 
 def test_the_budget_and_the_progress_bar_include_branches():
