@@ -24,9 +24,9 @@ from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize
 
 from benchmarks.environment import RESULTS, describe
 from sb3_trpo import TRPO
-from sb3_trpo.rollouts import branches as branch_module
-from sb3_trpo.rollouts import vine as vine_module
-from sb3_trpo.rollouts.branch_envs import BranchEnvs
+from sb3_trpo.rollouts.vine import branches as branch_module
+from sb3_trpo.rollouts.vine import collector as vine_module
+from sb3_trpo.rollouts.vine.envs import BranchEnvs
 
 FOLDER = RESULTS / "vine"
 LONG = {"n_states": 512, "branches_per_state": 4, "branch_length": 100}

@@ -23,11 +23,11 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 
 from sb3_trpo import TRPO
 from sb3_trpo.rollouts import VineSettings
-from sb3_trpo.rollouts.branch_envs import BranchEnvs, WrapperStages
-from sb3_trpo.rollouts.branches import Branch, BranchRules, run_branches
 from sb3_trpo.rollouts.row_states import clone_rows
-from sb3_trpo.rollouts.shared_noise import actions_from_noise, draw_noise
-from sb3_trpo.rollouts.vine_settings import all_actions
+from sb3_trpo.rollouts.vine.branches import Branch, BranchRules, run_branches
+from sb3_trpo.rollouts.vine.envs import BranchEnvs, WrapperStages
+from sb3_trpo.rollouts.vine.noise import actions_from_noise, draw_noise
+from sb3_trpo.rollouts.vine.settings import all_actions
 from sb3_trpo.simulators import CannotCloneError, CloneableEnv, copy_env
 from tests.toys import DICT_OBSERVATIONS, ToyEnv, parameters, same
 

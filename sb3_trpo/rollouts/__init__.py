@@ -6,8 +6,7 @@ rewards into advantages, ``finite`` says where a rollout has a value that is not
 rollout as tensors, ``stock`` tells SB3's own methods from a user's, and ``row_states`` saves and restores single
 environments with their rows in VecEnv wrappers.
 
-``vine`` chooses states of the path and tries actions there (``vine_settings``: how many); ``branches`` runs on from them,
-in lock step, in ``branch_envs``, under ``shared_noise``.
+``vine`` branches from some of the states that the path has passed.
 """
 
 from sb3_trpo.rollouts.advantages import estimate_advantages, generalized_advantages, monte_carlo_advantages
@@ -18,8 +17,7 @@ from sb3_trpo.rollouts.samples import Samples, select
 from sb3_trpo.rollouts.shallow_copies import shallow_copies
 from sb3_trpo.rollouts.single_path import Evaluator, Transition, single_path
 from sb3_trpo.rollouts.stock import is_stock_policy, overrides
-from sb3_trpo.rollouts.vine import Trunk, Vine, VineBatch
-from sb3_trpo.rollouts.vine_settings import VineSettings
+from sb3_trpo.rollouts.vine import Trunk, Vine, VineBatch, VineSettings
 
 __all__ = [
     "Defect",

@@ -16,15 +16,15 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_trpo.rollouts.branch_envs import BranchEnvs, WrapperStages, branch_template
-from sb3_trpo.rollouts.branch_workers import BranchWorkers
-from sb3_trpo.rollouts.branches import Branch, BranchRules, Outcomes, run_branches
 from sb3_trpo.rollouts.finite import Defect
 from sb3_trpo.rollouts.row_states import RowState, clone_rows
 from sb3_trpo.rollouts.samples import Samples, select
-from sb3_trpo.rollouts.shared_noise import actions_from_noise, draw_noise
 from sb3_trpo.rollouts.single_path import Transition
-from sb3_trpo.rollouts.vine_settings import VineSettings, all_actions, n_actions
+from sb3_trpo.rollouts.vine.branches import Branch, BranchRules, Outcomes, run_branches
+from sb3_trpo.rollouts.vine.envs import BranchEnvs, WrapperStages, branch_template
+from sb3_trpo.rollouts.vine.noise import actions_from_noise, draw_noise
+from sb3_trpo.rollouts.vine.settings import VineSettings, all_actions, n_actions
+from sb3_trpo.rollouts.vine.workers import BranchWorkers
 from sb3_trpo.simulators import copy_env, reseed
 
 ROWS = 32  # branches at a time; a multiple of 16, so that a network gives equal rows equal outputs wherever they stand

@@ -9,10 +9,10 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
-from sb3_trpo.rollouts.branch_envs import BranchEnvs
 from sb3_trpo.rollouts.row_states import RowState
-from sb3_trpo.rollouts.shared_noise import actions_from_noise, noise_shape
 from sb3_trpo.rollouts.single_path import Observations, finite, to_env
+from sb3_trpo.rollouts.vine.envs import BranchEnvs
+from sb3_trpo.rollouts.vine.noise import actions_from_noise, noise_shape
 
 
 class Branch(NamedTuple):

@@ -22,8 +22,8 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from sb3_trpo.rollouts.branch_envs import BranchEnvs, WrapperStages
-from sb3_trpo.rollouts.branches import Branch, BranchRules, Outcomes, run_branches
+from sb3_trpo.rollouts.vine.branches import Branch, BranchRules, Outcomes, run_branches
+from sb3_trpo.rollouts.vine.envs import BranchEnvs, WrapperStages
 from sb3_trpo.simulators import copy_env
 
 _LENGTH_BYTES = 8

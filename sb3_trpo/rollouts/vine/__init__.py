@@ -1,0 +1,11 @@
+"""The vine (paper, section 5.2): branches from states of a rollout, under common random numbers.
+
+``collector`` chooses states, saves them as the rollout passes, and tries actions there (``settings``: how many);
+``branches`` runs on from them in lock step, in ``envs``, under ``noise`` drawn beforehand, here or in other processes
+(``workers``).
+"""
+
+from sb3_trpo.rollouts.vine.collector import Trunk, Vine, VineBatch
+from sb3_trpo.rollouts.vine.settings import VineSettings
+
+__all__ = ["Trunk", "Vine", "VineBatch", "VineSettings"]
