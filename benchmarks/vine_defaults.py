@@ -1,0 +1,81 @@
+"""The vine's options one by one around their defaults: what Hopper-v5 learns in 100,000 simulator steps.
+
+    python -m benchmarks.vine_defaults
+
+Three seeds each, settings from trpo.yml; the mean of the evaluations of a run (five deterministic episodes every 10,000
+steps) and the last one. Single path for comparison. A row is written as soon as it is there and not made again.
+"""
+
+import argparse
+import csv
+import json
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch as th
+
+from benchmarks.environment import RESULTS, describe
+from benchmarks.learning_curves import run, settings_for
+from sb3_trpo.rollouts import VineSettings
+
+ENV, STEPS, SEEDS, EVERY, EPISODES = "Hopper-v5", 100_000, (0, 1, 2), 10_000, 5
+FOLDER = RESULTS / "vine"
+
+
+def variants() -> dict[str, dict[str, Any] | None]:
+    """Label and options of each; None for single path."""
+    settings = settings_for("sb3_trpo", ENV)
+    trunk = settings["n_steps"] * settings["n_envs"]
+    given = VineSettings()
+    states = 3 * trunk // (4 * given.branch_length)
+    return {
+        "defaults": {},
+        "branch_length=1": {"branch_length": 1, "n_states": trunk * 3 // 4},
+        "branch_length=5": {"branch_length": 5},
+        "branch_length=20": {"branch_length": 20},
+        "branch_length=50": {"branch_length": 50},
+        "branch_length=50, bootstrap=False": {"branch_length": 50, "bootstrap": False},
+        "branches_per_state=2": {"branches_per_state": 2},
+        "branches_per_state=8": {"branches_per_state": 8},
+        f"n_states={states // 3} (as many branch steps as trunk steps)": {"n_states": states // 3},
+        f"n_states={2 * states} (six times as many)": {"n_states": 2 * states},
+        "common_random_numbers=False": {"common_random_numbers": False},
+        'sampling="single_path"': None,
+    }
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    warnings.simplefilter("ignore")
+    th.set_num_threads(1)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    path = FOLDER / "vine_defaults.csv"
+    rows = list(csv.DictReader(path.open())) if path.exists() else []
+    done = {(row["variant"], int(row["seed"])) for row in rows}
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, ("variant", "seed", "mean", "last", "steps"))
+        if not rows:
+            writer.writeheader()
+        for seed in SEEDS:
+            for label, options in variants().items():
+                if (label, seed) in done:
+                    continue
+                sampling: dict[str, Any] = {} if options is None else {"sampling": "vine", "vine_kwargs": options}
+                _, evaluation = run("sb3_trpo", ENV, STEPS, seed, EVERY, EPISODES, **sampling)
+                returns = [row["mean"] for row in evaluation.rows]
+                mean, steps = round(float(np.mean(returns)), 1), int(evaluation.rows[-1]["steps"])
+                writer.writerow({"variant": label, "seed": seed, "mean": mean, "last": round(returns[-1], 1), "steps": steps})
+                file.flush()
+    frame = pd.read_csv(path)
+    lines = [f"| {ENV}, {STEPS:,} simulator steps | mean return over the run, each seed | last |", "|---|---|---|"]
+    for label, group in frame.groupby("variant", sort=False):
+        cells = (" · ".join(f"{value:.0f}" for value in group[column]) for column in ("mean", "last"))
+        lines.append(f"| {label} | **{group['mean'].mean():.0f}** ({next(cells)}) | {next(cells)} |")
+    result = {**describe(), "table": "\n".join(lines)}
+    (FOLDER / "vine_defaults.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
