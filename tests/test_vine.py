@@ -17,6 +17,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.atari_wrappers import AtariWrapper
 from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
+from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack, VecNormalize
@@ -484,6 +485,17 @@ def test_environments_that_differ_are_refused():
     env = DummyVecEnv([lambda: gym.make("Pendulum-v1"), lambda: Monitor(gym.make("Pendulum-v1"))])
     with pytest.raises(ValueError, match="Build all of them the same way"):
         model(env, n_steps=16).learn(1)
+
+
+class Odd(DiagGaussianDistribution):
+    pass
+
+
+def test_distributions_of_others_are_refused():
+    trpo = model("Pendulum-v1")
+    trpo.policy.action_dist = Odd(1)
+    with pytest.raises(TypeError, match="Odd from noise that branches share"):
+        trpo.learn(1)
 
 
 class Poisonous(gym.Wrapper):

@@ -20,6 +20,7 @@ from sb3_trpo.rollouts.finite import Defect
 from sb3_trpo.rollouts.row_states import RowState, clone_rows
 from sb3_trpo.rollouts.samples import Samples, select
 from sb3_trpo.rollouts.single_path import Transition
+from sb3_trpo.rollouts.stock import STOCK_DISTRIBUTIONS
 from sb3_trpo.rollouts.vine.branches import Branch, BranchRules, Outcomes, run_branches
 from sb3_trpo.rollouts.vine.envs import BranchEnvs, WrapperStages, branch_template
 from sb3_trpo.rollouts.vine.noise import actions_from_noise, draw_noise
@@ -138,9 +139,15 @@ class Vine:
     :param policy: acts
     :param settings: complete
     :raises ValueError: if the environments cannot be copied exactly; the message names what is in the way
+    :raises TypeError: for an action distribution that is not SB3's own
     """
 
     def __init__(self, env: VecEnv, policy: ActorCriticPolicy, settings: VineSettings):
+        if type(policy.action_dist) not in STOCK_DISTRIBUTIONS:
+            raise TypeError(
+                f"The vine cannot draw actions of a {type(policy.action_dist).__name__} from noise that branches share: use one "
+                'of Stable-Baselines3\'s own distributions, or sampling="single_path".'
+            )
         self.env, self.settings = env, settings
         self._stages = WrapperStages(env, ROWS)
         template = branch_template(env)
