@@ -145,8 +145,8 @@ class Vine:
     def __init__(self, env: VecEnv, policy: ActorCriticPolicy, settings: VineSettings):
         if type(policy.action_dist) not in STOCK_DISTRIBUTIONS:
             raise TypeError(
-                f"The vine cannot draw actions of a {type(policy.action_dist).__name__} from noise that branches share: use one "
-                'of Stable-Baselines3\'s own distributions, or sampling="single_path".'
+                f"The vine cannot draw actions of a {type(policy.action_dist).__name__} from noise that branches share: "
+                'use one of Stable-Baselines3\'s own distributions, or sampling="single_path".'
             )
         self.env, self.settings = env, settings
         self._stages = WrapperStages(env, ROWS)
