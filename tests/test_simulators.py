@@ -227,10 +227,10 @@ class PositionsOnly(gym.Wrapper):
 @pytest.mark.parametrize(
     ("env", "where"),
     [
-        (Global, "observation at step 0 in another instance"),
-        (Shared, "observation at step 0 in another instance"),
+        (Global, "observation at step 0 in a new instance"),
+        (Shared, "observation at step 0 in a new instance"),
         (Forgetful, "observation at step 0 in another instance"),
-        (lambda: PositionsOnly(gym.make("Ant-v5")), "at step 0 in another instance"),
+        (lambda: PositionsOnly(gym.make("Ant-v5")), "at step 0 in a new instance"),
     ],
 )
 def test_a_copy_that_is_not_exact_is_reported(env, where):
