@@ -5,7 +5,7 @@ belongs to the instance (renderers; where only trusted classes are at work space
 has no bearing on the simulation. Everything else goes into one pickle for the whole environment (see ``objects``).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from operator import itemgetter
 from sys import getrefcount
@@ -17,7 +17,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import EzPickle
 
-from sb3_trpo.simulators.known_classes import REBINDING, SIMULATORS, is_rendering, is_simulator, name_of, without_state
+from sb3_trpo.simulators.known_classes import SIMULATORS, is_rebinding, is_rendering, is_simulator, name_of, without_state
 from sb3_trpo.simulators.random_states import UNSHARED, GeneratorState, Seeds, SpaceState, shares_parts
 from sb3_trpo.simulators.stack import CannotCloneError
 
@@ -60,6 +60,15 @@ class Copy(NamedTuple):
         return self
 
 
+class Drawing(NamedTuple):
+    """Pictures and windows: the instance's own, if it has any."""
+
+    def load(self, owner: Owner, name: str) -> None: ...
+
+    def reseeded(self, seeds: Seeds) -> "Drawing":
+        return self
+
+
 # Saves an attribute by itself; None if there is nothing to save, OTHERS if it must go into the pickle of all others.
 Saver = Callable[[Owner, str], Saved | None]
 OTHERS: Saved = Constant(())
@@ -67,8 +76,20 @@ OTHERS: Saved = Constant(())
 _CONSTANTS = frozenset((int, float, bool, str, bytes, complex, type(None), *np.sctypeDict.values())) - {np.object_, np.void}
 
 
+def _save_drawing(owner: Owner, name: str) -> Saved:
+    return Drawing()
+
+
 def _save_tuple(owner: Owner, name: str) -> Saved:
-    return Constant(owner[name]) if _CONSTANTS.issuperset(map(type, owner[name])) else OTHERS
+    if _CONSTANTS.issuperset(map(type, owner[name])):
+        return Constant(owner[name])
+    return Drawing() if _draws(owner[name]) else OTHERS
+
+
+def _draws(values: Iterable[Any]) -> bool:
+    """Whether these are pictures and the like, and nothing else."""
+    kinds = set(map(type, values)) - {type(None)}
+    return bool(kinds) and all(map(is_rendering, kinds))
 
 
 def _save_array(owner: Owner, name: str) -> Saved | None:
@@ -91,14 +112,17 @@ def _looks_into(array: np.ndarray, data: Any) -> bool:
 
 def _save_list(owner: Owner, name: str) -> Saved:
     alone = getrefcount(owner[name]) == UNSHARED
-    return Copy(owner[name].copy()) if alone and _CONSTANTS.issuperset(map(type, owner[name])) else OTHERS
+    if alone and _CONSTANTS.issuperset(map(type, owner[name])):
+        return Copy(owner[name].copy())
+    return Drawing() if _draws(owner[name]) else OTHERS
 
 
 def _save_dict(owner: Owner, name: str) -> Saved:
     alone = getrefcount(owner[name]) == UNSHARED
     content = owner[name]
-    constant = _CONSTANTS.issuperset(map(type, content)) and _CONSTANTS.issuperset(map(type, content.values()))
-    return Copy(content.copy()) if alone and constant else OTHERS
+    if alone and _CONSTANTS.issuperset(map(type, content)) and _CONSTANTS.issuperset(map(type, content.values())):
+        return Copy(content.copy())
+    return Drawing() if _draws(content.values()) else OTHERS
 
 
 def _save_trusted_generator(owner: Owner, name: str) -> Saved:
@@ -136,8 +160,10 @@ def _saver(kind: type, layer: type, trusted: bool) -> Saver | None:
     if is_simulator(kind):
         module, _, function = SIMULATORS[name_of(kind)].partition(":")
         return getattr(import_module(module), function)(layer, trusted)
-    if kind is EnvSpec or is_rendering(kind):
+    if kind is EnvSpec or (trusted and is_rendering(kind)):
         return None
+    if is_rendering(kind):
+        return _save_drawing
     if trusted and issubclass(kind, spaces.Space):
         return _save_space
     if trusted and kind is np.random.Generator:
@@ -160,7 +186,7 @@ class _Plan:
                 "it is made anew when it is pickled (gymnasium.utils.EzPickle), a sign of state outside Python, and no "
                 "simulator known here is among its attributes",
             )
-        rebinds = trusted and name_of(kind).startswith(REBINDING)
+        rebinds = trusted and is_rebinding(kind)
         kept = _CONSTANTS | {tuple, np.ndarray} if rebinds else _CONSTANTS
         if any(vars(base).get("__slots__") for base in kind.__mro__):
             raise CannotCloneError(name_of(kind), "it keeps attributes in __slots__, where they are not looked for")
@@ -247,7 +273,7 @@ def load_layer(layer: Any, state: LayerState, trusted: bool) -> None:
         except KeyError:
             raise _missing(layer, name) from None
     if len(owner) != len(names) or not (trusted or owner.keys() == set(names)):
-        ignored = without_state(type(layer), trusted)
+        ignored = without_state(type(layer), trusted).union(name for name, of in saved if type(of) is Drawing)
         for name in set(names) - owner.keys() - ignored:
             raise _missing(layer, name)
         for name in owner.keys() - set(names) - ignored:

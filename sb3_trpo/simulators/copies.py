@@ -36,6 +36,9 @@ def copy_env(env: gym.Env) -> Any:
         inner = _construct(layer)
         inner = _outline(layer, stack.trusted, memo) if inner is None else inner
         memo[id(layer)] = inner
+        for name, value in vars(layer).items():
+            if is_simulator(type(value)) and name in vars(inner):
+                memo[id(value)] = vars(inner)[name]
     try:
         restore_state(inner, state)  # type: ignore[arg-type]
     except CannotCloneError:
@@ -52,7 +55,11 @@ def _chain(env: Any) -> list[Any]:
 def _construct(layer: Any) -> Any | None:
     """A new instance from the arguments of the first, where they are known."""
     if isinstance(layer, EzPickle) and not isinstance(layer, gym.Wrapper):
-        new: Any = type(layer)(*layer._ezpickle_args, **layer._ezpickle_kwargs)
+        try:
+            new: Any = type(layer)(*layer._ezpickle_args, **layer._ezpickle_kwargs)
+        except TypeError as error:  # the arguments are those of a class that this one derives from
+            reason = f"no second instance can be made with the arguments that gymnasium.utils.EzPickle remembers ({error})"
+            raise CannotCloneError(name_of(type(layer)), reason) from error
         new.spec = vars(layer).get("spec")
         return new
     return None
@@ -67,15 +74,16 @@ def _outline(layer: Any, trusted: bool, memo: dict[int, Any]) -> Any:
     """
     new = object.__new__(type(layer))
     for name, value in vars(layer).items():
-        if is_simulator(type(value)):
+        if id(value) in memo and (isinstance(value, gym.Env) or is_simulator(type(value))):
+            vars(new)[name] = memo[id(value)]
+        elif is_simulator(type(value)):
             raise CannotCloneError(
                 name_of(type(layer)),
                 "it holds a simulator, and a second instance cannot be made without the arguments of the first: let the "
                 "class derive from gymnasium.utils.EzPickle",
             )
-        if isinstance(value, gym.Env):
-            if id(value) in memo:
-                vars(new)[name] = memo[id(value)]
+        elif isinstance(value, gym.Env):
+            continue
         elif type(value) is FunctionType:
             vars(new)[name] = _function(value, memo)
         elif is_rendering(type(value)) or name == "results_writer":

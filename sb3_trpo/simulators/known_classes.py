@@ -57,8 +57,8 @@ _NO_STATE_IF_TRUSTED = {
 }
 
 # Environments and wrappers whose attributes, simulators apart, are only ever bound anew where nobody else's code is at
-# work: nothing in them needs a copy.
-REBINDING = (
+# work: nothing in them needs a copy. (Pusher's reset writes to the initial positions.)
+_REBINDING = (
     "gymnasium.envs.mujoco.",
     "gymnasium.wrappers.common.TimeLimit",
     "gymnasium.wrappers.common.OrderEnforcing",
@@ -69,6 +69,11 @@ REBINDING = (
 def is_trusted(kind: type) -> bool:
     """Whether it is known of a class of environments or wrappers what it does to the layers around it."""
     return name_of(kind).startswith(_TRUSTED) and name_of(kind) not in _RUNNING_ANYTHING
+
+
+def is_rebinding(kind: type) -> bool:
+    """Whether a trusted class never changes what its attributes refer to, simulators apart."""
+    return name_of(kind).startswith(_REBINDING) and kind.__name__ != "PusherEnv"
 
 
 def is_simulator(kind: type) -> bool:
