@@ -1,27 +1,21 @@
 """Saved simulator states: exact wherever they are given, refused where they might not be."""
 
-import mmap
-import pickle
 import random
-import socket
 import threading
 from collections import deque
 from copy import deepcopy
 from typing import Any
 
-import ale_py
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium import spaces, wrappers
+from gymnasium import wrappers
 from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
-from gymnasium.utils import EzPickle
-from stable_baselines3.common.atari_wrappers import AtariWrapper, StickyActionEnv
+from stable_baselines3.common.atari_wrappers import AtariWrapper
 from stable_baselines3.common.monitor import Monitor
 
-from sb3_trpo.simulators import CannotCloneError, CloneableEnv, check_clone, clone_state, copy_env, reseed, restore_state
-
-gym.register_envs(ale_py)
+from sb3_trpo.simulators import CloneableEnv, check_clone, clone_state, copy_env, restore_state
+from tests.simulator_toys import Forgetful, Own, Walk, frames, game, run, some_actions
 
 MUJOCO = [
     *("Ant-v5", "HalfCheetah-v5", "Hopper-v5", "Humanoid-v5", "HumanoidStandup-v5", "InvertedDoublePendulum-v5"),
@@ -31,45 +25,6 @@ LIGHT = [
     *("Acrobot-v1", "CartPole-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Pendulum-v1"),
     *("Blackjack-v1", "CliffWalking-v1", "FrozenLake-v1", "Taxi-v4"),
 ]
-
-
-class Walk(gym.Env):
-    """A random walk whose observation and reward are its position; subclasses add what may go wrong."""
-
-    observation_space = spaces.Box(-np.inf, np.inf, (1,), dtype=np.float64)
-
-    def __init__(self) -> None:
-        self.action_space = spaces.Discrete(2)
-        self.position = 0.0
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        super().reset(seed=seed)
-        self.position = 0.0
-        return np.array([self.position]), {}
-
-    def noise(self) -> float:
-        return self.np_random.normal()
-
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
-        self.position += float(action) + self.noise()
-        return np.array([self.position]), self.position, False, False, {}
-
-
-def run(env: gym.Env, actions: list[Any]) -> list[float]:
-    """Rewards and first observations of a few steps, with resets."""
-    numbers = []
-    for action in actions:
-        obs, reward, terminated, truncated, _ = env.step(action)
-        numbers += [float(reward), float(np.asarray(obs, dtype=np.float64).sum())]
-        if terminated or truncated:
-            env.reset()
-    return numbers
-
-
-def some_actions(env: gym.Env, count: int = 30) -> list[Any]:
-    space = deepcopy(env.action_space)
-    space.seed(7)
-    return [space.sample() for _ in range(count)]
 
 
 @pytest.mark.parametrize("env_id", MUJOCO + LIGHT)
@@ -83,14 +38,6 @@ def test_states_are_exact(env_id, warm_up):
 def test_minigrid_needs_only_the_general_rule():
     pytest.importorskip("minigrid")
     assert check_clone(gym.make("MiniGrid-DoorKey-8x8-v0")).exact
-
-
-def game(name: str, **settings: Any) -> gym.Env:
-    return gym.make(f"ALE/{name}-v5", **settings)
-
-
-def frames(name: str) -> gym.Env:
-    return game(name, frameskip=1, repeat_action_probability=0.0)
 
 
 ATARI = {
@@ -201,16 +148,6 @@ class Shared(Walk):
         return float(len(self.steps))
 
 
-class Forgetful(Walk):
-    """Its own copy has no random state."""
-
-    def clone_state(self) -> float:
-        return self.position
-
-    def restore_state(self, state: float) -> None:
-        self.position = state
-
-
 class PositionsOnly(gym.Wrapper):
     """What many take for the state of MuJoCo."""
 
@@ -227,10 +164,10 @@ class PositionsOnly(gym.Wrapper):
 @pytest.mark.parametrize(
     ("env", "where"),
     [
-        (Global, "observation at step 0 in another instance"),
-        (Shared, "observation at step 0 in another instance"),
+        (Global, "observation at step 0 in a new instance"),
+        (Shared, "observation at step 0 in a new instance"),
         (Forgetful, "observation at step 0 in another instance"),
-        (lambda: PositionsOnly(gym.make("Ant-v5")), "at step 0 in another instance"),
+        (lambda: PositionsOnly(gym.make("Ant-v5")), "at step 0 in a new instance"),
     ],
 )
 def test_a_copy_that_is_not_exact_is_reported(env, where):
@@ -238,14 +175,6 @@ def test_a_copy_that_is_not_exact_is_reported(env, where):
     assert not report.exact
     assert report.difference.endswith(where)
     assert "NOT exact" in str(report)
-
-
-class Own(Forgetful):
-    def clone_state(self) -> Any:
-        return self.position, deepcopy(self.np_random)
-
-    def restore_state(self, state: Any) -> None:
-        self.position, self.np_random = state[0], deepcopy(state[1])
 
 
 class OwnThread(Own):
@@ -357,163 +286,6 @@ class Looking(HopperEnv):
 
 def test_what_an_environment_reads_before_a_step_is_state():
     assert check_clone(wrappers.TimeLimit(Looking(), 50)).exact
-
-
-# Refusals
-
-
-class Holding(Walk):
-    def __init__(self, thing: Any):
-        super().__init__()
-        self.thing = thing
-
-
-class Nested:
-    def __init__(self, thing: Any):
-        self.thing = thing
-
-
-class Picky(EzPickle):
-    def __init__(self) -> None:
-        EzPickle.__init__(self)
-        self.state = 3
-
-
-class Remade(Walk, EzPickle):
-    def __init__(self) -> None:
-        Walk.__init__(self)
-        EzPickle.__init__(self)
-
-
-class Slotted(Walk):
-    __slots__ = ("secret",)
-
-
-def collecting(reward: float, seen: list[float] = []) -> float:  # noqa: B006 (that is the point)
-    seen.append(reward)
-    return len(seen)
-
-
-THINGS = {
-    "generator": lambda: (number for number in range(3)),
-    "thread": lambda: threading.Thread(target=print),
-    "lock": threading.Lock,
-    "socket": socket.socket,
-    "file": lambda: open(__file__),
-    "pickles itself": Picky,
-    "inner function": lambda: [lambda: 3],
-    "view of foreign memory": lambda: np.frombuffer(mmap.mmap(-1, 64), dtype=np.uint8),
-    "views of MuJoCo's memory": lambda: [gym.make("Hopper-v5").unwrapped.data.qpos],
-    "simulator in a list": lambda: [gym.make("Hopper-v5").unwrapped.data],
-}
-
-
-@pytest.mark.parametrize("thing", list(THINGS))
-@pytest.mark.parametrize("nested", [False, True])
-def test_what_cannot_be_copied_is_refused_by_name(thing, nested):
-    held = THINGS[thing]()
-    env = wrappers.TimeLimit(Holding(Nested(held) if nested else held), 10)
-    env.reset(seed=0)
-    with pytest.raises(CannotCloneError) as error:
-        clone_state(env)
-    assert isinstance(error.value, ValueError)
-    for part in ("Holding.thing", "clone_state()", "restore_state(token)", "check_clone"):
-        assert part in str(error.value)
-    if hasattr(held, "close"):
-        held.close()
-
-
-@pytest.mark.parametrize(
-    ("env", "name"),
-    [
-        (Remade, "Remade"),
-        (Slotted, "Slotted"),
-        (lambda: gym.make("LunarLander-v3"), "LunarLander"),
-        (lambda: gym.make("BipedalWalker-v3"), "BipedalWalker"),
-        (lambda: wrappers.TransformReward(Walk(), collecting), "TransformReward.func.*collecting"),
-    ],
-)
-def test_environments_with_state_elsewhere_are_refused(env, name):
-    with pytest.raises(CannotCloneError, match=name) as error:
-        check_clone(env())
-    assert "clone_state()" in str(error.value)
-
-
-def test_ales_sticky_actions_without_a_frame_limit_are_refused():
-    env = game("Pong", max_num_frames_per_episode=None)
-    env.reset(seed=0)
-    with pytest.raises(CannotCloneError, match="StickyActionEnv"):
-        clone_state(env)
-
-
-def test_a_state_goes_into_an_environment_built_the_same_way_only():
-    state = clone_state(Monitor(gym.make("Hopper-v5")))
-    with pytest.raises(ValueError, match="build both environments the same way"):
-        restore_state(gym.make("Hopper-v5"), state)
-    with pytest.raises(TypeError, match="clone_rows"):
-        clone_state("Hopper-v5")
-
-
-# Random states
-
-
-class Dice(Walk):
-    """Draws from every kind of generator there is."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.other = {"rng": np.random.Generator(np.random.Philox(5))}
-        self.third = np.random.Generator(np.random.SFC64(1))
-
-    def noise(self) -> float:
-        drawn = self.action_space.sample()
-        return self.np_random.normal() + self.other["rng"].normal() + self.third.normal() + drawn
-
-
-class DiceOwn(Own):
-    pass
-
-
-RANDOM = {
-    "generators": lambda: wrappers.StickyAction(Dice(), 0.5),
-    "own methods": DiceOwn,
-    "SB3's sticky actions": lambda: StickyActionEnv(frames("Pong"), 0.5),
-    "ALE's sticky actions": lambda: game("Pong"),
-}
-
-
-@pytest.mark.parametrize("kind", list(RANDOM))
-def test_equal_seeds_give_equal_randomness(kind):
-    env = RANDOM[kind]()
-    env.reset(seed=0)
-    actions = some_actions(env, 100)
-    run(env, actions[:7])
-    state = clone_state(env)
-
-    def futures(seed: int | None) -> list[float]:
-        restore_state(env, state if seed is None else pickle.loads(pickle.dumps(reseed(state, seed))))
-        return run(env, actions)
-
-    own, first, second = futures(None), futures(1), futures(2)
-    assert futures(1) == first and futures(None) == own
-    assert len({tuple(future) for future in (own, first, second)}) == 3
-
-
-def test_reseeded_generators_do_not_share_a_stream():
-    env = Dice()
-    env.reset(seed=0)
-    restore_state(env, reseed(clone_state(env), 5))
-    generators = [env.np_random, env.third, env.other["rng"], env.action_space.np_random]
-    draws = [np.random.Generator(type(g.bit_generator)(0)) and g.integers(2**62) for g in generators]
-    assert len(set(draws)) == len(draws)
-
-
-def test_a_reseeded_generator_is_not_drawn_from_the_same_seed_twice():
-    states = [reseed(clone_state(Walk()), seed) for seed in (0, 1)]
-    for state in states:
-        env = Walk()
-        restore_state(env, state)  # nothing was drawn yet: there is nothing to reseed
-        assert env._np_random is None
 
 
 def test_light_environments_need_no_pickle():

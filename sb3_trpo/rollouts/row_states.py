@@ -1,7 +1,7 @@
 """Exact save and restore of single environments of a VecEnv: their own state, and their row in every VecEnv wrapper.
 
 Statistics that belong to all environments together, VecNormalize's running means and VecMonitor's file, are not state of
-one of them and stay where they are.
+one of them and stay where they are. Nor is the last observation, which is the caller's to keep.
 """
 
 from collections.abc import Sequence
@@ -57,14 +57,15 @@ def clone_rows(env: VecEnv, indices: Sequence[int] | None = None) -> list[RowSta
     arrays = _arrays(env)
     inner = env.unwrapped
     _check_inner(inner)
-    states = []
-    for index in range(env.num_envs) if indices is None else indices:
-        if isinstance(inner, DummyVecEnv):
-            state = clone_state(_environment(inner, index))
-        else:
-            state = inner.env_method("clone_state", indices=[index])[0]
-        states.append(RowState(state, tuple(tuple(array[index].copy() for array in layer) for layer in arrays)))
-    return states
+    indices = range(env.num_envs) if indices is None else indices
+    if isinstance(inner, DummyVecEnv):
+        states = [clone_state(_environment(inner, index)) for index in indices]
+    else:
+        states = inner.env_method("clone_state", indices=list(indices))
+    return [
+        RowState(state, tuple(tuple(array[index].copy() for array in layer) for layer in arrays))
+        for index, state in zip(indices, states, strict=True)
+    ]
 
 
 def restore_rows(env: VecEnv, states: Sequence[RowState], indices: Sequence[int] | None = None) -> None:
@@ -73,16 +74,22 @@ def restore_rows(env: VecEnv, states: Sequence[RowState], indices: Sequence[int]
     :param env: the VecEnv, with any number of environments
     :param states: what :func:`clone_rows` returned, in the order of ``indices``
     :param indices: which environments; None for all
-    :raises ValueError: as for :func:`clone_rows`, or if the VecEnv is built of other wrappers
+    :raises ValueError: as for :func:`clone_rows`, or if the VecEnv is built of other wrappers, or if there are not as many
+        states as indices; nothing has been touched then
     """
-    _detach_frame_stacks(env)
     arrays = _arrays(env)
     inner = env.unwrapped
     _check_inner(inner)
     indices = range(env.num_envs) if indices is None else indices
-    for index, state in zip(indices, states, strict=True):
-        if [len(layer) for layer in arrays] != [len(layer) for layer in state.rows]:
+    if len(indices) != len(states):
+        raise ValueError(f"There are {len(states)} states for {len(indices)} environments.")
+    shapes = [[(array.dtype, array.shape[1:]) for array in layer] for layer in arrays]
+    for state in states:
+        if [[(row.dtype, row.shape) for row in layer] for layer in state.rows] != shapes:
             raise ValueError("The state was saved in a VecEnv with other wrappers: build both the same way.")
+    _detach_frame_stacks(env)
+    arrays = _arrays(env)
+    for index, state in zip(indices, states, strict=True):
         if isinstance(inner, DummyVecEnv):
             restore_state(_environment(inner, index), state.env)
         else:
@@ -131,10 +138,10 @@ def frame_stacks(stacks: StackedObservations) -> list[StackedObservations]:
 
 
 def _check_inner(env: VecEnv) -> None:
-    """Refuse environments that cannot be reached."""
-    if isinstance(env, DummyVecEnv):
+    """Refuse environments that cannot be reached, or whose VecEnv may keep something of its own for each."""
+    if type(env) is DummyVecEnv:
         return
-    if not isinstance(env, SubprocVecEnv):
+    if type(env) is not SubprocVecEnv:
         name = type(env).__name__
         raise ValueError(f"The environments of a {name} cannot be reached: use a DummyVecEnv or a SubprocVecEnv.")
     outermost = set(env.env_method("class_name"))

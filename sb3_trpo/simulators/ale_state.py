@@ -64,7 +64,7 @@ def _forget_last_action(ale: ale_py.ALEInterface, state: bytes) -> None:
         ale.act(0)
 
 
-def save(layer: type) -> Callable[[dict[str, Any], str], AtariState]:
+def save(layer: type, trusted: bool) -> Callable[[dict[str, Any], str], AtariState]:
     """The saver of ALE interfaces."""
     return _save
 

@@ -1,11 +1,11 @@
 """The attributes of one layer of an environment: how each is saved, decided by its type.
 
 Values that cannot change are kept as they are; arrays, random generators and simulators are saved by themselves; what
-belongs to the instance (spaces, functions, renderers, the layers themselves) stays where it is, and so does what has no
-bearing on the simulation. Everything else goes into one pickle for the whole environment (see ``objects``).
+belongs to the instance (renderers; where only trusted classes are at work spaces, too) stays where it is, and so does what
+has no bearing on the simulation. Everything else goes into one pickle for the whole environment (see ``objects``).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from operator import itemgetter
 from sys import getrefcount
@@ -17,9 +17,9 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import EzPickle
 
-from sb3_trpo.simulators.known_classes import REBINDING, SIMULATORS, is_pinned, is_rendering, is_simulator, without_state
-from sb3_trpo.simulators.random_states import UNSHARED, GeneratorState, Seeds, SpaceState
-from sb3_trpo.simulators.stack import CannotCloneError, name_of
+from sb3_trpo.simulators.known_classes import SIMULATORS, is_rebinding, is_rendering, is_simulator, name_of, without_state
+from sb3_trpo.simulators.random_states import UNSHARED, GeneratorState, Seeds, SpaceState, shares_parts
+from sb3_trpo.simulators.stack import CannotCloneError
 
 Owner = dict[str, Any]
 
@@ -60,6 +60,15 @@ class Copy(NamedTuple):
         return self
 
 
+class Drawing(NamedTuple):
+    """Pictures and windows: the instance's own, if it has any."""
+
+    def load(self, owner: Owner, name: str) -> None: ...
+
+    def reseeded(self, seeds: Seeds) -> "Drawing":
+        return self
+
+
 # Saves an attribute by itself; None if there is nothing to save, OTHERS if it must go into the pickle of all others.
 Saver = Callable[[Owner, str], Saved | None]
 OTHERS: Saved = Constant(())
@@ -67,15 +76,28 @@ OTHERS: Saved = Constant(())
 _CONSTANTS = frozenset((int, float, bool, str, bytes, complex, type(None), *np.sctypeDict.values())) - {np.object_, np.void}
 
 
+def _save_drawing(owner: Owner, name: str) -> Saved:
+    return Drawing()
+
+
 def _save_tuple(owner: Owner, name: str) -> Saved:
-    return Constant(owner[name]) if _CONSTANTS.issuperset(map(type, owner[name])) else OTHERS
+    if _CONSTANTS.issuperset(map(type, owner[name])):
+        return Constant(owner[name])
+    return Drawing() if _draws(owner[name]) else OTHERS
+
+
+def _draws(values: Iterable[Any]) -> bool:
+    """Whether these are pictures and the like, and nothing else."""
+    kinds = set(map(type, values)) - {type(None)}
+    return bool(kinds) and all(map(is_rendering, kinds))
 
 
 def _save_array(owner: Owner, name: str) -> Saved | None:
     alone = getrefcount(owner[name]) == UNSHARED
     array = owner[name]
     if array.base is None:
-        return Copy(array.copy()) if alone and array.flags.c_contiguous and not array.dtype.hasobject else OTHERS
+        plain = array.flags.c_contiguous and array.flags.writeable and not array.dtype.hasobject
+        return Copy(array.copy()) if alone and plain else OTHERS
     if name_of(type(array.base)) == "builtins.PyCapsule":
         simulators = [value for value in owner.values() if name_of(type(value)) == "mujoco._structs.MjData"]
         if any(_looks_into(array, data) for data in simulators):
@@ -90,18 +112,27 @@ def _looks_into(array: np.ndarray, data: Any) -> bool:
 
 def _save_list(owner: Owner, name: str) -> Saved:
     alone = getrefcount(owner[name]) == UNSHARED
-    return Copy(owner[name].copy()) if alone and _CONSTANTS.issuperset(map(type, owner[name])) else OTHERS
+    if alone and _CONSTANTS.issuperset(map(type, owner[name])):
+        return Copy(owner[name].copy())
+    return Drawing() if _draws(owner[name]) else OTHERS
 
 
 def _save_dict(owner: Owner, name: str) -> Saved:
     alone = getrefcount(owner[name]) == UNSHARED
     content = owner[name]
-    constant = _CONSTANTS.issuperset(map(type, content)) and _CONSTANTS.issuperset(map(type, content.values()))
-    return Copy(content.copy()) if alone and constant else OTHERS
+    if alone and _CONSTANTS.issuperset(map(type, content)) and _CONSTANTS.issuperset(map(type, content.values())):
+        return Copy(content.copy())
+    return Drawing() if _draws(content.values()) else OTHERS
+
+
+def _save_trusted_generator(owner: Owner, name: str) -> Saved:
+    return GeneratorState.of(owner[name]) if getrefcount(owner[name]) == UNSHARED else OTHERS
 
 
 def _save_generator(owner: Owner, name: str) -> Saved:
-    return GeneratorState.of(owner[name]) if getrefcount(owner[name]) == UNSHARED else OTHERS
+    if getrefcount(owner[name]) != UNSHARED or shares_parts(owner[name]):
+        return OTHERS
+    return GeneratorState.of(owner[name], spawns=True)
 
 
 def _save_space(owner: Owner, name: str) -> Saved | None:
@@ -121,15 +152,22 @@ _SAVERS: dict[type, Saver] = {
 }
 
 
-def _saver(kind: type, layer: type) -> Saver | None:
-    """How attributes of a type are saved in a class of layers; None if they are left to the instance."""
+def _saver(kind: type, layer: type, trusted: bool) -> Saver | None:
+    """How attributes of a type are saved in a class of layers; None if they are left to the instance.
+
+    :param trusted: whether only trusted classes are at work: they never change a space, nor spawn generators
+    """
     if is_simulator(kind):
         module, _, function = SIMULATORS[name_of(kind)].partition(":")
-        return getattr(import_module(module), function)(layer)
-    if issubclass(kind, spaces.Space):
-        return _save_space
-    if issubclass(kind, (gym.Env, EnvSpec)) or is_rendering(kind):
+        return getattr(import_module(module), function)(layer, trusted)
+    if kind is EnvSpec or (trusted and is_rendering(kind)):
         return None
+    if is_rendering(kind):
+        return _save_drawing
+    if trusted and issubclass(kind, spaces.Space):
+        return _save_space
+    if trusted and kind is np.random.Generator:
+        return _save_trusted_generator
     return _SAVERS.get(kind, _save_others)
 
 
@@ -137,9 +175,10 @@ class _Plan:
     """How the layers of one class are saved, as long as their attributes keep names and types.
 
     :param layer: one of them
+    :param trusted: whether only trusted classes are at work in the environment
     """
 
-    def __init__(self, layer: Any):
+    def __init__(self, layer: Any, trusted: bool):
         owner, kind = vars(layer), type(layer)
         if isinstance(layer, EzPickle) and not any(is_simulator(type(value)) for value in owner.values()):
             raise CannotCloneError(
@@ -147,15 +186,18 @@ class _Plan:
                 "it is made anew when it is pickled (gymnasium.utils.EzPickle), a sign of state outside Python, and no "
                 "simulator known here is among its attributes",
             )
-        rebinds = name_of(kind).startswith(REBINDING)
+        rebinds = trusted and is_rebinding(kind)
         kept = _CONSTANTS | {tuple, np.ndarray} if rebinds else _CONSTANTS
         if any(vars(base).get("__slots__") for base in kind.__mro__):
             raise CannotCloneError(name_of(kind), "it keeps attributes in __slots__, where they are not looked for")
-        relevant = {name: type(value) for name, value in owner.items() if name not in without_state(kind)}
+        if kind.__basicsize__ > gym.Env.__basicsize__:
+            raise CannotCloneError(name_of(kind), "it derives from a class with memory of its own, besides attributes")
+        relevant = {name: type(value) for name, value in owner.items() if name not in without_state(kind, trusted)}
         others = [name for name, of in relevant.items() if of not in kept]
-        savers = ((name, _saver(relevant[name], kind)) for name in others)
+        savers = ((name, _saver(relevant[name], kind, trusted)) for name in others)
         self.size = len(owner)
         self.names = tuple(owner)
+        self.keys = None if trusted else frozenset(owner)  # trusted classes do not take attributes away
         self.constants = tuple(name for name in relevant if name not in others)
         self.read = _getter([*self.constants, *others])
         self.checked = slice(len(self.constants) if rebinds else 0, None)
@@ -170,7 +212,7 @@ def _getter(names: Sequence[str]) -> Callable[[Owner], tuple[Any, ...]]:
     return lambda owner: tuple(owner[name] for name in names)
 
 
-_PLANS: dict[type, _Plan] = {}
+_PLANS: tuple[dict[type, _Plan], ...] = ({}, {})  # with somebody else's classes in the environment, and without
 
 
 # The attributes of one layer: names of all, names of those kept as they are, their values, and the rest by name. A bare
@@ -178,20 +220,24 @@ _PLANS: dict[type, _Plan] = {}
 LayerState = tuple[tuple[str, ...], tuple[str, ...], tuple[Any, ...], list[tuple[str, Saved]]]
 
 
-def save_layer(layer: Any) -> tuple[LayerState, list[str]]:
+def save_layer(layer: Any, trusted: bool) -> tuple[LayerState, list[str]]:
     """The state of a layer, and the names of the attributes that are left for the pickle.
 
+    :param layer: of an environment
+    :param trusted: whether only trusted classes are at work in the environment
     :raises CannotCloneError: for an attribute that cannot be copied whole
     """
     owner, kind = vars(layer), type(layer)
     try:
-        plan = _PLANS[kind]
+        plan = _PLANS[trusted][kind]
         values = plan.read(owner)
         fits = len(owner) == plan.size and tuple(map(type, values[plan.checked])) == plan.kinds
+        if plan.keys is not None:
+            fits = fits and owner.keys() == plan.keys
     except KeyError:  # the first of its class, or it has lost an attribute
         fits = False
     if not fits:
-        plan = _PLANS[kind] = _Plan(layer)
+        plan = _PLANS[trusted][kind] = _Plan(layer, trusted)
         values = plan.read(owner)
     constants = values[: len(plan.constants)]
     del values  # or every attribute would have one reference more
@@ -208,17 +254,38 @@ def save_layer(layer: Any) -> tuple[LayerState, list[str]]:
     return (plan.names, plan.constants, constants, saved), others
 
 
-def load_layer(layer: Any, state: LayerState) -> None:
-    """Bring a layer into a state; attributes it got since are taken away, unless they belong to the instance."""
+def load_layer(layer: Any, state: LayerState, trusted: bool) -> None:
+    """Bring a layer into a state; what went into the pickle must be there already.
+
+    Attributes it got since are taken away, unless they have no bearing on the simulation.
+
+    :param layer: of an environment
+    :param state: what :func:`save_layer` returned
+    :param trusted: as there
+    :raises CannotCloneError: for an attribute that is left to the instance, and which the instance does not have yet
+    """
     owner = vars(layer)
     names, constants, values, saved = state
     owner.update(zip(constants, values))  # noqa: B905 (as long as each other, and checking takes time)
     for name, attribute in saved:
-        attribute.load(owner, name)
-    if len(owner) > len(names):
-        for name in owner.keys() - set(names) - without_state(type(layer)):
-            if not is_pinned(owner[name]):
+        try:
+            attribute.load(owner, name)
+        except KeyError:
+            raise _missing(layer, name) from None
+    if len(owner) != len(names) or not (trusted or owner.keys() == set(names)):
+        ignored = without_state(type(layer), trusted).union(name for name, of in saved if type(of) is Drawing)
+        for name in set(names) - owner.keys() - ignored:
+            raise _missing(layer, name)
+        for name in owner.keys() - set(names) - ignored:
+            if not is_rendering(type(owner[name])):
                 del owner[name]
+
+
+def _missing(layer: Any, name: str) -> CannotCloneError:
+    return CannotCloneError(
+        f"{name_of(type(layer))}.{name}",
+        "it stays with its instance, and the one where the state is to be restored has none yet: reset that once before",
+    )
 
 
 def reseeded_layer(state: LayerState, seeds: Seeds) -> LayerState:

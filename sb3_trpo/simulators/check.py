@@ -2,7 +2,7 @@
 
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -54,9 +54,10 @@ def check_clone(
 ) -> CloneReport:
     """Save the state of an environment, restore it elsewhere, and see whether everything that follows is the same.
 
-    The state goes through ``pickle``, into a second instance that has been used, and into the first one. Each time the same
-    random actions are taken, episodes are begun anew where they end and once in between, and observation, reward,
-    terminated, truncated and info are compared bit for bit; only ``info["episode"]["t"]``, a clock, is not.
+    The state goes through ``pickle``, into a second instance (a new one, if it is made here, and once it has been used), and
+    into the first one. Each time the same random actions are taken, episodes are begun anew where they end and once in
+    between, and observation, reward, terminated, truncated and info are compared bit for bit; only
+    ``info["episode"]["t"]``, a clock, is not.
 
     :param env: is reset with ``seed`` and stepped
     :param other: another instance built the same way; None to have one made (see :func:`copy_env`)
@@ -70,16 +71,20 @@ def check_clone(
     actions.seed(seed)
     env.reset(seed=seed)
     _run(env, [actions.sample() for _ in range(warm_up)])
-    if other is None:
-        other = copy_env(env)
+    new = copy_env(env) if other is None else None
     data = pickle.dumps(clone_state(env))
     state, plan = pickle.loads(data), [actions.sample() for _ in range(n_steps)]
-    expected = [pickle.dumps(outputs) for outputs in _steps(env, plan)]
+    expected = [_kept(outputs) for outputs in _steps(env, plan)]
     restore_state(env, state)
 
+    difference = None
+    if new is not None:  # was never reset before the state came into it
+        found = _first_difference(expected, _steps(new, plan))
+        difference = found and f"{found} in a new instance"
+    other = new if other is None else other
+    assert other is not None
     other.reset(seed=seed + 1)
     _run(other, [actions.sample() for _ in range(_DIRTY_STEPS)])
-    difference = None
     for instance, where in ((other, "another instance"), (env, "the same instance")):
         if difference is None:
             restore_state(instance, state)
@@ -106,10 +111,17 @@ def _run(env: gym.Env, plan: list[Any]) -> None:
         pass
 
 
-def _first_difference(expected: list[bytes], actual: Iterator[tuple[Any, ...]]) -> str | None:
+def _kept(outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Outputs as they are now, for the environment may go on writing to them; what cannot be copied is kept itself."""
+    try:
+        return deepcopy(outputs)
+    except Exception:
+        return tuple(map(_kept, outputs)) if type(outputs) is tuple else outputs
+
+
+def _first_difference(expected: Sequence[tuple[Any, ...]], actual: Iterator[tuple[Any, ...]]) -> str | None:
     names = (*_OUTPUTS, "observation after reset", "info after reset")
-    for step, (data, outputs) in enumerate(zip(expected, actual, strict=True)):
-        reference = pickle.loads(data)
+    for step, (reference, outputs) in enumerate(zip(expected, actual, strict=True)):
         for name, left, right in zip(names, reference, outputs):  # noqa: B905 (a step without a reset has fewer)
             where = _difference(left, right, name)
             if where is not None:
@@ -131,11 +143,23 @@ def _difference(left: Any, right: Any, name: str) -> str | None:
         items = ((f"{name}[{index}]", *pair) for index, pair in enumerate(zip(left, right, strict=True)))
     elif isinstance(left, (np.ndarray, np.generic, float)):
         left, right = np.asarray(left), np.asarray(right)
-        same = left.dtype == right.dtype and left.shape == right.shape and left.tobytes() == right.tobytes()
-        return None if same else name
+        if left.dtype != right.dtype or left.shape != right.shape:
+            return name
+        if left.dtype.hasobject:
+            return _difference(left.tolist(), right.tolist(), name)
+        return None if left.tobytes() == right.tobytes() else name
     else:
-        return None if left == right else name
+        return None if _equal(left, right) else name
     return next((found for where, a, b in items if (found := _difference(a, b, where)) is not None), None)
+
+
+def _equal(left: Any, right: Any) -> bool:
+    """Whether objects of any kind say that they are equal, tensors among them."""
+    try:
+        same = left == right
+        return bool(same.all() if hasattr(same, "all") else same)
+    except Exception:
+        return False
 
 
 def _microseconds(call: Any) -> float:

@@ -1,5 +1,7 @@
 """The two methods on an environment itself, for those that can only be called by name."""
 
+from typing import Any
+
 import cloudpickle
 import gymnasium as gym
 
@@ -19,6 +21,9 @@ class CloneableEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
     def __init__(self, env: gym.Env):
         gym.utils.RecordConstructorArgs.__init__(self)
         super().__init__(env)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "CloneableEnv":
+        return CloneableEnv(copy_env(self.env))
 
     def clone_state(self) -> SimulatorState:
         """See :func:`sb3_trpo.simulators.clone_state`."""

@@ -8,16 +8,17 @@ import gymnasium as gym
 from gymnasium import spaces
 from gymnasium.utils import EzPickle
 
-from sb3_trpo.simulators.closures import cells
-from sb3_trpo.simulators.known_classes import is_rendering, is_simulator, without_state
-from sb3_trpo.simulators.stack import CannotCloneError, Stack, name_of
+from sb3_trpo.simulators.closures import has_name
+from sb3_trpo.simulators.known_classes import is_rendering, is_simulator, name_of, without_state
+from sb3_trpo.simulators.stack import CannotCloneError, Stack
 from sb3_trpo.simulators.state import clone_state, restore_state
 
 
 def copy_env(env: gym.Env) -> Any:
     """Another instance with the same wrappers and in the same state, that goes its own way from there.
 
-    Files stay with the original: a copied ``Monitor`` writes none.
+    Files stay with the original: a copied ``Monitor`` writes none. What an environment makes in ``reset`` and keeps to
+    itself is made by a reset of the copy.
 
     :param env: a gymnasium environment
     :return: the copy; it shares no state with the original
@@ -25,50 +26,87 @@ def copy_env(env: gym.Env) -> Any:
     """
     state = clone_state(env)
     stack = Stack.of(env)
-    inner = None if stack.own is None else _construct(stack.own) or deepcopy(stack.own)
+    memo: dict[int, Any] = {}  # what is one object in several layers is one object in their copies
+    inner = None
+    if stack.own is not None:
+        inner = _construct(stack.own)
+        inner = deepcopy(stack.own, memo) if inner is None else inner
+        memo.update({id(old): new for old, new in zip(_chain(stack.own), _chain(inner), strict=True)})
     for layer in reversed(stack.layers):
-        inner = _construct(layer) or _outline(layer, inner)
-    restore_state(inner, state)  # type: ignore[arg-type]
+        inner = _construct(layer)
+        inner = _outline(layer, stack.trusted, memo) if inner is None else inner
+        memo[id(layer)] = inner
+        for name, value in vars(layer).items():
+            if is_simulator(type(value)) and name in vars(inner):
+                memo[id(value)] = vars(inner)[name]
+    try:
+        restore_state(inner, state)  # type: ignore[arg-type]
+    except CannotCloneError:
+        inner.reset()  # type: ignore[union-attr]
+        restore_state(inner, state)  # type: ignore[arg-type]
     return inner
+
+
+def _chain(env: Any) -> list[Any]:
+    """An environment and all it wraps."""
+    return [env, *_chain(env.env)] if isinstance(env, gym.Wrapper) else [env]
 
 
 def _construct(layer: Any) -> Any | None:
     """A new instance from the arguments of the first, where they are known."""
     if isinstance(layer, EzPickle) and not isinstance(layer, gym.Wrapper):
-        new: Any = type(layer)(*layer._ezpickle_args, **layer._ezpickle_kwargs)
+        try:
+            new: Any = type(layer)(*layer._ezpickle_args, **layer._ezpickle_kwargs)
+        except TypeError as error:  # the arguments are those of a class that this one derives from
+            reason = f"no second instance can be made with the arguments that gymnasium.utils.EzPickle remembers ({error})"
+            raise CannotCloneError(name_of(type(layer)), reason) from error
         new.spec = vars(layer).get("spec")
         return new
     return None
 
 
-def _outline(layer: Any, inner: Any | None) -> Any:
-    """A new instance with what belongs to an instance: a restored state fills in the rest."""
+def _outline(layer: Any, trusted: bool, memo: dict[int, Any]) -> Any:
+    """A new instance with what belongs to an instance: a restored state fills in the rest.
+
+    :param layer: of the original
+    :param trusted: whether only trusted classes are at work in the environment
+    :param memo: id of what was copied -> its copy
+    """
     new = object.__new__(type(layer))
     for name, value in vars(layer).items():
-        if is_simulator(type(value)):
+        if id(value) in memo and (isinstance(value, gym.Env) or is_simulator(type(value))):
+            vars(new)[name] = memo[id(value)]
+        elif is_simulator(type(value)):
             raise CannotCloneError(
                 name_of(type(layer)),
                 "it holds a simulator, and a second instance cannot be made without the arguments of the first: let the "
                 "class derive from gymnasium.utils.EzPickle",
             )
-        if isinstance(value, gym.Env):
-            vars(new)[name] = inner
+        elif isinstance(value, gym.Env):
+            continue
         elif type(value) is FunctionType:
-            vars(new)[name] = _function(value)
+            vars(new)[name] = _function(value, memo)
         elif is_rendering(type(value)) or name == "results_writer":
             vars(new)[name] = None
-        elif isinstance(value, spaces.Space) or name in without_state(type(layer)):
-            vars(new)[name] = deepcopy(value)
+        elif isinstance(value, spaces.Space) or name in without_state(type(layer), trusted):
+            vars(new)[name] = deepcopy(value, memo)
     return new
 
 
-def _function(function: FunctionType) -> FunctionType:
-    """The same code with variables of its own, still empty."""
-    inner = {name: cell.cell_contents for name, cell in cells(function)}
-    closure = tuple(
-        CellType(_function(inner[name]) if type(inner.get(name)) is FunctionType else None)
-        for name in function.__code__.co_freevars
-    )
-    new = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, closure)
-    new.__kwdefaults__ = function.__kwdefaults__
+def _function(function: FunctionType, memo: dict[int, Any]) -> FunctionType:
+    """The same code with variables of its own, still empty; a function that is found by its name is nobody's own."""
+    if has_name(function):
+        return function
+    if id(function) in memo:
+        return memo[id(function)]
+    cells = tuple(memo.setdefault(id(cell), CellType()) for cell in function.__closure__ or ())
+    new = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, cells or None)
+    new.__kwdefaults__, new.__qualname__, new.__module__ = function.__kwdefaults__, function.__qualname__, function.__module__
+    vars(new).update(vars(function))
+    memo[id(function)] = new
+    for old, cell in zip(function.__closure__ or (), cells, strict=True):
+        try:
+            cell.cell_contents = _function(old.cell_contents, memo) if type(old.cell_contents) is FunctionType else None
+        except ValueError:  # not assigned yet
+            continue
     return new

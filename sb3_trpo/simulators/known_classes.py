@@ -1,15 +1,28 @@
-"""What is known of others' classes: simulators, what belongs to an instance, and attributes that are no state."""
+"""What is known of others' classes: whose code it is, simulators, what belongs to an instance, and what is no state."""
 
 from collections.abc import Callable
 from functools import cache
-from types import FunctionType
 from typing import Any
 
-import gymnasium as gym
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
-from sb3_trpo.simulators.stack import name_of
+
+def _name_of(kind: type) -> str:
+    """A class's name with its module."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+name_of: Callable[[type], str] = cache(_name_of)
+
+# Whose environments and wrappers are known not to reach into one another beyond what they give and take…
+_TRUSTED = ("gymnasium.", "stable_baselines3.", "sb3_trpo.", "ale_py.", "rl_zoo3.")
+# …except for these, which run whatever function they are given.
+_RUNNING_ANYTHING = (
+    "gymnasium.wrappers.transform_action.TransformAction",
+    "gymnasium.wrappers.transform_observation.TransformObservation",
+    "gymnasium.wrappers.transform_reward.TransformReward",
+)
 
 # Simulators by their class, each with the module here that saves it: imported when one is met.
 SIMULATORS = {
@@ -30,24 +43,37 @@ _NO_STATE = {
     "gymnasium.core.Env": ("metadata", "spec", "_ezpickle_args", "_ezpickle_kwargs"),
     "gymnasium.core.Wrapper": ("env", "_metadata", "_cached_spec", "_saved_kwargs"),
     "gymnasium.envs.mujoco.mujoco_env.MujocoEnv": ("observation_structure",),
-    "gymnasium.envs.toy_text.taxi.TaxiEnv": ("P", "initial_state_distrib"),
-    "gymnasium.envs.toy_text.cliffwalking.CliffWalkingEnv": ("P", "initial_state_distrib"),
-    "gymnasium.envs.toy_text.frozen_lake.FrozenLakeEnv": ("P", "initial_state_distrib"),
-    "gymnasium.wrappers.common.RecordEpisodeStatistics": ("time_queue", "return_queue", "length_queue", "episode_start_time"),
     "stable_baselines3.common.monitor.Monitor": (
         *("results_writer", "t_start"),
         *("episode_returns", "episode_lengths", "episode_times"),
     ),
 }
+# The same where nobody else's code is at work: somebody's wrapper may read the queues, somebody's subclass edit the tables.
+_NO_STATE_IF_TRUSTED = {
+    "gymnasium.envs.toy_text.taxi.TaxiEnv": ("P", "initial_state_distrib"),
+    "gymnasium.envs.toy_text.cliffwalking.CliffWalkingEnv": ("P", "initial_state_distrib"),
+    "gymnasium.envs.toy_text.frozen_lake.FrozenLakeEnv": ("P", "initial_state_distrib"),
+    "gymnasium.wrappers.common.RecordEpisodeStatistics": ("time_queue", "return_queue", "length_queue", "episode_start_time"),
+}
 
-
-# Environments and wrappers whose attributes, simulators apart, are only ever bound anew: nothing in them needs a copy.
-REBINDING = (
+# Environments and wrappers whose attributes, simulators apart, are only ever bound anew where nobody else's code is at
+# work: nothing in them needs a copy. (Pusher's reset writes to the initial positions.)
+_REBINDING = (
     "gymnasium.envs.mujoco.",
     "gymnasium.wrappers.common.TimeLimit",
     "gymnasium.wrappers.common.OrderEnforcing",
     "gymnasium.wrappers.common.PassiveEnvChecker",
 )
+
+
+def is_trusted(kind: type) -> bool:
+    """Whether it is known of a class of environments or wrappers what it does to the layers around it."""
+    return name_of(kind).startswith(_TRUSTED) and name_of(kind) not in _RUNNING_ANYTHING
+
+
+def is_rebinding(kind: type) -> bool:
+    """Whether a trusted class never changes what its attributes refer to, simulators apart."""
+    return name_of(kind).startswith(_REBINDING) and kind.__name__ != "PusherEnv"
 
 
 def is_simulator(kind: type) -> bool:
@@ -60,15 +86,26 @@ def is_rendering(kind: type) -> bool:
     return name_of(kind).startswith(_RENDERING)
 
 
-def is_pinned(value: Any) -> bool:
-    """Whether an attribute belongs to the instance: a restored state leaves the instance its own."""
+def is_pinned(value: Any, trusted: bool) -> bool:
+    """Whether an attribute belongs to the instance: a restored state leaves the instance its own.
+
+    :param value: of an attribute
+    :param trusted: whether only trusted classes are at work, which never change a space
+    """
     kind = type(value)
-    return issubclass(kind, (gym.Env, spaces.Space, FunctionType, EnvSpec)) or is_rendering(kind) or is_simulator(kind)
+    return (trusted and isinstance(value, spaces.Space)) or kind is EnvSpec or is_rendering(kind) or is_simulator(kind)
 
 
-def _without_state(kind: type) -> frozenset[str]:
-    """Names of the attributes of a class of environments or wrappers that are no state."""
-    return frozenset(name for base in kind.__mro__ for name in _NO_STATE.get(name_of(base), ()))
+def _without_state(kind: type, trusted: bool) -> frozenset[str]:
+    """Names of the attributes of a class of environments or wrappers that are no state.
+
+    :param kind: the class
+    :param trusted: whether only trusted classes are at work
+    """
+    names = {name for base in kind.__mro__ for name in _NO_STATE.get(name_of(base), ())}
+    if trusted:
+        names.update(_NO_STATE_IF_TRUSTED.get(name_of(kind), ()))
+    return frozenset(names)
 
 
-without_state: Callable[[type], frozenset[str]] = cache(_without_state)
+without_state: Callable[[type, bool], frozenset[str]] = cache(_without_state)

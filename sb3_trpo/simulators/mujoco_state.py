@@ -13,8 +13,8 @@ _ROW = mujoco.mjtState.mjSTATE_INTEGRATION
 
 # Computed in a step from the state before it, one substep late, and read by environments before the next step (Ant takes
 # positions from it for its velocity, Humanoid the centre of mass): no function of the state brings it back. Of gymnasium's
-# own environments (v4 and v5) it is known which read what; any other may read all. Contacts are not among these
-# quantities: their number changes.
+# own environments (v4 and v5) it is known which read what; with anybody else's code about, all may be read. What there is
+# one of for each contact or constraint is not among these quantities: their number changes.
 _READ_BY_GYMNASIUM = {"AntEnv": ("xpos",), "HumanoidEnv": ("xipos",), "PusherEnv": ("xpos",), "ReacherEnv": ("xpos",)}
 _DERIVED = (
     *("xpos", "xquat", "xmat", "xipos", "ximat", "xanchor", "xaxis", "geom_xpos", "geom_xmat", "site_xpos", "site_xmat"),
@@ -22,13 +22,11 @@ _DERIVED = (
     *("cdof", "cinert", "crb", "cvel", "cdof_dot", "cacc", "cfrc_int", "cfrc_ext", "ten_length", "ten_velocity"),
     *("actuator_length", "actuator_velocity", "actuator_force", "qfrc_spring", "qfrc_damper", "qfrc_gravcomp", "qfrc_fluid"),
     *("qfrc_passive", "qfrc_bias", "qfrc_smooth", "qfrc_actuator", "qfrc_constraint", "qfrc_inverse"),
-    *("qacc", "qacc_smooth", "sensordata", "energy"),
+    *("qacc", "qacc_smooth", "sensordata", "energy", "xiquat", "geom_xquat", "site_xquat", "act_dot", "qfrc_adhesion"),
+    *("M", "qM", "qLD", "qLDiagInv", "qH", "qHDiagInv", "qDeriv", "qLU"),
+    *("actuator_moment", "moment_rownnz", "moment_rowadr", "moment_colind", "ten_J", "ten_wrapadr", "ten_wrapnum"),
+    *("wrap_obj", "wrap_xpos", "flexedge_J", "flexedge_length", "flexedge_velocity", "flexelem_aabb", "bvh_aabb_dyn"),
 )
-
-
-def _is_gymnasium(layer: type) -> bool:
-    """Whether a class of environments is one of gymnasium's own."""
-    return layer.__module__.startswith("gymnasium.envs.mujoco.")
 
 
 class _Views:
@@ -51,13 +49,16 @@ class _Views:
         self.derived = [view for view in views if view.size]
 
 
-_VIEWS: "weakref.WeakKeyDictionary[mujoco.MjData, _Views]" = weakref.WeakKeyDictionary()
+_VIEWS: "weakref.WeakKeyDictionary[mujoco.MjData, dict[tuple[str, ...], _Views]]" = weakref.WeakKeyDictionary()
 
 
 def _views(data: mujoco.MjData, derived: tuple[str, ...]) -> _Views:
-    views = _VIEWS.get(data)
+    known = _VIEWS.get(data)
+    if known is None:
+        known = _VIEWS[data] = {}
+    views = known.get(derived)
     if views is None:
-        views = _VIEWS[data] = _Views(data, derived)
+        views = known[derived] = _Views(data, derived)
     return views
 
 
@@ -78,16 +79,16 @@ class DataState(NamedTuple):
         data = owner[name]
         views = _views(data, self.names)
         mujoco.mj_setState(views.model, data, self.row, _ROW)
-        for view, value in zip(views.derived, self.derived):  # noqa: B905 (one model, one number of views)
+        for view, value in zip(views.derived, self.derived, strict=True):
             view[:] = value
 
     def reseeded(self, seeds: Seeds) -> "DataState":
         return self
 
 
-def save_data(layer: type) -> Callable[[dict[str, Any], str], DataState]:
-    """The saver of MjData in a class of environments."""
-    names = _READ_BY_GYMNASIUM.get(layer.__name__, ()) if _is_gymnasium(layer) else _DERIVED
+def save_data(layer: type, trusted: bool) -> Callable[[dict[str, Any], str], DataState]:
+    """The saver of MjData in a class of environments; with trusted layers only, that is one of gymnasium's own."""
+    names = _READ_BY_GYMNASIUM.get(layer.__name__, ()) if trusted else _DERIVED
 
     def save(owner: dict[str, Any], name: str) -> DataState:
         data = owner[name]
@@ -125,9 +126,9 @@ class ModelState(NamedTuple):
         return self
 
 
-def save_model(layer: type) -> Callable[[dict[str, Any], str], ModelState] | None:
-    """The saver of MjModel in a class of environments; none for gymnasium's own, which never edit theirs."""
-    return None if _is_gymnasium(layer) else _save_model
+def save_model(layer: type, trusted: bool) -> Callable[[dict[str, Any], str], ModelState] | None:
+    """The saver of MjModel; none with trusted layers only: gymnasium's own environments never edit theirs."""
+    return None if trusted else _save_model
 
 
 _LAST: "weakref.WeakKeyDictionary[mujoco.MjModel, ModelState]" = weakref.WeakKeyDictionary()

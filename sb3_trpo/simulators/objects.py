@@ -2,45 +2,79 @@
 
 Pickling is stricter here than elsewhere. An object is copied if its class leaves pickling to Python, which then takes all
 its attributes (and refuses generators, threads, sockets, files and C structures), or if it is one of a few known to copy
-themselves whole. A class with pickling of its own may leave anything out (as ``gymnasium.utils.EzPickle`` leaves out
-everything but the constructor's arguments) and is refused.
+themselves whole (see ``whole_classes``). A class with pickling of its own may leave anything out (as
+``gymnasium.utils.EzPickle`` leaves out everything but the constructor's arguments) and is refused. Arrays and random
+generators go in parts that are put together again in this module (see ``arrays`` and ``random_objects``).
 """
 
 import io
 import pickle
 from collections.abc import Callable, Mapping
-from functools import cache
-from types import BuiltinFunctionType, FunctionType, MethodType
+from importlib import import_module
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
-from sb3_trpo.simulators.random_states import GeneratorState, Seeds
-from sb3_trpo.simulators.stack import name_of
+from sb3_trpo.simulators import arrays, closures, random_objects
+from sb3_trpo.simulators.closures import fingerprint, found_by_name, has_name, refuse_hidden_state
+from sb3_trpo.simulators.random_states import Seeds
+from sb3_trpo.simulators.stack import CannotCloneError
+from sb3_trpo.simulators.whole_classes import is_whole, why_not
 
-# Classes that pickle themselves whole, or whose subclasses inherit pickling that is.
-_WHOLE = frozenset(
-    """builtins.object builtins.set builtins.frozenset builtins.bytearray builtins.complex builtins.range builtins.slice
-    builtins.BaseException collections.deque collections.OrderedDict collections.defaultdict collections.Counter
-    functools.partial array.array random.Random _random.Random datetime.date datetime.datetime datetime.time
-    datetime.timedelta datetime.timezone decimal.Decimal fractions.Fraction pathlib.PurePath pathlib._local.PurePath uuid.UUID
-    itertools.count enum.Enum numpy.dtype numpy.random.mtrand.RandomState""".split()
-)
-_WHOLE_MODULES = ("gymnasium.spaces.", "numpy.dtypes.")
-# Who may own an array's memory: NumPy itself, bytes, or an array that a library handed over (as ALE does its screen).
-_OWNERS = ("builtins.NoneType", "builtins.bytes", "builtins.bytearray", "nanobind.")
-_HOOKS = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__")
-
-Key = tuple[Any, ...]
+Key = tuple[Any, ...]  # a layer's depth, and the names that lead from its attributes to an object
 
 
-def _is_whole(kind: type) -> bool:
-    """Whether instances of a class are pickled with all they consist of."""
-    definers = [next((base for base in kind.__mro__ if hook in vars(base)), object) for hook in _HOOKS]
-    return all(name_of(d) in _WHOLE or name_of(d).startswith(_WHOLE_MODULES) or issubclass(d, np.generic) for d in definers)
+class _Entry:
+    """The key of what comes next in a pickle."""
+
+    def __init__(self, key: Key):
+        self.key = key
 
 
-_pickles_whole: Callable[[type], bool] = cache(_is_whole)
+def _rebuilt(what: str, *args: Any) -> Any:
+    """Stands in a pickle for one of :class:`_Unpickler`'s methods."""
+    raise pickle.UnpicklingError("a simulator's state is read with restore_state")
+
+
+def _reduced_array(array: np.ndarray) -> Any:
+    parts = arrays.taken_apart(array)
+    return NotImplemented if parts is None else (_rebuilt, (parts[0], *parts[1]))
+
+
+def _reduced_function(function: FunctionType) -> Any:
+    if function is _rebuilt:
+        return NotImplemented
+    if not has_name(function):
+        raise TypeError(f"the function {function.__qualname__} is not found by its name")
+    refuse_hidden_state(function)
+    return _rebuilt, ("function", function.__module__, function.__qualname__, fingerprint(function.__code__))
+
+
+def _reduced_method(method: MethodType) -> Any:
+    """By its name in the class, for on the instance itself another may stand under that name."""
+    function, owner = method.__func__, method.__self__
+    if type(function) is not FunctionType or isinstance(owner, type):
+        return NotImplemented
+    if getattr(type(owner), function.__name__, None) is function:
+        return _rebuilt, ("method", owner, function.__name__)
+    return _rebuilt, ("method", owner, function)
+
+
+def _reduced_random(obj: Any) -> Any:
+    name, *args = random_objects.taken_apart(obj)
+    return _rebuilt, (name, *args)
+
+
+_REDUCERS: dict[type, Callable[[Any], Any]] = {
+    np.ndarray: _reduced_array,
+    FunctionType: _reduced_function,
+    BuiltinFunctionType: lambda function: NotImplemented,  # goes by name, or with what it belongs to
+    MethodType: _reduced_method,
+    ModuleType: lambda module: (import_module, (module.__name__,)),
+    _Entry: lambda entry: (_rebuilt, ("entry", *entry.key)),
+    **dict.fromkeys(random_objects.KINDS, _reduced_random),
+}
 
 
 class _Pickler(pickle.Pickler):
@@ -53,94 +87,82 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         key = self._pinned.get(id(obj))
         if key is not None:
-            return _pinned, key
+            return _rebuilt, ("pinned", *key)
         kind = type(obj)
-        if kind is np.ndarray:
-            return _reduced_array(obj)
-        if kind is np.random.Generator:
-            return _generator, (GeneratorState.of(obj).state,)
-        if kind in (FunctionType, BuiltinFunctionType, MethodType) or isinstance(obj, type) or _pickles_whole(kind):
-            return NotImplemented  # functions and classes go by name, or not at all
-        raise TypeError(f"{name_of(kind)} pickles itself in its own way, and may leave something out")
+        reducer = _REDUCERS.get(kind)
+        if reducer is not None:
+            return reducer(obj)
+        if isinstance(obj, type) or is_whole(kind):
+            return NotImplemented  # classes go by name, or not at all
+        raise TypeError(why_not(kind))
 
 
 class _Unpickler(pickle.Unpickler):
     """Puts the target environment's own objects where their keys stand, and new streams in generators if there are any."""
 
-    def __init__(self, file: io.BytesIO, resolve: Callable[[Key], Any], seeds: Seeds | None):
+    def __init__(self, file: io.BytesIO, layers: list[Any], seeds: Seeds | None):
         super().__init__(file)
-        self._resolve, self._seeds = resolve, seeds
+        self._layers = layers
+        self._builders: tuple[Any, ...] = (arrays.Arrays(), random_objects.RandomObjects(seeds))
+        self.at: Key = ()
 
     def find_class(self, module: str, name: str) -> Any:
-        if module == __name__ and name == "_pinned":
-            return lambda *key: self._resolve(key)
-        if module == __name__ and name == "_generator":
-            return self._generator
-        return super().find_class(module, name)
+        return self._rebuilt if (module, name) == (__name__, "_rebuilt") else super().find_class(module, name)
 
-    def _generator(self, state: dict[str, Any]) -> np.random.Generator:
-        saved = GeneratorState(state)
-        return (saved if self._seeds is None else saved.reseeded(self._seeds)).generator()
+    def _rebuilt(self, what: str, *args: Any) -> Any:
+        if what == "entry":
+            self.at = args
+            return args
+        if what == "pinned":
+            depth, *path = args
+            return closures.function_at(vars(self._layers[depth]), tuple(path)) if path else self._layers[depth]
+        if what == "method":
+            owner, function = args
+            return MethodType(getattr(type(owner), function) if isinstance(function, str) else function, owner)
+        if what == "function":
+            return self._function(*args)
+        return next(getattr(builder, what) for builder in self._builders if hasattr(builder, what))(*args)
 
+    def _function(self, module: str, name: str, code: bytes) -> FunctionType:
+        """A function by its name, or the target's own one where a script's module has another name than in its process."""
+        own = [value for layer in self._layers for value in vars(layer).values()]
+        for found in (found_by_name(module, name), *own):
+            if type(found) is FunctionType and found.__qualname__ == name and fingerprint(found.__code__) == code:
+                return found
+        raise pickle.UnpicklingError(f"the function {module}.{name} is not found here")
 
-def _pinned(*key: Any) -> Any:
-    """Stands in a pickle for an object that is not copied; the unpickler puts its own function here."""
-    raise pickle.UnpicklingError("a simulator's state is read with restore_state")
-
-
-def _generator(state: dict[str, Any]) -> np.random.Generator:
-    """Stands in a pickle for a random generator; the unpickler puts its own function here."""
-    raise pickle.UnpicklingError("a simulator's state is read with restore_state")
-
-
-def _reduced_array(array: np.ndarray) -> Any:
-    """An array by value, or as a view if it is one: what is written to the one must go on showing in the other."""
-    base, writeable = array.base, array.flags.writeable
-    if isinstance(base, np.ndarray):
-        if type(base) is not np.ndarray or not base.flags.forc or array.dtype.hasobject:
-            raise TypeError("it is an array that looks into another one in a way that cannot be repeated")
-        offset = array.__array_interface__["data"][0] - base.__array_interface__["data"][0]
-        return _view, (base, array.shape, array.dtype, offset, array.strides, writeable)
-    owner = base.obj if isinstance(base, memoryview) else base
-    if not name_of(type(owner)).startswith(_OWNERS):
-        raise TypeError(f"it is an array that looks into the memory of {name_of(type(owner))}")
-    if array.dtype.hasobject:
-        return NotImplemented
-    in_columns = bool(array.flags.fnc)
-    return _array, (array.tobytes("F" if in_columns else "C"), array.shape, array.dtype, in_columns, writeable)
+    def load(self) -> Any:
+        content = super().load()
+        self._builders[0].close()
+        return content
 
 
-def _array(data: bytes, shape: tuple[int, ...], dtype: np.dtype, in_columns: bool, writeable: bool) -> np.ndarray:
-    array = np.ndarray(shape, dtype, data, order="F" if in_columns else "C").copy("K")
-    array.flags.writeable = writeable
-    return array
-
-
-def _view(
-    base: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, offset: int, strides: tuple[int, ...], writeable: bool
-) -> np.ndarray:
-    view = np.ndarray(shape, dtype, base, offset, strides)
-    view.flags.writeable = writeable
-    return view
-
-
-def dump(content: Any, pinned: Mapping[int, Key]) -> bytes:
+def dump(content: Mapping[Key, Any], pinned: Mapping[int, Key]) -> bytes:
     """Pickle by the strict rule.
 
-    :param content: anything
+    :param content: anything, by the layer and the names that lead to it
     :param pinned: id of an object that is not copied -> a key for it
     :raises Exception: whatever pickling raises where something cannot be copied
     """
     file = io.BytesIO()
-    _Pickler(file, pinned).dump(content)
+    _Pickler(file, pinned).dump([(_Entry(key), value) for key, value in content.items()])
     return file.getvalue()
 
 
-def load(data: bytes, resolve: Callable[[Key], Any], seeds: Seeds | None) -> Any:
+def load(data: bytes, layers: list[Any], seeds: Seeds | None) -> list[tuple[Key, Any]]:
     """Inverse of :func:`dump`.
 
     :param data: what was dumped
-    :param resolve: gives the object that a key stands for
+    :param layers: of the target
     :param seeds: streams for the generators in it, None to leave them as they were
+    :raises CannotCloneError: for what can be pickled, but not unpickled
     """
-    return _Unpickler(io.BytesIO(data), resolve, seeds).load()
+    unpickler = _Unpickler(io.BytesIO(data), layers, seeds)
+    try:
+        return unpickler.load()
+    except Exception as error:
+        depth, *path = unpickler.at or (0,)
+        where = ".".join([type(layers[depth]).__qualname__, *map(str, path)])
+        raise CannotCloneError(
+            where, f"it can be pickled, but not unpickled here ({type(error).__name__}: {error})"
+        ) from error

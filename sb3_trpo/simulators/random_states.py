@@ -16,42 +16,81 @@ def streams(seed: int, part: int) -> Seeds:
     return (np.random.SeedSequence([seed, part, index]) for index in count())
 
 
-_BIT_GENERATORS: dict[str, Any] = {
+BIT_GENERATORS: dict[str, Any] = {
     name: getattr(np.random, name) for name in ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 }
 
 
 # What ``getrefcount(owner[name])`` says of an object to which nothing but ``owner[name]`` refers, so that it can be copied
-# on its own. Found out here, for it depends on the Python version.
+# on its own; and the same of the parts of a generator. Found out here, for it depends on the Python version.
 UNSHARED = (lambda owner, name: getrefcount(owner[name]))({"object": object()}, "object")
+
+
+def _references(generator: np.random.Generator) -> tuple[int, int]:
+    """How many refer to a generator's bit generator and to its seed sequence."""
+    return getrefcount(generator.bit_generator), getrefcount(generator.bit_generator.seed_seq)
+
+
+_UNSHARED_PARTS = _references(np.random.Generator(np.random.PCG64(0)))
+
+
+def shares_parts(generator: np.random.Generator) -> bool:
+    """Whether something else draws from a generator's bit generator or spawns from its seed sequence."""
+    return _references(generator) != _UNSHARED_PARTS
+
+
+# A seed sequence: entropy, spawn key, pool size, and how many it has spawned.
+Seeding = tuple[Any, tuple[int, ...], int, int]
+
+
+def seeding_of(sequence: Any) -> Seeding | None:
+    """What a seed sequence consists of; None for what only looks like one, and cannot spawn."""
+    if type(sequence) is not np.random.SeedSequence:
+        return None
+    entropy = sequence.entropy
+    plain = entropy if entropy is None or isinstance(entropy, int) else tuple(int(word) for word in np.ravel(entropy))
+    return plain, tuple(map(int, sequence.spawn_key)), sequence.pool_size, sequence.n_children_spawned
+
+
+def sequence_from(seeding: Seeding) -> np.random.SeedSequence:
+    """Inverse of :func:`seeding_of`."""
+    entropy, spawn_key, pool_size, spawned = seeding
+    return np.random.SeedSequence(entropy, spawn_key=spawn_key, pool_size=pool_size, n_children_spawned=spawned)
 
 
 class GeneratorState(NamedTuple):
     """State of a NumPy generator.
 
     :param state: as the bit generator gives it, its class's name included
+    :param seeding: of the seed sequence that it spawns further generators from; None where that is not saved
     """
 
     state: dict[str, Any]
+    seeding: Seeding | None = None
 
     @classmethod
-    def of(cls, generator: np.random.Generator) -> "GeneratorState":
+    def of(cls, generator: np.random.Generator, spawns: bool = False) -> "GeneratorState":
         """The state of a generator of one of NumPy's own kinds.
 
+        :param spawns: whether generators may be spawned from it
         :raises TypeError: for another kind
         """
         bit_generator = generator.bit_generator
-        if type(bit_generator) not in _BIT_GENERATORS.values():
+        if type(bit_generator) not in BIT_GENERATORS.values():
             raise TypeError(f"its bit generator {type(bit_generator).__name__} is not one of NumPy's")
-        return cls(bit_generator.state)  # type: ignore[arg-type]
+        seeding = seeding_of(bit_generator.seed_seq) if spawns else None
+        return cls(bit_generator.state, seeding)  # type: ignore[arg-type]
 
     def reseeded(self, seeds: Seeds) -> "GeneratorState":
         """The state of a generator of the same kind with a new seed."""
-        return GeneratorState(_BIT_GENERATORS[self.state["bit_generator"]](next(seeds)).state)
+        sequence = next(seeds)
+        state = BIT_GENERATORS[self.state["bit_generator"]](sequence).state
+        return GeneratorState(state, self.seeding and seeding_of(sequence))
 
     def generator(self) -> np.random.Generator:
         """A generator in this state."""
-        bit_generator = _BIT_GENERATORS[self.state["bit_generator"]]()
+        sequence = None if self.seeding is None else sequence_from(self.seeding)
+        bit_generator = BIT_GENERATORS[self.state["bit_generator"]](sequence)
         bit_generator.state = self.state
         return np.random.Generator(bit_generator)
 
@@ -59,10 +98,14 @@ class GeneratorState(NamedTuple):
         """Put ``owner[name]`` in this state; a new generator where there is none, another kind, or one that others use."""
         if name in owner and getrefcount(owner[name]) == UNSHARED and type(owner[name]) is np.random.Generator:
             bit_generator = owner[name].bit_generator
-            if type(bit_generator) is _BIT_GENERATORS[self.state["bit_generator"]]:
-                bit_generator.state = self.state
-                return
+            if self.seeding is None or (not shares_parts(owner[name]) and seeding_of(bit_generator.seed_seq) == self.seeding):
+                if type(bit_generator) is BIT_GENERATORS[self.state["bit_generator"]]:
+                    bit_generator.state = self.state
+                    return
         owner[name] = self.generator()
+
+    def _spawns_like(self, generator: np.random.Generator) -> bool:
+        return not shares_parts(generator) and seeding_of(generator.bit_generator.seed_seq) == self.seeding
 
 
 class SpaceState(NamedTuple):
@@ -75,10 +118,16 @@ class SpaceState(NamedTuple):
 
     @classmethod
     def of(cls, space: spaces.Space) -> "SpaceState | None":
-        """None if nothing was ever drawn: such a space seeds itself from the operating system, and no copy can repeat that."""
-        if space._np_random is None and not hasattr(space, "spaces"):
+        """None if nothing was ever drawn: such a space seeds itself from the operating system, and no copy can repeat that.
+
+        :raises TypeError: if a generator is also somebody else's
+        """
+        if space._np_random is None and type(space) in _SIMPLE:
             return None
-        generators = [part._np_random for part in _parts(space)]
+        parts = list(_parts(space))
+        if any(part._np_random is not None and getrefcount(part._np_random) != UNSHARED for part in parts):
+            raise TypeError("the space's random generator is shared with something else")
+        generators = [part._np_random for part in parts]
         return cls(tuple(None if generator is None else GeneratorState.of(generator) for generator in generators))
 
     def reseeded(self, seeds: Seeds) -> "SpaceState":
@@ -90,8 +139,14 @@ class SpaceState(NamedTuple):
                 state.load(vars(part), "_np_random")
 
 
+_SIMPLE = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete, spaces.Text)
+
+
 def _parts(space: spaces.Space) -> Iterator[spaces.Space]:
+    """A space and those it is made of, which it has as attributes, or in a tuple or dict."""
     yield space
-    parts = getattr(space, "spaces", ())
-    for part in parts.values() if isinstance(parts, dict) else parts:
-        yield from _parts(part)
+    for value in vars(space).values():
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else (value,)
+        for part in inner:
+            if isinstance(part, spaces.Space):
+                yield from _parts(part)

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 
+from sb3_trpo.simulators.known_classes import is_trusted, name_of
+
 ADVICE = (
     "Give it two methods, clone_state() -> token and restore_state(token), which answer for it and for everything it wraps "
     "(sb3_trpo.simulators.clone_state(self.env) copies what is inside), and check them with sb3_trpo.simulators.check_clone."
@@ -27,14 +29,6 @@ class CannotCloneError(ValueError):
         return f"The state of {self.where} cannot be copied: {self.reason}. {ADVICE}"
 
 
-def _name_of(kind: type) -> str:
-    """A class's name with its module."""
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-name_of: Callable[[type], str] = cache(_name_of)
-
-
 def _has_own_methods(kind: type) -> bool:
     """Whether a class of environments copies its state itself, with everything it wraps.
 
@@ -53,11 +47,13 @@ class Stack(NamedTuple):
     :param names: of their classes, outermost first
     :param layers: those whose attributes are saved
     :param own: one more, innermost, that copies its state itself with everything it wraps
+    :param trusted: whether all of them are known not to reach into one another
     """
 
     names: tuple[str, ...]
     layers: list[Any]
     own: Any | None
+    trusted: bool
 
     @classmethod
     def of(cls, env: gym.Env) -> "Stack":
@@ -71,16 +67,31 @@ class Stack(NamedTuple):
             inner = inner.env
         layers.append(inner)
         kinds = tuple(map(type, layers))
-        if kinds not in _NAMES:
+        known = _KNOWN.get(kinds)
+        if known is None:
             if not isinstance(inner, gym.Env):
                 raise TypeError(
                     f"{env!r} is not a gymnasium environment. Give one environment with its wrappers; for the environments "
                     "of a VecEnv see sb3_trpo.rollouts.clone_rows."
                 )
-            _NAMES[kinds] = tuple(map(name_of, kinds))
-        return cls(_NAMES[kinds], layers, layers.pop() if has_own_methods(kinds[-1]) else None)
+            known = _KNOWN[kinds] = (
+                tuple(map(name_of, kinds)),
+                all(map(is_trusted, kinds)),
+                has_own_methods(kinds[-1]),
+            )
+        names, trusted, own = known
+        return cls(names, layers, layers.pop() if own else None, trusted)
+
+    @property
+    def everything(self) -> list[Any]:
+        """All layers, also those inside the one that copies its state itself."""
+        layers, inner = list(self.layers), self.own
+        while inner is not None:
+            layers.append(inner)
+            inner = inner.env if isinstance(inner, gym.Wrapper) else None
+        return layers
 
 
-_NAMES: dict[tuple[type, ...], tuple[str, ...]] = {}
+_KNOWN: dict[tuple[type, ...], tuple[tuple[str, ...], bool, bool]] = {}
 
 _leads_inwards: Callable[[type], bool] = cache(lambda kind: issubclass(kind, gym.Wrapper) and not has_own_methods(kind))

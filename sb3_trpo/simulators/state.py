@@ -1,17 +1,17 @@
 """The whole state of an environment: saved, brought back into any instance built the same way, reseeded."""
 
+from operator import index
 from types import FunctionType
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 
-from sb3_trpo.simulators import objects
+from sb3_trpo.simulators import closures, objects
 from sb3_trpo.simulators.attributes import LayerState, load_layer, reseeded_layer, save_layer
-from sb3_trpo.simulators.closures import Path, cells, function_at, functions_in
-from sb3_trpo.simulators.known_classes import is_pinned
+from sb3_trpo.simulators.known_classes import is_pinned, name_of
 from sb3_trpo.simulators.random_states import GeneratorState, streams
-from sb3_trpo.simulators.stack import CannotCloneError, Stack, name_of
+from sb3_trpo.simulators.stack import CannotCloneError, Stack
 
 
 class SimulatorState(NamedTuple):
@@ -34,6 +34,17 @@ class SimulatorState(NamedTuple):
 def clone_state(env: gym.Env) -> SimulatorState:
     """Save the state of an environment and all its wrappers, every random generator included.
 
+    The state is what hangs on the attributes of the environment and its wrappers. Not part of it, and copied by nobody:
+
+    - globals of modules, attributes of classes, and functions, closures included, that several instances share;
+    - what a library keeps behind an integer handle (PyBullet), and other processes;
+    - MuJoCo's contacts and constraint forces, of interest only to what reads them before a step: there is one for each
+      contact, and they are the target's own until the next step;
+    - the order of a set's elements, where that has a bearing on anything;
+    - ``Monitor``'s records of past episodes, which grow without bound.
+
+    :func:`check_clone` finds out whether an environment depends on any of these.
+
     :param env: a gymnasium environment; it goes on as if nothing had happened, with one exception: where ALE's own
         actions stick (``repeat_action_probability`` > 0), its last action becomes "no operation"
     :return: a token for :func:`restore_state`
@@ -42,12 +53,12 @@ def clone_state(env: gym.Env) -> SimulatorState:
     stack = Stack.of(env)
     saved, others = [], {}
     for depth, layer in enumerate(stack.layers):
-        state, left = save_layer(layer)
+        state, left = save_layer(layer, stack.trusted)
         saved.append(state)
         for name in left:
-            others.update(_contents(depth, name, layer))
+            others.update(_contents(depth, name, layer, stack.trusted))
     own = None if stack.own is None else stack.own.clone_state()
-    return SimulatorState(stack.names, saved, _dump(stack.layers, others) if others else b"", own)
+    return SimulatorState(stack.names, saved, _dump(stack, others) if others else b"", own)
 
 
 def restore_state(env: gym.Env, state: SimulatorState) -> None:
@@ -59,6 +70,8 @@ def restore_state(env: gym.Env, state: SimulatorState) -> None:
     :param env: the environment the state was saved in, or another built the same way, in whatever state
     :param state: what :func:`clone_state` returned
     :raises ValueError: if the environment is built of other layers
+    :raises CannotCloneError: (a ``ValueError``) if it lacks something that stays with an instance, or has another function
+        where the state was saved; its own state is of no use after that
     """
     stack = Stack.of(env)
     if stack.names != state.names:
@@ -66,18 +79,17 @@ def restore_state(env: gym.Env, state: SimulatorState) -> None:
             f"The state was saved in {' < '.join(state.names)} and cannot be restored in {' < '.join(stack.names)}: "
             "build both environments the same way, wrappers included."
         )
-    layers = stack.layers
-    for layer, saved in zip(layers, state.layers, strict=True):
-        load_layer(layer, saved)
-    if state.others:
-        seeds = None if state.seed is None else streams(state.seed, 1)
-        others = objects.load(state.others, lambda key: _pinned_object(layers, key), seeds)
-        for (depth, *path), value in others.items():
-            _put(vars(layers[depth]), tuple(path), value)
     if stack.own is not None:
         stack.own.restore_state(state.own)
         if state.seed is not None:
-            _reseed_own(stack.own, state.seed)
+            _reseed_own(stack, state.seed)
+    if state.others:
+        everything = stack.everything
+        seeds = None if state.seed is None else streams(state.seed, 1)
+        for (depth, *path), value in objects.load(state.others, everything, seeds):
+            closures.put(everything[depth], tuple(path), value)
+    for layer, saved in zip(stack.layers, state.layers, strict=True):
+        load_layer(layer, saved, stack.trusted)
 
 
 def reseed(state: SimulatorState, seed: int) -> SimulatorState:
@@ -87,69 +99,61 @@ def reseed(state: SimulatorState, seed: int) -> SimulatorState:
 
     :param state: what :func:`clone_state` returned
     :param seed: at least 0
+    :raises TypeError: if the seed is not a whole number
+    :raises ValueError: if it is negative
     """
-    seeds = streams(seed, 0)
-    return state._replace(layers=[reseeded_layer(layer, seeds) for layer in state.layers], seed=seed)
+    if index(seed) < 0:
+        raise ValueError(f"a seed is at least 0, not {seed}")
+    seeds = streams(index(seed), 0)
+    return state._replace(layers=[reseeded_layer(layer, seeds) for layer in state.layers], seed=index(seed))
 
 
-def _reseed_own(env: Any, seed: int) -> None:
+def _reseed_own(stack: Stack, seed: int) -> None:
+    """In place, for such a layer may have its generator under other names, too."""
     seeds = streams(seed, 2)
-    while env is not None:
-        if isinstance(vars(env).get("_np_random"), np.random.Generator):
-            GeneratorState.of(env._np_random).reseeded(seeds).load(vars(env), "_np_random")
-        env = env.env if isinstance(env, gym.Wrapper) else None
+    for layer in stack.everything[len(stack.layers) :]:
+        generator = vars(layer).get("_np_random")
+        if isinstance(generator, np.random.Generator):
+            generator.bit_generator.state = GeneratorState.of(generator).reseeded(seeds).state
 
 
-def _contents(depth: int, name: str, layer: Any) -> dict[objects.Key, Any]:
-    """What of an attribute goes into the pickle: itself, or of a function what its closure holds besides functions."""
+def _contents(depth: int, name: str, layer: Any, trusted: bool) -> dict[objects.Key, Any]:
+    """What of an attribute goes into the pickle: itself, or what a function without a name keeps to itself."""
     value = vars(layer)[name]
-    if type(value) is not FunctionType:
+    if type(value) is not FunctionType or closures.has_name(value):
         return {(depth, name): value}
     try:
-        found = functions_in(value, (name,))
+        found = closures.contents(value, (name,), trusted)
     except TypeError as error:
         raise CannotCloneError(f"{name_of(type(layer))}.{name}", str(error)) from None
-    contents = {(depth, *path, variable): cell.cell_contents for path, function in found for variable, cell in cells(function)}
-    return {key: content for key, content in contents.items() if type(content) is not FunctionType}
+    return {(depth, *path): content for path, content in found.items()}
 
 
-def _put(owner: dict[str, Any], path: Path, value: Any) -> None:
-    """Undo :func:`_contents`."""
-    if len(path) == 1:
-        owner[path[0]] = value
-    else:
-        dict(cells(function_at(owner, path[:-1])))[path[-1]].cell_contents = value
-
-
-def _pinned_objects(layers: list[Any]) -> dict[int, objects.Key]:
-    """The layers and what belongs to them, by id."""
+def _pinned_objects(stack: Stack) -> dict[int, objects.Key]:
+    """The layers and what belongs to them, by id; of layers that copy their state themselves, all they have."""
     pinned: dict[int, objects.Key] = {}
-    for depth, layer in enumerate(layers):
+    everything = stack.everything
+    for depth, layer in enumerate(everything):
         for name, value in vars(layer).items():
-            if type(value) is FunctionType:
-                pinned.update({id(function): (depth, *path) for path, function in functions_in(value, (name,))})
-            elif is_pinned(value):
+            if depth >= len(stack.layers):
                 pinned.setdefault(id(value), (depth, name))
-    pinned.update({id(layer): (depth,) for depth, layer in enumerate(layers)})
+            elif type(value) is FunctionType:
+                found = closures.functions_in(value, (name,))
+                pinned.update({key: (depth, *path) for key, (path, _) in found.items()})
+            elif is_pinned(value, stack.trusted):
+                pinned.setdefault(id(value), (depth, name))
+    pinned.update({id(layer): (depth,) for depth, layer in enumerate(everything)})
     return pinned
 
 
-def _pinned_object(layers: list[Any], key: objects.Key) -> Any:
-    """Undo :func:`_pinned_objects`."""
-    depth, *path = key
-    if not path:
-        return layers[depth]
-    return function_at(vars(layers[depth]), tuple(path))
-
-
-def _dump(layers: list[Any], others: dict[objects.Key, Any]) -> bytes:
-    pinned = _pinned_objects(layers)
+def _dump(stack: Stack, others: dict[objects.Key, Any]) -> bytes:
+    pinned = _pinned_objects(stack)
     try:
         return objects.dump(others, pinned)
     except Exception:
         for (depth, *path), value in others.items():
             try:
-                objects.dump(value, pinned)
+                objects.dump({(depth, *path): value}, pinned)
             except Exception as error:
-                raise CannotCloneError(".".join([name_of(type(layers[depth])), *path]), str(error)) from error
+                raise CannotCloneError(".".join([name_of(type(stack.layers[depth])), *path]), str(error)) from error
         raise

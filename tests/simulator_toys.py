@@ -1,0 +1,76 @@
+"""Environments to try saved states with, and what comes of running them."""
+
+from copy import deepcopy
+from typing import Any
+
+import ale_py
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+gym.register_envs(ale_py)
+
+
+class Walk(gym.Env):
+    """A random walk whose observation and reward are its position; subclasses add what may go wrong."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (1,), dtype=np.float64)
+
+    def __init__(self) -> None:
+        self.action_space = spaces.Discrete(2)
+        self.position = 0.0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.position = 0.0
+        return np.array([self.position]), {}
+
+    def noise(self) -> float:
+        return self.np_random.normal()
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self.position += float(action) + self.noise()
+        return np.array([self.position]), self.position, False, False, {}
+
+
+def run(env: gym.Env, actions: list[Any]) -> list[float]:
+    """Rewards and first observations of a few steps, with resets."""
+    numbers = []
+    for action in actions:
+        obs, reward, terminated, truncated, _ = env.step(action)
+        numbers += [float(reward), float(np.asarray(obs, dtype=np.float64).sum())]
+        if terminated or truncated:
+            env.reset()
+    return numbers
+
+
+def some_actions(env: gym.Env, count: int = 30) -> list[Any]:
+    space = deepcopy(env.action_space)
+    space.seed(7)
+    return [space.sample() for _ in range(count)]
+
+
+def game(name: str, **settings: Any) -> gym.Env:
+    return gym.make(f"ALE/{name}-v5", **settings)
+
+
+def frames(name: str) -> gym.Env:
+    return game(name, frameskip=1, repeat_action_probability=0.0)
+
+
+class Forgetful(Walk):
+    """Its own copy has no random state."""
+
+    def clone_state(self) -> float:
+        return self.position
+
+    def restore_state(self, state: float) -> None:
+        self.position = state
+
+
+class Own(Forgetful):
+    def clone_state(self) -> Any:
+        return self.position, deepcopy(self.np_random)
+
+    def restore_state(self, state: Any) -> None:
+        self.position, self.np_random = state[0], deepcopy(state[1])

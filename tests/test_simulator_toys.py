@@ -1,0 +1,605 @@
+"""Environments each of which has one thing that is easily forgotten: saved, and restored wherever that can be."""
+
+import functools
+import pickle
+import random
+import types
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces, wrappers
+from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
+from gymnasium.envs.toy_text.frozen_lake import FrozenLakeEnv
+
+from sb3_trpo.simulators import CannotCloneError, CloneableEnv, check_clone, clone_state, copy_env, restore_state
+from tests.simulator_toys import Own, Walk
+
+WARM_UP, STEPS = 17, 40
+
+
+def outputs(env: gym.Env, actions: list[Any]) -> list[Any]:
+    """All that comes of some steps, with a reset halfway and where episodes end; clocks left out."""
+    seen: list[Any] = []
+    for step, action in enumerate(actions):
+        found: tuple[Any, ...] = env.step(action)
+        if found[2] or found[3] or step == len(actions) // 2:
+            found = (*found, *env.reset())
+        plain = [{key: part for key, part in x.items() if key != "episode"} if type(x) is dict else x for x in found]
+        seen.append(deepcopy(plain))
+    return seen
+
+
+def assert_exact(make: Callable[[], gym.Env], new: bool = True) -> None:
+    """Whatever follows a saved state follows it again, wherever it is restored; saving disturbs nothing."""
+    source, twin, dirty = make(), make(), make()
+    space = deepcopy(source.action_space)
+    space.seed(5)
+    actions = [space.sample() for _ in range(WARM_UP + STEPS)]
+    for env in (source, twin):
+        env.reset(seed=3)
+        outputs(env, actions[:WARM_UP])
+    dirty.reset(seed=99)
+    outputs(dirty, actions[WARM_UP : WARM_UP + 11])
+    token = clone_state(source)
+    data = pickle.dumps(token)
+    expected = outputs(twin, actions[WARM_UP:])
+    np.testing.assert_equal(outputs(source, actions[WARM_UP:]), expected, "the source")
+    for env, state in ((dirty, token), (source, token), (source, pickle.loads(data)), (dirty, token)):
+        restore_state(env, state)
+        np.testing.assert_equal(outputs(env, actions[WARM_UP:]), expected)
+    if new:
+        env = make()
+        restore_state(env, pickle.loads(data))
+        np.testing.assert_equal(outputs(env, actions[WARM_UP:]), expected, "an instance that was never reset")
+    assert pickle.dumps(pickle.loads(pickle.dumps(token))) == pickle.dumps(pickle.loads(data)), "the token"
+
+
+class Toy(Walk):
+    """Does something at the start and at every reset."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begin()
+
+    def begin(self) -> None: ...
+
+    def renew(self) -> None: ...
+
+    def reset(self, **settings: Any) -> Any:
+        result = super().reset(**settings)
+        self.renew()
+        return result
+
+
+# Other environments, and functions
+
+
+class Inner(Toy):
+    """An environment holds one that is not wrapped."""
+
+    def begin(self) -> None:
+        self.inner = gym.make("CartPole-v1")
+
+    def renew(self) -> None:
+        self.inner.reset(seed=int(self.np_random.integers(100)))
+
+    def noise(self) -> float:
+        obs, _, terminated, *_ = self.inner.step(1)
+        if terminated:
+            self.inner.reset()
+        return obs[0] + self.np_random.normal()
+
+
+class Second(gym.Wrapper):
+    """A wrapper holds a second environment, and the first one once more."""
+
+    def __init__(self, env: gym.Env):
+        super().__init__(env)
+        self.second, self.base = Walk(), env.unwrapped
+        self.second.reset(seed=0)
+
+    def step(self, action: int) -> Any:
+        obs, reward, *rest = self.env.step(action)
+        return obs, reward + self.second.step(0)[1] + self.base.position, *rest
+
+
+def one(number: float) -> float:
+    return 1.0
+
+
+def two(number: float) -> float:
+    return 2.0
+
+
+class Switching(Toy):
+    """One function or another, found by their names."""
+
+    def begin(self) -> None:
+        self.function, self.resets = one, 0
+
+    def renew(self) -> None:
+        self.resets += 1
+        self.function = (one, two)[self.resets % 2]
+
+    def noise(self) -> float:
+        return self.function(0.0)
+
+
+class SwitchingInTable(Switching):
+    def noise(self) -> float:
+        self.table = {"a": self.function, "b": two}
+        return self.table["a"](0.0) + 10.0 * self.table["b"](0.0)
+
+
+class SwitchingMethods(Switching):
+    def renew(self) -> None:
+        self.resets += 1
+        self.function = (self.half, self.whole)[self.resets % 2]
+
+    def half(self, number: float) -> float:
+        return 0.5 * self.position
+
+    def whole(self, number: float) -> float:
+        return self.np_random.normal()
+
+
+class Patched(Toy):
+    """A method replaced on the instance by a function that calls the method."""
+
+    def begin(self) -> None:
+        old, count = super().noise, 0
+
+        def noise() -> float:
+            nonlocal count
+            count += 1
+            return old() + count
+
+        self.noise = noise  # type: ignore[method-assign]
+
+
+class Mutual(Toy):
+    """Functions that call one another, and share a variable."""
+
+    def begin(self) -> None:
+        count = 0
+
+        def even(depth: int) -> int:
+            nonlocal count
+            count += 1
+            return odd(depth - 1) if depth else count
+
+        def odd(depth: int) -> int:
+            return even(depth - 1) if depth else -count
+
+        self.even, self.odd = even, odd
+
+    def noise(self) -> float:
+        return self.even(3) + 0.1 * self.odd(2)
+
+
+# Spaces
+
+
+class NewSpaces(Toy):
+    """Spaces bound anew, one changed, one made in reset."""
+
+    def begin(self) -> None:
+        self.goals = spaces.Box(0.0, 1.0, (2,))
+
+    def renew(self) -> None:
+        self.action_space = spaces.Discrete(int(self.np_random.integers(2, 50)))
+        self.late = self.goals
+        self.goals.high[:] = self.np_random.uniform(1.0, 2.0)
+        self.goals.seed(int(self.np_random.integers(9)))
+
+    def noise(self) -> float:
+        return self.action_space.n + self.late.sample().sum() + self.np_random.normal()
+
+
+PARTS = {
+    "sequence": lambda: spaces.Sequence(spaces.Box(0.0, 1.0, (2,))),
+    "graph": lambda: spaces.Graph(spaces.Box(0.0, 1.0, (2,)), spaces.Discrete(3)),
+    "tuple": lambda: spaces.Tuple((spaces.Box(0.0, 1.0, (2,)), spaces.Dict(a=spaces.Discrete(4)))),
+    "one of": lambda: spaces.OneOf((spaces.Box(0.0, 1.0, (2,)), spaces.Discrete(4))),
+}
+
+
+class Parted(Toy):
+    """Draws from a space made of spaces."""
+
+    def __init__(self, part: str):
+        self.space = PARTS[part]()
+        super().__init__()
+
+    def renew(self) -> None:
+        self.space.seed(int(self.np_random.integers(9)))
+
+    def noise(self) -> float:
+        drawn = self.space.sample()
+        return float(np.frombuffer(repr(drawn).encode(), dtype=np.uint8).astype(float) @ np.arange(len(repr(drawn).encode())))
+
+
+class PartSeeded(Toy):
+    """Only a part of a space was seeded."""
+
+    def renew(self) -> None:
+        self.space = spaces.Tuple((spaces.Discrete(1000), spaces.Discrete(1000)))
+        self.space.spaces[0].seed(int(self.np_random.integers(9)))
+
+    def noise(self) -> float:
+        return float(self.space.spaces[0].sample())
+
+
+class SharedSpace(Toy):
+    """One space under two names, which draws from the environment's own generator."""
+
+    def renew(self) -> None:
+        self.action_space._np_random = self.np_random
+        self.other = self.action_space
+
+    def noise(self) -> float:
+        return self.other.sample() + self.action_space.sample() + self.np_random.normal()
+
+
+# Random generators
+
+
+class Spawning(Toy):
+    def renew(self) -> None:
+        self.child = self.np_random.spawn(1)[0]
+
+    def noise(self) -> float:
+        if self.child.random() < 0.2:
+            self.child = self.np_random.spawn(2)[1]
+        return self.child.normal()
+
+
+class LateSpawning(Toy):
+    """Spawned for the first time after the state was saved."""
+
+    def renew(self) -> None:
+        self.steps = 0
+
+    def noise(self) -> float:
+        self.steps += 1
+        return self.np_random.spawn(1)[0].normal() if self.steps > WARM_UP else 0.0
+
+
+class OneSource(Toy):
+    """Everything draws from one bit generator, or spawns from one seed sequence."""
+
+    def begin(self) -> None:
+        bits, self.sequence = np.random.PCG64(3), np.random.SeedSequence(4)
+        self.first, self.second = np.random.Generator(bits), np.random.Generator(bits)
+        self.third = np.random.default_rng(self.sequence)
+
+    def renew(self) -> None:
+        self.old = np.random.RandomState(self.np_random.bit_generator)
+
+    def noise(self) -> float:
+        spawned = np.random.default_rng(self.sequence.spawn(1)[0]).normal() + self.third.spawn(1)[0].normal()
+        return self.first.normal() + self.second.normal() + self.old.normal() + self.np_random.normal() + spawned
+
+
+class OldGenerators(Toy):
+    def begin(self) -> None:
+        self.old, self.mine = np.random.RandomState(3), random.Random(4)
+
+    def noise(self) -> float:
+        return self.old.normal() + self.mine.gauss(0.0, 1.0)
+
+
+class Aliased(gym.Wrapper):
+    """Uses the generator of the environment inside, which is another one for every seed."""
+
+    def reset(self, **settings: Any) -> Any:
+        result = self.env.reset(**settings)
+        self.rng = self.unwrapped.np_random
+        return result
+
+    def step(self, action: int) -> Any:
+        obs, reward, *rest = self.env.step(action)
+        return obs, reward + self.rng.normal(), *rest
+
+
+class OtherKind(Toy):
+    """Every episode has a generator of another kind."""
+
+    def renew(self) -> None:
+        kinds = (np.random.PCG64, np.random.Philox, np.random.SFC64)
+        self.mine = np.random.Generator(kinds[self.np_random.integers(3)](int(self.np_random.integers(9))))
+
+    def noise(self) -> float:
+        return self.mine.normal()
+
+
+# Containers, arrays and objects
+
+
+class Shared(Toy):
+    """A list, a dict, an array and a generator, each under two names."""
+
+    def begin(self) -> None:
+        self.list_a = self.list_b = [0.0]
+        self.dict_a = self.dict_b = {"x": 0.0}
+        self.array_a = self.array_b = np.zeros(2)
+        self.rng_a = self.rng_b = np.random.default_rng(0)
+
+    def noise(self) -> float:
+        self.list_a[0] += 1.0
+        self.dict_a["x"] += 0.1
+        self.array_a[0] += 0.01
+        return self.list_b[0] + self.dict_b["x"] + self.array_b[0] + self.rng_a.normal() + self.rng_b.normal()
+
+
+class Views(Toy):
+    """Arrays in columns, views backwards, of nothing, and ones that may be written to while what they look into may not."""
+
+    def begin(self) -> None:
+        self.columns = np.zeros((4, 5), order="F")
+        self.back, self.turned, self.empty = self.columns[::-1, 1:4], self.columns.T, self.columns[4:4]
+        self.bytes = self.columns.T.view(np.uint8)
+        self.base = np.zeros(4)
+        self.open = self.base[1:]
+        self.base.flags.writeable = False
+        self.closed = np.arange(3.0)
+        self.closed.flags.writeable = False
+        self.objects = np.empty(2, dtype=object)
+        self.objects[0] = self.objects[1] = [1]
+
+    def renew(self) -> None:
+        self.columns[:] = 0.0
+
+    def noise(self) -> float:
+        self.back[0, 0] += self.np_random.normal()
+        self.open[0] += 1.0
+        self.objects[0].append(1)
+        flags = [self.columns.flags.f_contiguous, self.closed.flags.writeable, self.base.flags.writeable]
+        shown = self.columns.ravel("K") @ np.arange(20.0) + self.turned.sum() + self.bytes.sum() + self.empty.size
+        return shown + self.base[1] + len(self.objects[1]) + float(np.dot(flags, [1, 10, 100]))
+
+
+class Fleeting(Toy):
+    """An attribute that comes and goes, in the place of another."""
+
+    def begin(self) -> None:
+        self.a = 1
+
+    def noise(self) -> float:
+        if hasattr(self, "a"):
+            del self.a
+            self.b = self.np_random.normal()
+            return self.b
+        self.a = 2
+        del self.b
+        return -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    number: int
+
+
+class Things(Toy):
+    """Objects that copy themselves whole, or go by name."""
+
+    def begin(self) -> None:
+        self.settings, self.frozen, self.dots = types.SimpleNamespace(count=0), Frozen(3), ...
+        self.module, self.bound = random, functools.partial(one, 3.0)
+
+    def noise(self) -> float:
+        self.settings.count += 1
+        ok = self.module is random and self.dots is ... and self.bound() == 1.0
+        return self.settings.count + self.frozen.number + 100.0 * ok
+
+
+class Statistics(gym.Wrapper):
+    """Reads the records of a wrapper of gymnasium's."""
+
+    def __init__(self) -> None:
+        super().__init__(wrappers.RecordEpisodeStatistics(wrappers.TimeLimit(Walk(), 5)))
+
+    def step(self, action: int) -> Any:
+        obs, reward, *rest = self.env.step(action)
+        returns = self.env.return_queue
+        return obs, reward + (float(np.mean(returns)) if returns else 0.0), *rest
+
+
+class Table(FrozenLakeEnv):
+    """Edits a table that gymnasium's own class never does."""
+
+    def __init__(self) -> None:
+        super().__init__(map_name="4x4")
+
+    def reset(self, **settings: Any) -> Any:
+        result = super().reset(**settings)
+        for actions in self.P.values():
+            for action in actions:
+                actions[action] = [(p, s, float(self.np_random.integers(5)), t) for p, s, _, t in actions[action]]
+        return result
+
+
+class ListeningToOwn(gym.Wrapper):
+    """Holds a generator of an environment that copies itself, and that environment."""
+
+    def __init__(self) -> None:
+        super().__init__(wrappers.TimeLimit(Own(), 30))
+        self.base = self.env.unwrapped
+
+    def step(self, action: int) -> Any:
+        obs, reward, *rest = self.env.step(action)
+        return obs, reward + self.base.position, *rest
+
+
+TOYS: dict[str, Callable[[], gym.Env]] = {
+    **{kind.__name__: kind for kind in (Inner, Switching, SwitchingInTable, SwitchingMethods, Patched, Mutual, NewSpaces)},
+    **{f"parted: {part}": functools.partial(Parted, part) for part in PARTS},
+    **{kind.__name__: kind for kind in (PartSeeded, SharedSpace, Spawning, LateSpawning, OneSource, OldGenerators, OtherKind)},
+    **{kind.__name__: kind for kind in (Shared, Views, Fleeting, Things, Statistics, Table, ListeningToOwn)},
+    "second": lambda: Second(wrappers.TimeLimit(Walk(), 9)),
+    "aliased": lambda: Aliased(wrappers.TimeLimit(Walk(), 9)),
+    "offered": lambda: CloneableEnv(Second(Walk())),
+}
+
+
+@pytest.mark.parametrize("toy", list(TOYS))
+def test_toys_are_copied_whole(toy):
+    assert_exact(TOYS[toy])
+
+
+@pytest.mark.parametrize("toy", sorted(set(TOYS) - {"Statistics"}))
+def test_toys_have_copies(toy):
+    report = check_clone(TOYS[toy](), n_steps=30)
+    assert report.exact, report
+
+
+# MuJoCo with somebody else's code about
+
+
+class Randomised(gym.Wrapper):
+    def reset(self, **settings: Any) -> Any:
+        result = self.env.reset(**settings)
+        model = self.unwrapped.model
+        model.body_mass[1:] *= self.unwrapped.np_random.uniform(0.9, 1.1)
+        model.stat.extent = self.unwrapped.np_random.uniform(1.0, 2.0)
+        self.unwrapped.init_qpos[1] += 0.001
+        return result
+
+    def step(self, action: np.ndarray) -> Any:
+        obs, reward, *rest = self.env.step(action)
+        return obs, reward + self.unwrapped.model.stat.extent, *rest
+
+
+class Reading(gym.Wrapper):
+    """Reads before the step what MuJoCo computed in the one before."""
+
+    def __init__(self, env: gym.Env):
+        super().__init__(env)
+        self.data = env.unwrapped.data
+
+    def step(self, action: np.ndarray) -> Any:
+        data = self.unwrapped.data
+        mass = data.M if hasattr(data, "M") else data.qM
+        before = data.geom_xpos[2, 2] + self.data.subtree_com[1, 0] + mass.sum() + data.qLD.sum() + data.xiquat.sum()
+        obs, reward, *rest = self.env.step(action)
+        return obs, reward + before, *rest
+
+
+@pytest.mark.parametrize("wrapper", [Randomised, Reading])
+def test_wrappers_may_reach_into_mujoco(wrapper):
+    def make() -> gym.Env:
+        env = gym.make("Hopper-v5")
+        env.reset(seed=0)
+        clone_state(env)  # with nobody else about, less of it is saved
+        return wrapper(gym.make("Hopper-v5"))
+
+    assert_exact(make)
+    env = gym.make("Hopper-v5")
+    clone_state(env)
+    assert check_clone(wrapper(env), n_steps=30).exact
+
+
+class Heavier(HopperEnv):
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self.seen = self.data.qpos
+
+    def reset_model(self) -> np.ndarray:
+        self.model.body_mass[1:] = self.np_random.uniform(1.0, 5.0, self.model.nbody - 1)
+        self.late = self.data.qvel
+        return super().reset_model()
+
+    def step(self, action: np.ndarray) -> Any:
+        before = self.seen[1] + self.late[0]
+        obs, reward, *rest = super().step(action)
+        return obs, reward + before, *rest
+
+
+def test_views_of_the_simulator_stay_with_their_instance():
+    assert_exact(lambda: wrappers.TimeLimit(Heavier(), 20), new=False)
+    assert check_clone(wrappers.TimeLimit(Heavier(), 20), n_steps=30).exact
+    source, target = Heavier(), Heavier()
+    source.reset(seed=0)
+    with pytest.raises(CannotCloneError, match=r"Heavier\.late.*reset that once before"):
+        restore_state(target, clone_state(source))
+
+
+def test_a_model_that_goes_back_and_forth():
+    env = wrappers.TimeLimit(Heavier(), 20)
+    env.reset(seed=0)
+    first, mass = clone_state(env), env.unwrapped.model.body_mass.copy()
+    env.reset()
+    second, other_mass = clone_state(env), env.unwrapped.model.body_mass.copy()
+    for state, expected in ((first, mass), (second, other_mass), (first, mass)):
+        restore_state(env, state)
+        np.testing.assert_array_equal(env.unwrapped.model.body_mass, expected)
+
+
+@pytest.mark.parametrize("env_id", ["Reacher-v4", "Pusher-v5"])
+def test_what_gymnasiums_own_environments_read_is_known(env_id):
+    assert_exact(lambda: gym.make(env_id))
+
+
+# What only an instance that has been reset has
+
+
+class Late(Toy):
+    def renew(self) -> None:
+        factor = float(self.np_random.normal())
+        self.function = lambda number: factor * number
+
+    def noise(self) -> float:
+        return self.function(self.np_random.normal())
+
+
+def test_functions_made_in_reset_need_a_reset():
+    assert_exact(Late, new=False)
+    source = Late()
+    source.reset(seed=0)
+    with pytest.raises(CannotCloneError, match=r"Late\.function.*reset that once before"):
+        restore_state(Late(), clone_state(source))
+    restore_state(copy_env(source), clone_state(source))
+
+
+class Fickle(Toy):
+    """Functions that look alike under one name, not found by theirs."""
+
+    def renew(self) -> None:
+        self.number = int(self.np_random.integers(2))
+        self.function = [lambda: 1.0, lambda: 2.0][self.number]
+
+
+def test_another_function_in_the_place_of_the_saved_one_is_noticed():
+    source, target = Fickle(), Fickle()
+    source.reset(seed=0)
+    seed = next(seed for seed in range(99) if target.reset(seed=seed) and target.number != source.number)
+    with pytest.raises(CannotCloneError, match=r"Fickle\.function"):
+        restore_state(target, clone_state(source))
+    target.reset(seed=seed + 1)
+    source.reset(seed=seed + 1)
+    restore_state(target, clone_state(source))
+
+
+def test_attributes_that_came_later_go_again():
+    source, target = Walk(), Walk()
+    target.later = source.sooner = 1  # type: ignore[attr-defined]
+    restore_state(target, clone_state(source))
+    assert not hasattr(target, "later") and target.sooner == 1  # type: ignore[attr-defined]
+
+
+def test_a_copy_has_the_specification_of_the_original():
+    env = gym.make("Hopper-v5", max_episode_steps=7)
+    assert copy_env(env).spec == env.spec
+    assert copy_env(env.unwrapped).spec == env.unwrapped.spec
+
+
+def test_pictures_are_left_to_the_instance():
+    env = gym.make("FrozenLake-v1", render_mode="rgb_array")
+    env.reset(seed=0)
+    env.render()
+    assert check_clone(env, n_steps=30).exact
