@@ -18,7 +18,6 @@ import torch as th
 
 from benchmarks.environment import RESULTS, describe
 from benchmarks.learning_curves import run, settings_for
-from sb3_trpo.rollouts import VineSettings
 
 ENV, STEPS, SEEDS, EVERY, EPISODES = "Hopper-v5", 100_000, (0, 1, 2), 10_000, 5
 FOLDER = RESULTS / "vine"
@@ -28,21 +27,25 @@ def variants() -> dict[str, dict[str, Any] | None]:
     """Label and options of each; None for single path."""
     settings = settings_for("sb3_trpo", ENV)
     trunk = settings["n_steps"] * settings["n_envs"]
-    given = VineSettings()
-    states = 3 * trunk // (4 * given.branch_length)
+
+    def options(share: float = 3.0, branches: int = 4, length: int = 10, **others: Any) -> dict[str, Any]:
+        """Branches that take ``share`` times the trunk's steps."""
+        n_states = round(share * trunk / (branches * length))
+        return {"n_states": n_states, "branches_per_state": branches, "branch_length": length, **others}
+
     return {
-        "defaults": {},
-        "branch_length=1": {"branch_length": 1, "n_states": trunk * 3 // 4},
-        "branch_length=5": {"branch_length": 5},
-        "branch_length=20": {"branch_length": 20},
-        "branch_length=50": {"branch_length": 50},
-        "branch_length=50, bootstrap=False": {"branch_length": 50, "bootstrap": False},
-        "branches_per_state=2": {"branches_per_state": 2},
-        "branches_per_state=8": {"branches_per_state": 8},
-        f"n_states={states // 3} (as many branch steps as trunk steps)": {"n_states": states // 3},
-        f"n_states={2 * states} (six times as many)": {"n_states": 2 * states},
-        "common_random_numbers=False": {"common_random_numbers": False},
-        'sampling="single_path"': None,
+        "4 branches of 10 steps, 3 branch steps for each of the trunk's": options(),
+        "branches of 1 step": options(length=1, share=3.0),
+        "branches of 5": options(length=5),
+        "branches of 20": options(length=20),
+        "branches of 50": options(length=50),
+        "branches of 50, bootstrap=False": options(length=50, bootstrap=False),
+        "2 branches": options(branches=2),
+        "8 branches": options(branches=8),
+        "1 branch step for each of the trunk's": options(share=1.0),
+        "6 branch steps for each of the trunk's": options(share=6.0),
+        "common_random_numbers=False": options(common_random_numbers=False),
+        "single path": None,
     }
 
 

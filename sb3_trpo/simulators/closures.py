@@ -36,7 +36,7 @@ def fingerprint(code: CodeType) -> bytes:
 
 def _content(value: Any) -> Any:
     if isinstance(value, CodeType):
-        return value.co_qualname, value.co_firstlineno, value.co_code, value.co_names, *map(_content, value.co_consts)
+        return value.co_name, value.co_firstlineno, value.co_code, value.co_names, *map(_content, value.co_consts)
     return sorted(map(repr, value)) if isinstance(value, frozenset) else value
 
 
