@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from sb3_trpo.simulators import CannotCloneError, check_clone, clone_state, rest
 FOLDER = RESULTS / "simulators"
 FIELDS = ("family", "env", "warm_up", "difference", "clone_us", "restore_us", "step_us", "share_of_step", "bytes")
 CLASSIC = ("CartPole-v1", "Pendulum-v1", "Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0")
+BOX2D = ("LunarLander-v3", "LunarLanderContinuous-v3", "BipedalWalker-v3", "CarRacing-v3")
+GRIDS = ("MiniGrid-Empty-5x5-v0", "MiniGrid-DoorKey-8x8-v0", "MiniGrid-Dynamic-Obstacles-6x6-v0", "BabyAI-GoToObj-v0")
 TOYS = ("FrozenLake-v1", "FrozenLake8x8-v1", "CliffWalking-v1", "Taxi-v4", "Blackjack-v1")
 NOT_FOR_IT = "not a game for this wrapper"  # some have no action that does nothing, or a FIRE where it is not looked for
 PAIRS, PAIRED = 10_000, ("Hopper-v5", "ALE/Qbert-v5")
@@ -53,6 +56,9 @@ def families() -> Iterator[tuple[str, Make, list[str]]]:
     yield "MuJoCo -v5 in SB3's Monitor", lambda i: Monitor(gym.make(i)), mujoco
     yield "classic control", gym.make, list(CLASSIC)
     yield "toy text", gym.make, list(TOYS)
+    if find_spec("minigrid"):
+        yield "MiniGrid", lambda i: gym.make(f"minigrid:{i}"), list(GRIDS)
+    yield "Box2D", gym.make, list(BOX2D)
     yield "Atari, SB3's AtariWrapper", lambda i: AtariWrapper(Monitor(frames(i))), games
     sticky: Make = lambda i: AtariWrapper(Monitor(frames(i)), action_repeat_probability=0.25)  # noqa: E731
     yield "Atari, SB3's AtariWrapper, sticky actions", sticky, games
@@ -124,6 +130,9 @@ def table(rows: list[dict[str, Any]]) -> str:
         mine = [row for row in rows if row["family"] == family and row["difference"] != NOT_FOR_IT]
         names = {row["env"] for row in mine}
         exact = names - {row["env"] for row in mine if row["difference"]}
+        if all(row["difference"].startswith("refused") for row in mine):
+            lines.append(f"| {family} | refused, {len(names)} of {len(names)} | | | | |")
+            continue
         later = [row for row in mine if int(row["warm_up"]) and row.get("bytes")]
         share, clone, restore, size = (
             [float(row[key]) for row in later] for key in ("share_of_step", "clone_us", "restore_us", "bytes")
