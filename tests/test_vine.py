@@ -548,7 +548,7 @@ def test_wrong_sampling_is_refused():
 
 def test_defaults_depend_on_the_environment():
     few = VineSettings.of(None, spaces.Discrete(2), 2048)
-    assert few.branches_per_state == "all" and few.n_states == round(3 * 2048 / (2 * 10))
+    assert few.branches_per_state == "all" and few.n_states == round(2048 / (2 * 10))
     many = VineSettings.of(None, spaces.Discrete(18), 2048)
-    assert many.branches_per_state == 4 and many.n_states == round(3 * 2048 / (4 * 10))
-    assert VineSettings.of({"branch_length": 1}, spaces.Discrete(2), 64).n_states == 64
+    assert many.branches_per_state == 4 and many.n_states == round(2048 / (4 * 10))
+    assert VineSettings.of({"branch_length": 1}, spaces.Discrete(2), 64).n_states == 32

@@ -9,15 +9,15 @@ import numpy as np
 from gymnasium import spaces
 
 FEW_ACTIONS = 8  # up to so many, all are tried by default
-BRANCH_SHARE = 3  # branch steps for each step of the trunk, by default
+BRANCH_SHARE = 1  # branch steps for each step of the trunk, by default
 
 
 @dataclass(frozen=True)
 class VineSettings:
-    """Options of the vine.
+    """Options of the vine; the defaults are those with which Hopper learned most in ``benchmarks/vine_defaults.py``.
 
     :param n_states: N, states to branch from in every iteration, at least 1; None for as many as make the branches take
-        three times the trunk's steps
+        about as many steps as the trunk, if they run to their full length
     :param branches_per_state: K ≥ 2 actions tried in each state, or ``"all"`` for every action of a discrete space once;
         None for all where there are at most eight, else 4
     :param branch_length: m ≥ 1, most steps of a branch, its first action included
