@@ -161,6 +161,7 @@ def test_what_cannot_be_copied_is_refused_by_name(thing, nested):
         (lambda: gym.make("BipedalWalker-v3"), "BipedalWalker"),
         (lambda: wrappers.TransformReward(Walk(), collecting), "TransformReward.func.*collecting"),
         *((lambda kind=kind: Holding(keeping(kind)), r"Holding\.thing.*function") for kind in ("attribute", "keyword", "")),
+        (lambda: Holding(np.random.Generator(Bits(0))), r"Holding\.thing.*not one of NumPy's"),
         (Listed, "Listed.*memory of its own"),
     ],
 )
