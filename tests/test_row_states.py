@@ -1,5 +1,6 @@
 """Single environments of a VecEnv saved and restored, with their rows in VecEnv wrappers."""
 
+import pickle
 from typing import Any
 
 import ale_py
@@ -142,3 +143,74 @@ def test_a_row_goes_into_a_vec_env_built_the_same_way_only():
     plain.reset()
     with pytest.raises(ValueError, match="build both the same way"):
         restore_rows(stacked, clone_rows(plain))
+
+
+class Keeping(DummyVecEnv):
+    """May keep something for each environment."""
+
+
+def test_vec_envs_of_other_kinds_are_refused():
+    with pytest.raises(ValueError, match="Keeping"):
+        clone_rows(Keeping([lambda: gym.make("CartPole-v1")]))
+
+
+def stacked(frames: int) -> VecEnv:
+    return VecFrameStack(make_vec_env("CartPole-v1", 2, seed=3), frames)
+
+
+def test_nothing_is_touched_if_anything_does_not_fit():
+    target, other = stacked(3), stacked(1)
+    target.reset()
+    other.reset()
+    row(target, 0, [1, 0])
+    before, (first, second), states = target.stacked_obs.stacked_obs.copy(), clone_rows(target), clone_rows(other)
+    for wrong, indices, match in (
+        (states, None, "build both the same way"),
+        ([first, states[1]], None, "build both the same way"),
+        ([first, second], [0], "2 states for 1 environments"),
+    ):
+        row(target, 0, [1])
+        expected = pickle.dumps(clone_rows(target))
+        with pytest.raises(ValueError, match=match):
+            restore_rows(target, wrong, indices)
+        assert pickle.dumps(clone_rows(target)) == expected
+    restore_rows(target, [first, second])
+    assert_same(target.stacked_obs.stacked_obs, before)
+
+
+def test_states_do_not_change_with_the_frame_stack():
+    env = stacked(3)
+    env.reset()
+    states = clone_rows(env)
+    data = pickle.dumps(states)
+    row(env, 0, [1, 0, 1])
+    restore_rows(env, states)
+    held = env.stacked_obs.stacked_obs
+    row(env, 0, [1, 0, 1])
+    kept = held.copy()
+    restore_rows(env, states)
+    assert pickle.dumps(states) == data
+    assert_same(held, kept)  # what was handed out as an observation
+
+
+def test_the_wrapper_for_other_processes_makes_no_difference_here():
+    plain, wrapped = make_vec_env("CartPole-v1", 1, seed=3), make_vec_env("CartPole-v1", 1, seed=4, wrapper_class=CloneableEnv)
+    for source, target in ((plain, wrapped), (wrapped, plain)):
+        source.reset()
+        target.reset()
+        restore_rows(target, clone_rows(source))
+        assert_same(row(target, 0, [1, 0] * 20), row(source, 0, [1, 0] * 20))
+
+
+def test_returns_and_lengths_belong_to_a_row():
+    env = VecMonitor(VecNormalize(DummyVecEnv([lambda: gym.make("CartPole-v1")] * 2), training=True))
+    env.seed(0)
+    env.reset()
+    row(env, 0, [1, 0, 1])
+    states = clone_rows(env)
+    expected = [env.venv.returns.copy(), env.episode_lengths.copy(), env.episode_returns.copy()]
+    row(env, 0, [1, 0])
+    restore_rows(env, states[:1], [1])
+    restore_rows(env, states[:1], [0])
+    for values, saved in zip([env.venv.returns, env.episode_lengths, env.episode_returns], expected, strict=True):
+        assert_same(values, saved[[0, 0]])

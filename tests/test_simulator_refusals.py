@@ -1,18 +1,27 @@
 """What cannot be copied whole is refused, and named."""
 
+import copyreg
+import functools
 import mmap
+import multiprocessing
+import random
 import socket
 import threading
+import types
+from collections import Counter
 from typing import Any
 
 import gymnasium as gym
+import mujoco
 import numpy as np
 import pytest
 from gymnasium import wrappers
+from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 from gymnasium.utils import EzPickle
 from stable_baselines3.common.monitor import Monitor
 
 from sb3_trpo.simulators import CannotCloneError, check_clone, clone_state, restore_state
+from sb3_trpo.simulators.mujoco_state import _Views
 from tests.simulator_toys import Walk, game
 
 
@@ -39,6 +48,10 @@ class Remade(Walk, EzPickle):
         EzPickle.__init__(self)
 
 
+class Listed(Walk, list):
+    pass
+
+
 class Slotted(Walk):
     __slots__ = ("secret",)
 
@@ -48,7 +61,68 @@ def collecting(reward: float, seen: list[float] = []) -> float:  # noqa: B006 (t
     return len(seen)
 
 
+class Counting(Counter):
+    """Has an attribute that a Counter's pickle leaves out."""
+
+
+class Ending:
+    def __del__(self) -> None: ...
+
+
+class Lossy:
+    pass
+
+
+copyreg.pickle(Lossy, lambda lossy: (Lossy, ()))
+
+
+class Bits(np.random.PCG64):
+    pass
+
+
+def keeping(kind: str) -> Any:
+    """A function that keeps something where it is not looked for."""
+    seen: list[int] = []
+    if kind == "attribute":
+
+        def function(*, step: int = 1) -> int:
+            return step
+
+        function.seen = seen  # type: ignore[attr-defined]
+    elif kind == "keyword":
+
+        def function(*, step: Any = seen) -> int:
+            return len(step)
+
+    else:
+        inner = keeping("attribute")
+
+        def function(*, step: Any = inner) -> int:
+            return step()
+
+    return function
+
+
+def view_of_a_record() -> Any:
+    return np.zeros(3, dtype=[("x", "f8")])[1]
+
+
+BUFFER = bytearray(16)
+
 THINGS = {
+    "Counter's subclass": Counting,
+    "what ends something": Ending,
+    "one end of a pipe": lambda: multiprocessing.Pipe()[0],
+    "reduced by copyreg": Lossy,
+    "bare object": object,
+    "record": view_of_a_record,
+    "shared bytearray": lambda: np.frombuffer(BUFFER),
+    "function that keeps something": lambda: [collecting],
+    "partial of one": lambda: functools.partial(collecting, 1.0),
+    "foreign bit generator": lambda: np.random.Generator(Bits(0)),
+    "the process's generator": lambda: random.random,
+    "NumPy's generator": lambda: np.random.normal,
+    "environment that pickles itself": lambda: gym.make("Hopper-v5"),
     "generator": lambda: (number for number in range(3)),
     "thread": lambda: threading.Thread(target=print),
     "lock": threading.Lock,
@@ -57,6 +131,7 @@ THINGS = {
     "pickles itself": Picky,
     "inner function": lambda: [lambda: 3],
     "view of foreign memory": lambda: np.frombuffer(mmap.mmap(-1, 64), dtype=np.uint8),
+    "view of another simulator": lambda: gym.make("Hopper-v5").unwrapped.data.qpos,
     "views of MuJoCo's memory": lambda: [gym.make("Hopper-v5").unwrapped.data.qpos],
     "simulator in a list": lambda: [gym.make("Hopper-v5").unwrapped.data],
 }
@@ -85,6 +160,9 @@ def test_what_cannot_be_copied_is_refused_by_name(thing, nested):
         (lambda: gym.make("LunarLander-v3"), "LunarLander"),
         (lambda: gym.make("BipedalWalker-v3"), "BipedalWalker"),
         (lambda: wrappers.TransformReward(Walk(), collecting), "TransformReward.func.*collecting"),
+        *((lambda kind=kind: Holding(keeping(kind)), r"Holding\.thing.*function") for kind in ("attribute", "keyword", "")),
+        (lambda: Holding(np.random.Generator(Bits(0))), r"Holding\.thing.*not one of NumPy's"),
+        (Listed, "Listed.*memory of its own"),
     ],
 )
 def test_environments_with_state_elsewhere_are_refused(env, name):
@@ -106,3 +184,57 @@ def test_a_state_goes_into_an_environment_built_the_same_way_only():
         restore_state(gym.make("Hopper-v5"), state)
     with pytest.raises(TypeError, match="clone_rows"):
         clone_state("Hopper-v5")
+
+
+class Seeing(HopperEnv):
+    """Holds a view of another instance's simulator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = HopperEnv().data.qpos
+
+
+def sleeping() -> gym.Env:
+    env = HopperEnv()
+    env.model.opt.enableflags |= mujoco.mjtEnableBit.mjENBL_SLEEP
+    return env
+
+
+class Plugged:
+    """A model with plugins."""
+
+    def __init__(self, data: Any):
+        self.opt, self.nplugin = data.model.opt, 1
+
+
+def test_simulators_with_state_elsewhere_are_refused():
+    with pytest.raises(CannotCloneError, match=r"Seeing\.seen"):
+        clone_state(Seeing())
+    with pytest.raises(CannotCloneError, match="which of them sleep"):
+        clone_state(sleeping())
+    data = HopperEnv().data
+    with pytest.raises(TypeError, match="plugins"):
+        _Views(types.SimpleNamespace(model=Plugged(data)), ())
+
+
+class Unpicklable:
+    def __new__(cls, number: int) -> "Unpicklable":
+        return super().__new__(cls)
+
+
+class Node:
+    """Cannot be put in a set before it has its number."""
+
+    def __init__(self) -> None:
+        self.number, self.near = 0, set[Node]()
+        self.near.add(self)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+@pytest.mark.parametrize("thing", [lambda: Unpicklable(1), Node])
+def test_what_can_be_pickled_and_not_unpickled_is_named(thing):
+    env = Holding([thing()])
+    with pytest.raises(CannotCloneError, match=r"Holding\.thing.*not unpickled"):
+        restore_state(env, clone_state(env))

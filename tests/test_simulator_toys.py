@@ -344,6 +344,7 @@ class Views(Toy):
         self.columns = np.zeros((4, 5), order="F")
         self.back, self.turned, self.empty = self.columns[::-1, 1:4], self.columns.T, self.columns[4:4]
         self.bytes = self.columns.T.view(np.uint8)
+        self.alone = np.array([[1.0, 2.0], [3.0, 4.0]], order="F")
         self.base = np.zeros(4)
         self.open = self.base[1:]
         self.base.flags.writeable = False
@@ -360,7 +361,13 @@ class Views(Toy):
         self.open[0] += 1.0
         self.objects[0].append(1)
         flags = [self.columns.flags.f_contiguous, self.closed.flags.writeable, self.base.flags.writeable]
-        shown = self.columns.ravel("K") @ np.arange(20.0) + self.turned.sum() + self.bytes.sum() + self.empty.size
+        shown = (
+            self.alone.ravel("K") @ np.arange(4.0)
+            + self.columns.ravel("K") @ np.arange(20.0)
+            + self.turned.sum()
+            + self.bytes.sum()
+            + self.empty.size
+        )
         return shown + self.base[1] + len(self.objects[1]) + float(np.dot(flags, [1, 10, 100]))
 
 
@@ -431,9 +438,14 @@ class ListeningToOwn(gym.Wrapper):
         super().__init__(wrappers.TimeLimit(Own(), 30))
         self.base = self.env.unwrapped
 
+    def reset(self, **settings: Any) -> Any:
+        result = self.env.reset(**settings)
+        self.rng = self.base.np_random
+        return result
+
     def step(self, action: int) -> Any:
         obs, reward, *rest = self.env.step(action)
-        return obs, reward + self.base.position, *rest
+        return obs, reward + self.base.position + self.rng.normal(), *rest
 
 
 TOYS: dict[str, Callable[[], gym.Env]] = {
@@ -481,9 +493,10 @@ class Reading(gym.Wrapper):
     def __init__(self, env: gym.Env):
         super().__init__(env)
         self.data = env.unwrapped.data
+        self.table = {"data": self.data}
 
     def step(self, action: np.ndarray) -> Any:
-        data = self.unwrapped.data
+        data = self.table["data"]
         mass = data.M if hasattr(data, "M") else data.qM
         before = data.geom_xpos[2, 2] + self.data.subtree_com[1, 0] + mass.sum() + data.qLD.sum() + data.xiquat.sum()
         obs, reward, *rest = self.env.step(action)

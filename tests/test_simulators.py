@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium import wrappers
 from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 from stable_baselines3.common.atari_wrappers import AtariWrapper
@@ -294,3 +295,73 @@ def test_light_environments_need_no_pickle():
     env.reset(seed=0)
     run(env, some_actions(env, 40))
     assert clone_state(env).others == b""
+
+
+def test_a_target_that_was_just_reset_takes_a_later_state():
+    """Q*bert's first frame is half drawn, which ALE's state does not say."""
+    source, target = frames("Qbert"), frames("Qbert")
+    actions = some_actions(source, 60)
+    source.reset(seed=0)
+    run(source, actions[:25])
+    target.reset(seed=1)
+    restore_state(target, clone_state(source))
+    assert run(target, actions) == run(source, actions)
+
+
+# What check_clone compares
+
+
+class AfterReset(Walk):
+    """Differs from one instance to the next, but only once it is reset."""
+
+    made: list[int] = []  # noqa: RUF012 (that is the point)
+
+    def reset(self, **settings: Any) -> Any:
+        self.made.append(1)
+        return super().reset(**settings)[0] + len(self.made), {}
+
+
+class Telling(Walk):
+    """Puts something in its infos."""
+
+    def __init__(self, info: Any):
+        super().__init__()
+        self.info = info
+
+    def step(self, action: int) -> Any:
+        return *super().step(action)[:-1], {"info": self.info(self)}
+
+
+def test_what_differs_after_a_reset_is_reported():
+    report = check_clone(AfterReset(), n_steps=10)
+    assert report.difference is not None and report.difference.startswith("observation after reset at step 4")
+
+
+COUNT: list[int] = []
+
+
+def narrowing(env: gym.Env) -> Any:
+    COUNT.append(1)
+    return np.zeros(1, dtype=np.float32 if len(COUNT) > 40 else np.float64)
+
+
+INFOS = {
+    "dtype": (narrowing, False),
+    "tensor": (lambda env: torch.ones(3), True),
+    "array of objects": (lambda env: np.array([None, {"a": 1}], dtype=object), True),
+    "function": (lambda env: lambda: 3, False),
+    "iterator": (lambda env: iter([1]), False),
+}
+
+
+@pytest.mark.parametrize("info", list(INFOS))
+def test_infos_may_be_anything(info):
+    function, exact = INFOS[info]
+    assert check_clone(Telling(function), n_steps=30, warm_up=0).exact == exact
+
+
+def test_the_environment_is_left_in_the_state_that_was_saved():
+    env, twin = Walk(), Walk()
+    check_clone(env, warm_up=0, seed=2)
+    twin.reset(seed=2)
+    assert env.step(1)[1] == twin.step(1)[1]

@@ -9,7 +9,7 @@ import numpy as np
 
 from sb3_trpo.simulators.random_states import Seeds
 
-_ROW = mujoco.mjtState.mjSTATE_INTEGRATION
+_ROW = int(mujoco.mjtState.mjSTATE_INTEGRATION)  # MuJoCo's own type takes as long to convert as the state to copy
 
 # Computed in a step from the state before it, one substep late, and read by environments before the next step (Ant takes
 # positions from it for its velocity, Humanoid the centre of mass): no function of the state brings it back. Of gymnasium's

@@ -15,7 +15,7 @@ def taken_apart(obj: Any) -> tuple[Any, ...]:
     """Name and arguments of the method of :class:`RandomObjects` that builds a random generator again.
 
     :param obj: an instance of one of ``KINDS``
-    :raises TypeError: for the generators that the whole process shares, and for bit generators that are not NumPy's
+    :raises TypeError: for the generators that the whole process shares
     """
     if any(obj is shared for shared in _GLOBAL):
         raise TypeError("it is the random generator of the whole process, which is nobody's state")
@@ -27,8 +27,6 @@ def taken_apart(obj: Any) -> tuple[Any, ...]:
         sequence = obj.seed_seq if type(obj.seed_seq) is np.random.SeedSequence else None
         return "bits", type(obj).__name__, obj.state, sequence
     bits = obj._bit_generator
-    if type(bits) not in BIT_GENERATORS.values():
-        raise TypeError(f"its bit generator {type(bits).__name__} is not one of NumPy's")
     if isinstance(obj, np.random.Generator):
         return "generator", bits
     state = obj.get_state(legacy=False)

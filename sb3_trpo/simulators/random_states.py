@@ -98,13 +98,14 @@ class GeneratorState(NamedTuple):
         """Put ``owner[name]`` in this state; a new generator where there is none, another kind, or one that others use."""
         if name in owner and getrefcount(owner[name]) == UNSHARED and type(owner[name]) is np.random.Generator:
             bit_generator = owner[name].bit_generator
-            if self.seeding is None or (not shares_parts(owner[name]) and seeding_of(bit_generator.seed_seq) == self.seeding):
-                if type(bit_generator) is BIT_GENERATORS[self.state["bit_generator"]]:
-                    bit_generator.state = self.state
-                    return
+            same_kind = type(bit_generator) is BIT_GENERATORS[self.state["bit_generator"]]
+            if same_kind and (self.seeding is None or self._spawns_like(owner[name])):
+                bit_generator.state = self.state
+                return
         owner[name] = self.generator()
 
     def _spawns_like(self, generator: np.random.Generator) -> bool:
+        """Whether the seed sequence is the same, too, and nothing else draws or spawns from it."""
         return not shares_parts(generator) and seeding_of(generator.bit_generator.seed_seq) == self.seeding
 
 
@@ -145,6 +146,8 @@ _SIMPLE = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete
 def _parts(space: spaces.Space) -> Iterator[spaces.Space]:
     """A space and those it is made of, which it has as attributes, or in a tuple or dict."""
     yield space
+    if type(space) in _SIMPLE:
+        return
     for value in vars(space).values():
         inner = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else (value,)
         for part in inner:
