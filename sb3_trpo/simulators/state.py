@@ -11,7 +11,7 @@ from sb3_trpo.simulators import closures, objects
 from sb3_trpo.simulators.attributes import LayerState, load_layer, reseeded_layer, save_layer
 from sb3_trpo.simulators.known_classes import is_pinned, name_of
 from sb3_trpo.simulators.random_states import GeneratorState, streams
-from sb3_trpo.simulators.stack import CannotCloneError, Stack
+from sb3_trpo.simulators.stack import CannotCloneError, Stack, unwrapped
 
 
 class SimulatorState(NamedTuple):
@@ -50,15 +50,15 @@ def clone_state(env: gym.Env) -> SimulatorState:
     :return: a token for :func:`restore_state`
     :raises CannotCloneError: (a ``ValueError``) if something in it cannot be shown to be copied whole
     """
-    stack = Stack.of(env)
+    names, layers, own, trusted = stack = unwrapped(env)
     saved, others = [], {}
-    for depth, layer in enumerate(stack.layers):
-        state, left = save_layer(layer, stack.trusted)
+    for depth, layer in enumerate(layers):
+        state, left = save_layer(layer, trusted)
         saved.append(state)
         for name in left:
-            others.update(_contents(depth, name, layer, stack.trusted))
-    own = None if stack.own is None else stack.own.clone_state()
-    return SimulatorState(stack.names, saved, _dump(stack, others) if others else b"", own)
+            others.update(_contents(depth, name, layer, trusted))
+    pickled = _dump(Stack(*stack), others) if others else b""
+    return SimulatorState(names, saved, pickled, None if own is None else own.clone_state())
 
 
 def restore_state(env: gym.Env, state: SimulatorState) -> None:
@@ -73,23 +73,23 @@ def restore_state(env: gym.Env, state: SimulatorState) -> None:
     :raises CannotCloneError: (a ``ValueError``) if it lacks something that stays with an instance, or has another function
         where the state was saved; its own state is of no use after that
     """
-    stack = Stack.of(env)
-    if stack.names != state.names:
+    names, layers, own, trusted = stack = unwrapped(env)
+    if names != state.names:
         raise ValueError(
-            f"The state was saved in {' < '.join(state.names)} and cannot be restored in {' < '.join(stack.names)}: "
+            f"The state was saved in {' < '.join(state.names)} and cannot be restored in {' < '.join(names)}: "
             "build both environments the same way, wrappers included."
         )
-    if stack.own is not None:
-        stack.own.restore_state(state.own)
+    if own is not None:
+        own.restore_state(state.own)
         if state.seed is not None:
-            _reseed_own(stack, state.seed)
+            _reseed_own(Stack(*stack), state.seed)
     if state.others:
-        everything = stack.everything
+        everything = Stack(*stack).everything
         seeds = None if state.seed is None else streams(state.seed, 1)
         for (depth, *path), value in objects.load(state.others, everything, seeds):
             closures.put(everything[depth], tuple(path), value)
-    for layer, saved in zip(stack.layers, state.layers, strict=True):
-        load_layer(layer, saved, stack.trusted)
+    for layer, saved in zip(layers, state.layers, strict=True):
+        load_layer(layer, saved, trusted)
 
 
 def reseed(state: SimulatorState, seed: int) -> SimulatorState:
