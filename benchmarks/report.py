@@ -20,12 +20,14 @@ CURVES = RESULTS / "learning_curves"
 LABELS = {
     "sb3_trpo": "sb3_trpo",
     "sb3_trpo_vine": "sb3_trpo, vine with its defaults",
+    "sb3_trpo_vine_three_to_one": "sb3_trpo, vine, three branch steps for each of the trunk's",
     "sb3_contrib": "sb3-contrib TRPO, same proposed step",
     "sb3_trpo_same_numbers": "sb3_trpo, target_kl and cg_damping not converted",
 }
 COLORS = {
     "sb3_trpo": "tab:blue",
     "sb3_trpo_vine": "tab:red",
+    "sb3_trpo_vine_three_to_one": "tab:pink",
     "sb3_contrib": "tab:orange",
     "sb3_trpo_same_numbers": "tab:green",
 }
@@ -54,7 +56,7 @@ def plot_learning_curves(env_id: str) -> None:
     axis.set(xlabel="thousand env steps", ylabel="mean return of 5 deterministic episodes", title=env_id)
     axis.grid(alpha=0.3)
     figure.legend(loc="lower center", ncols=1, frameon=False, fontsize=9)
-    figure.tight_layout(rect=(0, 0.16, 1, 1))
+    figure.tight_layout(rect=(0, 0.05 * len(curves(env_id)), 1, 1))
     figure.savefig(CURVES / f"{env_id}.png", dpi=110, metadata={"Software": ""})
     plt.close(figure)
 
