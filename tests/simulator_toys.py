@@ -1,5 +1,7 @@
 """Environments to try saved states with, and what comes of running them."""
 
+import pickle
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -7,6 +9,8 @@ import ale_py
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+
+from sb3_trpo.simulators import clone_state, restore_state
 
 gym.register_envs(ale_py)
 
@@ -74,3 +78,43 @@ class Own(Forgetful):
 
     def restore_state(self, state: Any) -> None:
         self.position, self.np_random = state[0], deepcopy(state[1])
+
+
+WARM_UP, STEPS = 17, 40
+
+
+def outputs(env: gym.Env, actions: list[Any]) -> list[Any]:
+    """All that comes of some steps, with a reset halfway and where episodes end; clocks left out."""
+    seen: list[Any] = []
+    for step, action in enumerate(actions):
+        found: tuple[Any, ...] = env.step(action)
+        if found[2] or found[3] or step == len(actions) // 2:
+            found = (*found, *env.reset())
+        plain = [{key: part for key, part in x.items() if key != "episode"} if type(x) is dict else x for x in found]
+        seen.append(deepcopy(plain))
+    return seen
+
+
+def assert_exact(make: Callable[[], gym.Env], new: bool = True) -> None:
+    """Whatever follows a saved state follows it again, wherever it is restored; saving disturbs nothing."""
+    source, twin, dirty = make(), make(), make()
+    space = deepcopy(source.action_space)
+    space.seed(5)
+    actions = [space.sample() for _ in range(WARM_UP + STEPS)]
+    for env in (source, twin):
+        env.reset(seed=3)
+        outputs(env, actions[:WARM_UP])
+    dirty.reset(seed=99)
+    outputs(dirty, actions[WARM_UP : WARM_UP + 11])
+    token = clone_state(source)
+    data = pickle.dumps(token)
+    expected = outputs(twin, actions[WARM_UP:])
+    np.testing.assert_equal(outputs(source, actions[WARM_UP:]), expected, "the source")
+    for env, state in ((dirty, token), (source, token), (source, pickle.loads(data)), (dirty, token)):
+        restore_state(env, state)
+        np.testing.assert_equal(outputs(env, actions[WARM_UP:]), expected)
+    if new:
+        env = make()
+        restore_state(env, pickle.loads(data))
+        np.testing.assert_equal(outputs(env, actions[WARM_UP:]), expected, "an instance that was never reset")
+    assert pickle.dumps(pickle.loads(pickle.dumps(token))) == pickle.dumps(pickle.loads(data)), "the token"

@@ -1,0 +1,97 @@
+"""MuJoCo environments whose own classes, wrappers or models are not left as gymnasium makes them."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import wrappers
+from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
+
+from sb3_trpo.simulators import CannotCloneError, check_clone, clone_state, restore_state
+from tests.simulator_toys import assert_exact
+
+
+class Randomised(gym.Wrapper):
+    def reset(self, **settings: Any) -> Any:
+        result = self.env.reset(**settings)
+        model = self.unwrapped.model
+        model.body_mass[1:] *= self.unwrapped.np_random.uniform(0.9, 1.1)
+        model.stat.extent = self.unwrapped.np_random.uniform(1.0, 2.0)
+        self.unwrapped.init_qpos[1] += 0.001
+        return result
+
+    def step(self, action: np.ndarray) -> Any:
+        obs, reward, *rest = self.env.step(action)
+        return obs, reward + self.unwrapped.model.stat.extent, *rest
+
+
+class Reading(gym.Wrapper):
+    """Reads before the step what MuJoCo computed in the one before."""
+
+    def __init__(self, env: gym.Env):
+        super().__init__(env)
+        self.data = env.unwrapped.data
+        self.table = {"data": self.data}
+
+    def step(self, action: np.ndarray) -> Any:
+        data = self.table["data"]
+        mass = data.M if hasattr(data, "M") else data.qM
+        before = data.geom_xpos[2, 2] + self.data.subtree_com[1, 0] + mass.sum() + data.qLD.sum() + data.xiquat.sum()
+        obs, reward, *rest = self.env.step(action)
+        return obs, reward + before, *rest
+
+
+@pytest.mark.parametrize("wrapper", [Randomised, Reading])
+def test_wrappers_may_reach_into_mujoco(wrapper):
+    def make() -> gym.Env:
+        env = gym.make("Hopper-v5")
+        env.reset(seed=0)
+        clone_state(env)  # with nobody else about, less of it is saved
+        return wrapper(gym.make("Hopper-v5"))
+
+    assert_exact(make)
+    env = gym.make("Hopper-v5")
+    clone_state(env)
+    assert check_clone(wrapper(env), n_steps=30).exact
+
+
+class Heavier(HopperEnv):
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self.seen = self.data.qpos
+
+    def reset_model(self) -> np.ndarray:
+        self.model.body_mass[1:] = self.np_random.uniform(1.0, 5.0, self.model.nbody - 1)
+        self.late = self.data.qvel
+        return super().reset_model()
+
+    def step(self, action: np.ndarray) -> Any:
+        before = self.seen[1] + self.late[0]
+        obs, reward, *rest = super().step(action)
+        return obs, reward + before, *rest
+
+
+def test_views_of_the_simulator_stay_with_their_instance():
+    assert_exact(lambda: wrappers.TimeLimit(Heavier(), 20), new=False)
+    assert check_clone(wrappers.TimeLimit(Heavier(), 20), n_steps=30).exact
+    source, target = Heavier(), Heavier()
+    source.reset(seed=0)
+    with pytest.raises(CannotCloneError, match=r"Heavier\.late.*reset that once before"):
+        restore_state(target, clone_state(source))
+
+
+def test_a_model_that_goes_back_and_forth():
+    env = wrappers.TimeLimit(Heavier(), 20)
+    env.reset(seed=0)
+    first, mass = clone_state(env), env.unwrapped.model.body_mass.copy()
+    env.reset()
+    second, other_mass = clone_state(env), env.unwrapped.model.body_mass.copy()
+    for state, expected in ((first, mass), (second, other_mass), (first, mass)):
+        restore_state(env, state)
+        np.testing.assert_array_equal(env.unwrapped.model.body_mass, expected)
+
+
+@pytest.mark.parametrize("env_id", ["Reacher-v4", "Pusher-v5"])
+def test_what_gymnasiums_own_environments_read_is_known(env_id):
+    assert_exact(lambda: gym.make(env_id))
