@@ -14,7 +14,7 @@ from gymnasium import spaces, wrappers
 from gymnasium.envs.toy_text.frozen_lake import FrozenLakeEnv
 
 from sb3_trpo.simulators import CannotCloneError, CloneableEnv, check_clone, clone_state, copy_env, restore_state
-from tests.simulator_toys import Own, Walk, assert_exact
+from tests.simulator_toys import WARM_UP, Own, Walk, assert_exact
 
 
 class Toy(Walk):
