@@ -9,10 +9,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from typing import Any
-from unittest.mock import patch
 
 import torch as th
 from stable_baselines3.common.callbacks import CallbackList, ConvertCallback
@@ -22,6 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import sb3_trpo.trpo
 from benchmarks.environment import RESULTS, describe
+from benchmarks.stopwatch import Stopwatch
 from sb3_trpo import TRPO
 from sb3_trpo.rollouts.evaluators import DeferredEvaluator
 
@@ -33,7 +31,7 @@ PARTS: dict[str, tuple[list[tuple[Any, str]], str]] = {
     "VecEnv": ([(DummyVecEnv, "step_wait"), (copies, "_step_wait")], "copies of observations and infos"),
     "policy": ([(DeferredEvaluator, "act")], "a handful of NumPy calls"),
     "buffer": (
-        [(DeferredEvaluator, "record"), (DeferredEvaluator, "finish"), (TRPO, "_estimate_advantages")],
+        [(DeferredEvaluator, "record"), (DeferredEvaluator, "finish"), (sb3_trpo.trpo, "estimate_advantages")],
         "array writes; values and log-probabilities in batches",
     ),
     "callbacks": ([(ConvertCallback, "on_step"), (CallbackList, "on_step")], "SB3's callback protocol"),
@@ -47,39 +45,10 @@ CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
 }
 
 
-class Stopwatch:
-    """Time spent in each part, less what its callees in other parts took."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
-        self.inner = [0.0]
-
-    def timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            self.inner.append(0.0)
-            begin = time.perf_counter()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                elapsed = time.perf_counter() - begin
-                self.seconds[part] += elapsed - self.inner.pop()
-                self.inner[-1] += elapsed
-
-        return wrapper
-
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            for part, (functions, _) in PARTS.items():
-                for owner, name in functions:
-                    stack.enter_context(patch.object(owner, name, self.timed(part, getattr(owner, name))))
-            yield
-
-
 def budget(env_id: str, n_envs: int, settings: dict[str, Any], steps: int) -> dict[str, float]:
     """µs an env step of every part, and of the rest."""
     model = TRPO("MlpPolicy", make_vec_env(env_id, n_envs, seed=0), seed=0, device="cpu", **settings).learn(2048)
-    watch = Stopwatch()
+    watch = Stopwatch({part: functions for part, (functions, _) in PARTS.items()})
     with watch.installed():
         begin = time.perf_counter()
         model.learn(steps, reset_num_timesteps=False)

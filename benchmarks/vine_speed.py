@@ -23,13 +23,13 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize
 
 from benchmarks.environment import RESULTS, describe
+from benchmarks.stopwatch import Stopwatch
 from sb3_trpo import TRPO
-from sb3_trpo.rollouts.vine import branches as branch_module
-from sb3_trpo.rollouts.vine import collector as vine_module
+from sb3_trpo.rollouts.vine import branches, collector
 from sb3_trpo.rollouts.vine.envs import BranchEnvs
 
 FOLDER = RESULTS / "vine"
-LONG = {"n_states": 512, "branches_per_state": 4, "branch_length": 100}
+LONG = {"n_states": 256, "branches_per_state": 4, "branch_length": 100}
 
 
 def mujoco(env_id: str) -> VecEnv:
@@ -44,15 +44,18 @@ def pong(_: str) -> VecEnv:
 # environment, how it is made, policy, n_steps, the vine's settings
 CASES: dict[str, tuple[str, Callable[[str], VecEnv], str, int, dict[str, Any]]] = {
     "Hopper-v5, default settings": ("Hopper-v5", mujoco, "MlpPolicy", 2048, {}),
-    "Hopper-v5, 512 states × 4 × 100 steps": ("Hopper-v5", mujoco, "MlpPolicy", 2048, LONG),
+    "Hopper-v5, 256 states × 4 × 100 steps": ("Hopper-v5", mujoco, "MlpPolicy", 2048, LONG),
     "Humanoid-v5, default settings": ("Humanoid-v5", mujoco, "MlpPolicy", 2048, {}),
-    "Humanoid-v5, 512 states × 4 × 100 steps": ("Humanoid-v5", mujoco, "MlpPolicy", 2048, LONG),
+    "Humanoid-v5, 256 states × 4 × 100 steps": ("Humanoid-v5", mujoco, "MlpPolicy", 2048, LONG),
     "CartPole-v1, default settings": ("CartPole-v1", lambda i: make_vec_env(i, 1, seed=0), "MlpPolicy", 2048, {}),
-    "CartPole-v1, 512 states × 2 × 100 steps": (
+    "CartPole-v1, 256 states × 2 × 100 steps": (
         *("CartPole-v1", lambda i: make_vec_env(i, 1, seed=0), "MlpPolicy", 2048),
-        {"n_states": 512, "branch_length": 100},
+        {"n_states": 256, "branch_length": 100},
     ),
-    "Pong, AtariWrapper, NatureCNN": ("Pong", pong, "CnnPolicy", 512, {}),
+    "Pong, AtariWrapper, NatureCNN, 64 states × 6 × 20 steps": (
+        *("Pong", pong, "CnnPolicy", 512),
+        {"n_states": 64, "branch_length": 20},
+    ),
 }
 
 
@@ -87,56 +90,31 @@ def make(case: str, n_workers: int) -> TRPO:
     return TRPO(policy, make_env(env_id), n_steps=n_steps, seed=0, device="cpu", sampling="vine", vine_kwargs=settings)
 
 
-class Stopwatch:
-    """Adds up the time spent in functions while it watches them; time in a watched function inside another counts once."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.open: list[str] = []
-        self.undo: list[Callable[[], None]] = []
-
-    def watch(self, owner: Any, name: str, label: str) -> None:
-        original = getattr(owner, name)
-
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            begin = time.perf_counter()
-            self.open.append(label)
-            try:
-                return original(*args, **kwargs)
-            finally:
-                self.open.pop()
-                elapsed = time.perf_counter() - begin
-                self.seconds[label] = self.seconds.get(label, 0.0) + elapsed
-                if self.open:
-                    self.seconds[self.open[-1]] = self.seconds.get(self.open[-1], 0.0) - elapsed
-
-        setattr(owner, name, timed)
-        self.undo.append(lambda: setattr(owner, name, original))
-
-
 def shares(case: str, iterations: int) -> dict[str, float]:
     """Where the time of an iteration goes, branches in this process."""
     model = make(case, 0)
     model.learn(1)
-    watch = Stopwatch()
-    watch.watch(vine_module, "clone_rows", "saving")
-    watch.watch(BranchEnvs, "load", "restoring")
-    watch.watch(BranchEnvs, "step", "simulator in branches")
-    watch.watch(branch_module, "actions_from_noise", "policy in branches")
-    watch.watch(vine_module, "run_branches", "the rest of the branches")
-    watch.watch(model, "train", "update")
+    watch = Stopwatch(
+        {
+            "saving": [(collector, "clone_rows")],
+            "restoring": [(BranchEnvs, "load")],
+            "simulator in branches": [(BranchEnvs, "step")],
+            "policy in branches": [(branches, "actions_from_noise")],
+            "the rest of the branches": [(collector, "run_branches")],
+            "update": [(model, "train")],
+        }
+    )
     begin = time.perf_counter()
-    vine_speed(model, iterations)
+    with watch.installed():
+        vine_speed(model, iterations)
     total = time.perf_counter() - begin
-    for undo in watch.undo:
-        undo()
-    found = {label: seconds / total for label, seconds in watch.seconds.items()}
+    found = {part: seconds / total for part, seconds in watch.seconds.items()}
     return {**found, "trunk": 1.0 - sum(found.values())}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     gym.register_envs(ale_py)
