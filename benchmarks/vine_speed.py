@@ -41,20 +41,20 @@ def pong(_: str) -> VecEnv:
     return VecFrameStack(make_vec_env("ALE/Pong-v5", 1, seed=0, wrapper_class=AtariWrapper, env_kwargs=settings), 4)
 
 
-# environment, how it is made, policy, n_steps, the vine's settings
-CASES: dict[str, tuple[str, Callable[[str], VecEnv], str, int, dict[str, Any]]] = {
-    "Hopper-v5, default settings": ("Hopper-v5", mujoco, "MlpPolicy", 2048, {}),
-    "Hopper-v5, 256 states × 4 × 100 steps": ("Hopper-v5", mujoco, "MlpPolicy", 2048, LONG),
-    "Humanoid-v5, default settings": ("Humanoid-v5", mujoco, "MlpPolicy", 2048, {}),
-    "Humanoid-v5, 256 states × 4 × 100 steps": ("Humanoid-v5", mujoco, "MlpPolicy", 2048, LONG),
-    "CartPole-v1, default settings": ("CartPole-v1", lambda i: make_vec_env(i, 1, seed=0), "MlpPolicy", 2048, {}),
+# environment, how it is made, policy, settings, the vine's settings
+CASES: dict[str, tuple[str, Callable[[str], VecEnv], str, dict[str, Any], dict[str, Any]]] = {
+    "Hopper-v5, default settings": ("Hopper-v5", mujoco, "MlpPolicy", {}, {}),
+    "Hopper-v5, 256 states × 4 × 100 steps": ("Hopper-v5", mujoco, "MlpPolicy", {}, LONG),
+    "Humanoid-v5, default settings": ("Humanoid-v5", mujoco, "MlpPolicy", {}, {}),
+    "Humanoid-v5, 256 states × 4 × 100 steps": ("Humanoid-v5", mujoco, "MlpPolicy", {}, LONG),
+    "CartPole-v1, default settings": ("CartPole-v1", lambda i: make_vec_env(i, 1, seed=0), "MlpPolicy", {}, {}),
     "CartPole-v1, 256 states × 2 × 100 steps": (
-        *("CartPole-v1", lambda i: make_vec_env(i, 1, seed=0), "MlpPolicy", 2048),
+        *("CartPole-v1", lambda i: make_vec_env(i, 1, seed=0), "MlpPolicy", {}),
         {"n_states": 256, "branch_length": 100},
     ),
-    "Pong, AtariWrapper, NatureCNN, 64 states × 6 × 20 steps": (
-        *("Pong", pong, "CnnPolicy", 512),
-        {"n_states": 64, "branch_length": 20},
+    "Pong, AtariWrapper, NatureCNN, 128 states × 6 × 20 steps, Fisher on a tenth": (
+        *("Pong", pong, "CnnPolicy", {"n_steps": 512, "fisher_sample_fraction": 0.1}),
+        {"n_states": 128, "branch_length": 20},
     ),
 }
 
@@ -85,9 +85,9 @@ def vine_speed(model: TRPO, iterations: int) -> float:
 
 
 def make(case: str, n_workers: int) -> TRPO:
-    env_id, make_env, policy, n_steps, vine = CASES[case]
-    settings = {**vine, "n_workers": n_workers}
-    return TRPO(policy, make_env(env_id), n_steps=n_steps, seed=0, device="cpu", sampling="vine", vine_kwargs=settings)
+    env_id, make_env, policy, settings, vine = CASES[case]
+    branches = {**vine, "n_workers": n_workers}
+    return TRPO(policy, make_env(env_id), seed=0, device="cpu", sampling="vine", vine_kwargs=branches, **settings)
 
 
 def shares(case: str, iterations: int) -> dict[str, float]:
