@@ -16,6 +16,7 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.atari_wrappers import AtariWrapper
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
 from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.env_util import make_vec_env
@@ -29,7 +30,7 @@ from sb3_trpo.rollouts.vine.branches import Branch, BranchRules, run_branches
 from sb3_trpo.rollouts.vine.envs import BranchEnvs, WrapperStages
 from sb3_trpo.rollouts.vine.noise import actions_from_noise, draw_noise
 from sb3_trpo.rollouts.vine.settings import all_actions
-from sb3_trpo.simulators import CannotCloneError, CloneableEnv, copy_env
+from sb3_trpo.simulators import CannotCloneError, CloneableEnv, copy_env, restore_state
 from tests.toys import DICT_OBSERVATIONS, ToyEnv, parameters, same
 
 gym.register_envs(ale_py)
@@ -105,6 +106,27 @@ def test_save_load_and_go_on(tmp_path):
     loaded = TRPO.load(tmp_path / "model", env=env)
     loaded.learn(100, reset_num_timesteps=False)
     assert loaded.num_timesteps >= steps + 100
+
+
+class Shuffling(RolloutBuffer):
+    def get(self, batch_size: int | None = None) -> Any:
+        yield from super().get(batch_size)
+
+
+@pytest.mark.parametrize("buffer", [RolloutBuffer, Shuffling])
+def test_actions_are_tried_where_the_states_were_saved(buffer):
+    """The observation in the batch is the one that the saved state's environment last gave."""
+    trpo = model(make_vec_env("Pendulum-v1", 3, seed=0), rollout_buffer_class=buffer)
+    trpo.learn(1)
+    vine, trunks = trpo._vine, []
+    choose = vine.trunk
+    vine.trunk = lambda *arguments: trunks.append(choose(*arguments)) or trunks[-1]
+    trpo.learn(1)
+    env, batch = vine._here.envs[0], trpo._vine_batch
+    assert len({index for _, index in batch.places}) > 1
+    for state, observation in zip(trunks[0].states, batch.observations, strict=True):
+        restore_state(env, state.env)
+        assert np.array_equal(env.unwrapped._get_obs(), observation.numpy())
 
 
 def test_another_environment_gets_branches_of_its_own():

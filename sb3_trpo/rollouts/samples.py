@@ -64,6 +64,10 @@ class Samples:
 
 
 def _tensor(buffer: RolloutBuffer, array: np.ndarray) -> th.Tensor:
-    """An array of a buffer as ``[B, …]``, in single precision if it was in double."""
-    flat = array if buffer.generator_ready else array.reshape(-1, *array.shape[2:])
-    return th.as_tensor(flat.astype(np.float32) if flat.dtype == np.float64 else flat, device=buffer.device)
+    """An array of a buffer as ``[B, …]``."""
+    return single_precision(array if buffer.generator_ready else array.reshape(-1, *array.shape[2:]), buffer.device)
+
+
+def single_precision(array: np.ndarray, device: th.device | str) -> th.Tensor:
+    """An array as a tensor, in single precision if it was in double."""
+    return th.as_tensor(array.astype(np.float32) if array.dtype == np.float64 else array, device=device)

@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.rollouts.finite import Defect
 from sb3_trpo.rollouts.row_states import RowState, clone_rows
-from sb3_trpo.rollouts.samples import Samples, select
+from sb3_trpo.rollouts.samples import single_precision
 from sb3_trpo.rollouts.single_path import Transition
 from sb3_trpo.rollouts.stock import STOCK_DISTRIBUTIONS
 from sb3_trpo.rollouts.vine.branches import Branch, BranchRules, Outcomes, run_branches
@@ -94,8 +94,11 @@ class Trunk:
         return [divmod(int(index), self.n_envs) for index in self.chosen]
 
     def observations(self, buffer: RolloutBuffer) -> PyTorchObs:
-        """What the policy saw in the chosen states ``[N, …]``, from the full buffer."""
-        return select(Samples.from_buffer(buffer).observations, th.as_tensor(self.chosen, device=buffer.device))
+        """What the policy saw in the chosen states ``[N, …]``, from the full buffer, not yet read from."""
+        rows = np.divmod(self.chosen, self.n_envs)
+        if isinstance(buffer.observations, dict):
+            return {key: single_precision(array[rows], buffer.device) for key, array in buffer.observations.items()}
+        return single_precision(buffer.observations[rows], buffer.device)
 
 
 def first_actions(
