@@ -1,9 +1,9 @@
 """Exact save and restore of an environment's state, with everything it is wrapped in.
 
 ``state`` saves and restores; it takes an environment for its layers (``stack``) and every layer for its attributes
-(``attributes``): simulators (``mujoco_state``, ``ale_state``), random generators (``random_states``), Python objects
-(``objects``, ``closures``). ``copies`` makes second instances, ``cloneable`` offers the methods to other processes, and
-``check`` tries whether a copy is exact.
+(``attributes``, ``saved``): simulators (``mujoco_state``, ``ale_state``), random generators (``random_states``), Python
+objects (``objects``, ``closures``). ``copies`` makes second instances, ``cloneable`` offers the methods to other processes,
+and ``check`` tries whether a copy is exact.
 """
 
 from sb3_trpo.simulators.check import CloneReport, check_clone

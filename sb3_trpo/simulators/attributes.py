@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from operator import itemgetter
 from sys import getrefcount
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -19,55 +19,8 @@ from gymnasium.utils import EzPickle
 
 from sb3_trpo.simulators.known_classes import SIMULATORS, is_rebinding, is_rendering, is_simulator, name_of, without_state
 from sb3_trpo.simulators.random_states import UNSHARED, GeneratorState, Seeds, SpaceState, shares_parts
+from sb3_trpo.simulators.saved import Constant, Copy, Drawing, Owner, Saved
 from sb3_trpo.simulators.stack import CannotCloneError
-
-Owner = dict[str, Any]
-
-
-class Saved(Protocol):
-    """The saved state of one attribute."""
-
-    def load(self, owner: Owner, name: str) -> None:
-        """Bring ``owner[name]`` into this state."""
-        ...
-
-    def reseeded(self, seeds: Seeds) -> "Saved":
-        """The same with new streams in its random generators, if it has any."""
-        ...
-
-
-class Constant(NamedTuple):
-    """A tuple that cannot change."""
-
-    value: tuple
-
-    def load(self, owner: Owner, name: str) -> None:
-        owner[name] = self.value
-
-    def reseeded(self, seeds: Seeds) -> "Constant":
-        return self
-
-
-class Copy(NamedTuple):
-    """An array, or a list or dict of constants, to which nobody else refers."""
-
-    value: Any
-
-    def load(self, owner: Owner, name: str) -> None:
-        owner[name] = self.value.copy()
-
-    def reseeded(self, seeds: Seeds) -> "Copy":
-        return self
-
-
-class Drawing(NamedTuple):
-    """Pictures and windows: the instance's own, if it has any."""
-
-    def load(self, owner: Owner, name: str) -> None: ...
-
-    def reseeded(self, seeds: Seeds) -> "Drawing":
-        return self
-
 
 # Saves an attribute by itself; None if there is nothing to save, OTHERS if it must go into the pickle of all others.
 Saver = Callable[[Owner, str], Saved | None]
