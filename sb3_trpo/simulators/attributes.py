@@ -152,6 +152,7 @@ class _Plan:
         self.names = tuple(owner)
         self.keys = None if trusted else frozenset(owner)  # trusted classes do not take attributes away
         self.constants = tuple(name for name in relevant if name not in others)
+        self.n_constants = len(self.constants)
         self.read = _getter([*self.constants, *others])
         self.checked = slice(len(self.constants) if rebinds else 0, None)
         self.kinds = tuple(map(type, self.read(owner)[self.checked]))
@@ -173,65 +174,77 @@ _PLANS: tuple[dict[type, _Plan], ...] = ({}, {})  # with somebody else's classes
 LayerState = tuple[tuple[str, ...], tuple[str, ...], tuple[Any, ...], list[tuple[str, Saved]]]
 
 
-def save_layer(layer: Any, trusted: bool) -> tuple[LayerState, list[str]]:
-    """The state of a layer, and the names of the attributes that are left for the pickle.
+def save_layers(layers: Sequence[Any], trusted: bool) -> tuple[list[LayerState], list[tuple[int, str]]]:
+    """The states of layers, and the attributes, by depth and name, that are left for the pickle.
 
-    :param layer: of an environment
+    All layers in one call, for a call a layer would take a tenth of the time of saving a light environment.
+
+    :param layers: of an environment
     :param trusted: whether only trusted classes are at work in the environment
     :raises CannotCloneError: for an attribute that cannot be copied whole
     """
-    owner, kind = vars(layer), type(layer)
-    try:
-        plan = _PLANS[trusted][kind]
-        values = plan.read(owner)
-        fits = len(owner) == plan.size and tuple(map(type, values[plan.checked])) == plan.kinds
-        if plan.keys is not None:
-            fits = fits and owner.keys() == plan.keys
-    except KeyError:  # the first of its class, or it has lost an attribute
-        fits = False
-    if not fits:
-        plan = _PLANS[trusted][kind] = _Plan(layer, trusted)
-        values = plan.read(owner)
-    constants = values[: len(plan.constants)]
-    del values  # or every attribute would have one reference more
-    saved, others = [], []
-    for name, save in plan.savers:
+    states, left = [], []
+    plans = _PLANS[trusted]
+    for depth, layer in enumerate(layers):
+        owner, kind = layer.__dict__, type(layer)
         try:
-            state = save(owner, name)
-        except TypeError as error:
-            raise CannotCloneError(f"{name_of(kind)}.{name}", str(error)) from None
-        if state is OTHERS:
-            others.append(name)
-        elif state is not None:
-            saved.append((name, state))
-    return (plan.names, plan.constants, constants, saved), others
+            plan = plans[kind]
+            values = plan.read(owner)
+            fits = len(owner) == plan.size and tuple(map(type, values[plan.checked])) == plan.kinds
+            if plan.keys is not None:
+                fits = fits and owner.keys() == plan.keys
+        except KeyError:  # the first of its class, or it has lost an attribute
+            fits = False
+        if not fits:
+            plan = plans[kind] = _Plan(layer, trusted)
+            values = plan.read(owner)
+        constants = values[: plan.n_constants]
+        del values  # or every attribute would have one reference more
+        saved = []
+        for name, save in plan.savers:
+            try:
+                state = save(owner, name)
+            except TypeError as error:
+                raise CannotCloneError(f"{name_of(kind)}.{name}", str(error)) from None
+            if state is OTHERS:
+                left.append((depth, name))
+            elif state is not None:
+                saved.append((name, state))
+        states.append((plan.names, plan.constants, constants, saved))
+    return states, left
 
 
-def load_layer(layer: Any, state: LayerState, trusted: bool) -> None:
-    """Bring a layer into a state; what went into the pickle must be there already.
+def load_layers(layers: Sequence[Any], states: Sequence[LayerState], trusted: bool) -> None:
+    """Bring layers into a state; what went into the pickle must be there already.
 
-    Attributes it got since are taken away, unless they have no bearing on the simulation.
+    Attributes they got since are taken away, unless they have no bearing on the simulation.
 
-    :param layer: of an environment
-    :param state: what :func:`save_layer` returned
+    :param layers: of an environment
+    :param states: what :func:`save_layers` returned
     :param trusted: as there
     :raises CannotCloneError: for an attribute that is left to the instance, and which the instance does not have yet
     """
-    owner = vars(layer)
-    names, constants, values, saved = state
-    owner.update(zip(constants, values))  # noqa: B905 (as long as each other, and checking takes time)
-    for name, attribute in saved:
-        try:
-            attribute.load(owner, name)
-        except KeyError:
-            raise _missing(layer, name) from None
-    if len(owner) != len(names) or not (trusted or owner.keys() == set(names)):
-        ignored = without_state(type(layer), trusted).union(name for name, of in saved if type(of) is Drawing)
-        for name in set(names) - owner.keys() - ignored:
-            raise _missing(layer, name)
-        for name in owner.keys() - set(names) - ignored:
-            if not is_rendering(type(owner[name])):
-                del owner[name]
+    for layer, (names, constants, values, saved) in zip(layers, states):  # noqa: B905 (equally many, and checking takes time)
+        owner = layer.__dict__
+        owner.update(zip(constants, values))  # noqa: B905
+        for name, attribute in saved:
+            try:
+                attribute.load(owner, name)
+            except KeyError:
+                raise _missing(layer, name) from None
+        if len(owner) != len(names) or not (trusted or owner.keys() == set(names)):
+            _reconcile(layer, names, saved, trusted)
+
+
+def _reconcile(layer: Any, names: tuple[str, ...], saved: list[tuple[str, Saved]], trusted: bool) -> None:
+    """Take away the attributes that a layer did not have when it was saved; it must have those that it had."""
+    owner = layer.__dict__
+    ignored = without_state(type(layer), trusted).union(name for name, of in saved if type(of) is Drawing)
+    for name in set(names) - owner.keys() - ignored:
+        raise _missing(layer, name)
+    for name in owner.keys() - set(names) - ignored:
+        if not is_rendering(type(owner[name])):
+            del owner[name]
 
 
 def _missing(layer: Any, name: str) -> CannotCloneError:

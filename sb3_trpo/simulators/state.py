@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 
 from sb3_trpo.simulators import closures, objects
-from sb3_trpo.simulators.attributes import LayerState, load_layer, reseeded_layer, save_layer
+from sb3_trpo.simulators.attributes import LayerState, load_layers, reseeded_layer, save_layers
 from sb3_trpo.simulators.known_classes import is_pinned, name_of
 from sb3_trpo.simulators.random_states import GeneratorState, streams
 from sb3_trpo.simulators.stack import CannotCloneError, Stack, unwrapped
@@ -51,12 +51,10 @@ def clone_state(env: gym.Env) -> SimulatorState:
     :raises CannotCloneError: (a ``ValueError``) if something in it cannot be shown to be copied whole
     """
     names, layers, own, trusted = stack = unwrapped(env)
-    saved, others = [], {}
-    for depth, layer in enumerate(layers):
-        state, left = save_layer(layer, trusted)
-        saved.append(state)
-        for name in left:
-            others.update(_contents(depth, name, layer, trusted))
+    saved, left = save_layers(layers, trusted)
+    others: dict[objects.Key, Any] = {}
+    for depth, name in left:
+        others.update(_contents(depth, name, layers[depth], trusted))
     pickled = _dump(Stack(*stack), others) if others else b""
     return SimulatorState(names, saved, pickled, None if own is None else own.clone_state())
 
@@ -88,8 +86,7 @@ def restore_state(env: gym.Env, state: SimulatorState) -> None:
         seeds = None if state.seed is None else streams(state.seed, 1)
         for (depth, *path), value in objects.load(state.others, everything, seeds):
             closures.put(everything[depth], tuple(path), value)
-    for layer, saved in zip(layers, state.layers, strict=True):
-        load_layer(layer, saved, trusted)
+    load_layers(layers, state.layers, trusted)
 
 
 def reseed(state: SimulatorState, seed: int) -> SimulatorState:
