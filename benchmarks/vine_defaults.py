@@ -17,7 +17,7 @@ import pandas as pd
 import torch as th
 
 from benchmarks.environment import RESULTS, describe
-from benchmarks.learning_curves import run, settings_for
+from benchmarks.training import Plan, run, settings_for
 
 ENV, STEPS, SEEDS, EVERY, EPISODES = "Hopper-v5", 100_000, (0, 1, 2), 10_000, 5
 FOLDER = RESULTS / "vine"
@@ -66,9 +66,9 @@ def main() -> None:
                 if (label, seed) in done:
                     continue
                 sampling: dict[str, Any] = {} if options is None else {"sampling": "vine", "vine_kwargs": options}
-                _, evaluation = run("sb3_trpo", ENV, STEPS, seed, EVERY, EPISODES, **sampling)
-                returns = [row["mean"] for row in evaluation.rows]
-                mean, steps = round(float(np.mean(returns)), 1), int(evaluation.rows[-1]["steps"])
+                _, observer = run(Plan("sb3_trpo", ENV, STEPS, seed, sampling, EVERY, EPISODES, EPISODES))
+                returns = [row["mean"] for row in observer.rows]
+                mean, steps = round(float(np.mean(returns)), 1), int(observer.rows[-1]["steps"])
                 writer.writerow({"variant": label, "seed": seed, "mean": mean, "last": round(returns[-1], 1), "steps": steps})
                 file.flush()
     frame = pd.read_csv(path)

@@ -21,7 +21,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 from benchmarks.environment import RESULTS, describe
-from benchmarks.learning_curves import settings_for
+from benchmarks.training import settings_for
 from sb3_trpo import TRPO
 from sb3_trpo.rollouts.row_states import clone_rows
 from sb3_trpo.rollouts.vine.branches import Branch, BranchRules, run_branches

@@ -1,0 +1,175 @@
+"""One training run, evaluated on the way: what every benchmark of learning is made of."""
+
+import csv
+import json
+import time
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rl_zoo3
+import torch as th
+import yaml
+from sb3_contrib import TRPO as ContribTRPO
+from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize, sync_envs_normalization
+from torch.distributions import kl_divergence
+
+import sb3_trpo
+from benchmarks.environment import describe
+
+ALGORITHMS = {"sb3_trpo": sb3_trpo.TRPO, "sb3_contrib": ContribTRPO, "ppo": PPO}
+EVALUATED_AT_ONCE = 5
+
+
+def settings_for(algo: str, env_id: str) -> dict[str, Any]:
+    """The task's settings: ours for our TRPO, RL Zoo's for the others, with the task's last version there."""
+    folder = files(sb3_trpo if algo == "sb3_trpo" else rl_zoo3) / "hyperparams"
+    entries = yaml.safe_load((folder / ("ppo.yml" if algo == "ppo" else "trpo.yml")).read_text())
+    return dict(entries.get(env_id) or entries.get(env_id.replace("-v5", "-v4")) or entries["default"])
+
+
+@dataclass
+class Plan:
+    """A run.
+
+    :param algo: of ``ALGORITHMS``
+    :param env_id: the task
+    :param steps: env steps
+    :param seed: of everything; evaluation has its own
+    :param overrides: of the task's settings
+    :param every: env steps between evaluations
+    :param episodes: of an evaluation
+    :param final_episodes: of the last one
+    """
+
+    algo: str
+    env_id: str
+    steps: int
+    seed: int
+    overrides: dict[str, Any] = field(default_factory=dict)
+    every: int = 20_000
+    episodes: int = 5
+    final_episodes: int = 5
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {**settings_for(self.algo, self.env_id), **self.overrides}
+
+
+class Observer(BaseCallback):
+    """Evaluates at the end of the first rollout after every ``every`` steps, and measures the KL of every update.
+
+    What it does itself is not counted in the times. The processor's time is that of a machine to itself, for a run has one
+    thread; the clock's depends on what else runs.
+
+    :param env: to evaluate in
+    :param plan: says how often
+    """
+
+    def __init__(self, env: VecEnv, plan: Plan):
+        super().__init__()
+        self.env, self.plan = env, plan
+        self.rows: list[dict[str, float]] = []
+        self.kl: list[float] = []
+        self.rollout: th.Tensor | None = None
+        self.before: Any = None
+        self.spent = np.zeros(2)
+        self.started = self._clocks()
+
+    @staticmethod
+    def _clocks() -> np.ndarray:
+        return np.array([time.perf_counter(), time.process_time()])
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        begin = self._clocks()
+        if self.num_timesteps // self.plan.every > (self.rows[-1]["steps"] // self.plan.every if self.rows else 0):
+            self._evaluate(begin, self.plan.episodes)
+        if self.plan.algo != "ppo":
+            observations = self.model.rollout_buffer.observations.copy()  # type: ignore[attr-defined]
+            self.rollout = th.as_tensor(observations.reshape(-1, *observations.shape[2:]))
+            self.before = self._distribution()
+        self.spent += self._clocks() - begin
+
+    def _on_rollout_start(self) -> None:
+        begin = self._clocks()
+        self._measure_kl()
+        self.spent += self._clocks() - begin
+
+    def _on_training_end(self) -> None:
+        begin = self._clocks()
+        self._measure_kl()
+        self._evaluate(begin, self.plan.final_episodes)
+
+    def _distribution(self) -> Any:
+        self.model.policy.set_training_mode(False)
+        with th.no_grad():
+            return self.model.policy.get_distribution(self.rollout).distribution  # type: ignore[operator]
+
+    def _measure_kl(self) -> None:
+        """Of the joint action, old policy first, mean over the rollout's states: after everything that an update does."""
+        if self.before is None:
+            return
+        divergence = kl_divergence(self.before, self._distribution())
+        self.kl.append(float(f"{divergence.reshape(len(divergence), -1).sum(dim=1).mean():.6g}"))
+        self.before = None
+
+    def _evaluate(self, begin: np.ndarray, episodes: int) -> None:
+        wall, processor = begin - self.started - self.spent
+        if isinstance(self.env, VecNormalize):
+            sync_envs_normalization(self.training_env, self.env)
+        rewards, _ = evaluate_policy(self.model, self.env, episodes, return_episode_rewards=True)
+        row: dict[str, float] = {
+            "steps": self.num_timesteps,
+            "mean": round(float(np.mean(rewards)), 3),
+            "std": round(float(np.std(rewards)), 3),
+            "train_seconds": round(float(wall), 2),
+            "processor_seconds": round(float(processor), 2),
+        }
+        self.rows.append(row)
+        print(row, flush=True)
+
+
+def run(plan: Plan) -> tuple[BaseAlgorithm, Observer]:
+    """Train one model and return it with its evaluations, the last one made after the last update."""
+    settings = plan.settings
+    settings.pop("n_timesteps", None)
+    n_envs, normalize = settings.pop("n_envs", 1), settings.pop("normalize", False)
+    env, eval_env = (
+        make_vec_env(plan.env_id, n_envs, plan.seed),
+        make_vec_env(plan.env_id, EVALUATED_AT_ONCE, plan.seed + 10_000),
+    )
+    if normalize:
+        options = normalize if isinstance(normalize, dict) else {}
+        env = VecNormalize(env, gamma=settings.get("gamma", 0.99), **options)
+        eval_env = VecNormalize(eval_env, training=False, **{**options, "norm_reward": False})
+    if isinstance(settings.get("policy_kwargs"), str):
+        settings["policy_kwargs"] = eval(settings["policy_kwargs"], {"nn": th.nn, "dict": dict})  # RL Zoo writes code there
+    model = ALGORITHMS[plan.algo](env=env, seed=plan.seed, device="cpu", **settings)
+    observer = Observer(eval_env, plan)
+    model.learn(plan.steps, callback=observer)
+    return model, observer
+
+
+def write_run(plan: Plan, stem: Path) -> None:
+    """Make a run and write ``stem.csv`` and ``stem.json``, unless they are there already."""
+    if stem.with_suffix(".csv").exists():
+        return
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    _, observer = run(plan)
+    record = {**describe(), "settings": plan.settings, "seed": plan.seed, "kl": observer.kl}
+    text = json.dumps({**record, "kl": None}, indent=2)
+    stem.with_suffix(".json").write_text(text.replace('"kl": null', f'"kl": {json.dumps(observer.kl)}') + "\n")
+    with stem.with_suffix(".csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(observer.rows[0]))
+        writer.writeheader()
+        writer.writerows(observer.rows)
