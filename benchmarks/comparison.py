@@ -13,7 +13,7 @@ import warnings
 import torch as th
 
 from benchmarks.environment import RESULTS
-from benchmarks.training import ALGORITHMS, Plan, write_run
+from benchmarks.training import ALGORITHMS, Plan, settings_for, write_run
 
 FOLDER = RESULTS / "comparison"
 TASKS = ("Hopper-v5", "Walker2d-v5", "HalfCheetah-v5", "Swimmer-v5", "Ant-v5")
@@ -33,7 +33,8 @@ def main() -> None:
         for env_id in args.env:
             for algo in args.algo:
                 if seed < SEEDS[algo]:
-                    write_run(Plan(algo, env_id, STEPS, seed, final_episodes=30), FOLDER / env_id / f"{algo}_seed{seed}")
+                    plan = Plan(algo, env_id, settings_for(algo, env_id), STEPS, seed, final_episodes=30)
+                    write_run(plan, FOLDER / env_id / f"{algo}_seed{seed}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import argparse
 import torch as th
 
 from benchmarks.environment import RESULTS
-from benchmarks.training import ALGORITHMS, Plan, write_run
+from benchmarks.training import ALGORITHMS, Plan, settings_for, write_run
 
 
 def main() -> None:
@@ -32,7 +32,8 @@ def main() -> None:
     th.set_num_threads(1)
     overrides = {"target_kl": args.target_kl, "cg_damping": args.cg_damping, "sampling": args.sampling}
     overrides = {name: value for name, value in overrides.items() if value is not None}
-    plan = Plan(args.algo, args.env, args.steps, args.seed, overrides, args.every, args.episodes, args.episodes)
+    settings = {**settings_for(args.algo, args.env), **overrides}
+    plan = Plan(args.algo, args.env, settings, args.steps, args.seed, args.every, args.episodes, args.episodes)
     write_run(plan, RESULTS / "learning_curves" / args.env / f"{args.label or args.algo}_seed{args.seed}")
 
 

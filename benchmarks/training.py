@@ -3,7 +3,7 @@
 import csv
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -41,9 +41,9 @@ class Plan:
 
     :param algo: of ``ALGORITHMS``
     :param env_id: the task
+    :param settings: as in RL Zoo's files
     :param steps: env steps
     :param seed: of everything; evaluation has its own
-    :param overrides: of the task's settings
     :param every: env steps between evaluations
     :param episodes: of an evaluation
     :param final_episodes: of the last one
@@ -51,16 +51,12 @@ class Plan:
 
     algo: str
     env_id: str
+    settings: dict[str, Any]
     steps: int
     seed: int
-    overrides: dict[str, Any] = field(default_factory=dict)
     every: int = 20_000
     episodes: int = 5
     final_episodes: int = 5
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return {**settings_for(self.algo, self.env_id), **self.overrides}
 
 
 class Observer(BaseCallback):
@@ -141,13 +137,11 @@ class Observer(BaseCallback):
 
 def run(plan: Plan) -> tuple[BaseAlgorithm, Observer]:
     """Train one model and return it with its evaluations, the last one made after the last update."""
-    settings = plan.settings
+    settings = dict(plan.settings)
     settings.pop("n_timesteps", None)
     n_envs, normalize = settings.pop("n_envs", 1), settings.pop("normalize", False)
-    env, eval_env = (
-        make_vec_env(plan.env_id, n_envs, plan.seed),
-        make_vec_env(plan.env_id, EVALUATED_AT_ONCE, plan.seed + 10_000),
-    )
+    env: VecEnv = make_vec_env(plan.env_id, n_envs, plan.seed)
+    eval_env: VecEnv = make_vec_env(plan.env_id, EVALUATED_AT_ONCE, plan.seed + 10_000)
     if normalize:
         options = normalize if isinstance(normalize, dict) else {}
         env = VecNormalize(env, gamma=settings.get("gamma", 0.99), **options)

@@ -66,7 +66,8 @@ def main() -> None:
                 if (label, seed) in done:
                     continue
                 sampling: dict[str, Any] = {} if options is None else {"sampling": "vine", "vine_kwargs": options}
-                _, observer = run(Plan("sb3_trpo", ENV, STEPS, seed, sampling, EVERY, EPISODES, EPISODES))
+                settings = {**settings_for("sb3_trpo", ENV), **sampling}
+                _, observer = run(Plan("sb3_trpo", ENV, settings, STEPS, seed, EVERY, EPISODES, EPISODES))
                 returns = [row["mean"] for row in observer.rows]
                 mean, steps = round(float(np.mean(returns)), 1), int(observer.rows[-1]["steps"])
                 writer.writerow({"variant": label, "seed": seed, "mean": mean, "last": round(returns[-1], 1), "steps": steps})

@@ -1,0 +1,149 @@
+"""Each setting of TRPO by itself, around the constructor's defaults, on five tasks.
+
+    python -m benchmarks.ablations
+
+Everywhere two environments of 1,024 steps a rollout and normalised observations and rewards; Swimmer needs a longer horizon,
+so its discount factor is 0.999. Three seeds; a run's score is the mean of its evaluations (five deterministic episodes every
+10,000 steps). One CSV and one JSON for each run, which is not made again; options choose some of the runs.
+"""
+
+import argparse
+import json
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pandas as pd
+import torch as th
+
+import sb3_trpo.trpo
+from benchmarks.environment import RESULTS, describe
+from benchmarks.training import Plan, write_run
+from sb3_trpo.trust_region import backtracking_line_search, full_step
+
+FOLDER = RESULTS / "ablations"
+SEEDS = (0, 1, 2)
+COMMON = {"policy": "MlpPolicy", "normalize": True, "n_envs": 2, "n_steps": 1024}
+DAMPING = 0.1  # the constructor's default
+# Steps, and what a task needs to be learned at all
+TASKS: dict[str, tuple[int, dict[str, Any]]] = {
+    "Hopper-v5": (200_000, {}),
+    "HalfCheetah-v5": (200_000, {}),
+    "Swimmer-v5": (200_000, {"gamma": 0.999}),
+    "InvertedDoublePendulum-v5": (100_000, {}),
+    "Acrobot-v1": (50_000, {}),
+}
+
+
+def step_without_damping(solution: Any, gradient: th.Tensor, target_kl: float) -> Any:
+    """β from xᵀF x: the quadratic model of the KL alone."""
+    form = solution.quadratic_form - DAMPING * float(solution.x @ solution.x)
+    return full_step(replace(solution, quadratic_form=form), gradient, target_kl)
+
+
+def search_by_kl_alone(evaluate: Any, theta: th.Tensor, start: Any, *others: Any) -> Any:
+    """Accept whatever keeps the trust region."""
+    return backtracking_line_search(evaluate, theta, replace(start, surrogate=-float("inf")), *others)
+
+
+def search_by_a_tenth(evaluate: Any, theta: th.Tensor, start: Any, step: Any, target_kl: float, factor: float, n: int) -> Any:
+    """Accept an improvement of at least a tenth of the expected one."""
+    backtracks = count()
+
+    def demanding(candidate: th.Tensor) -> Any:
+        found = evaluate(candidate)
+        return replace(found, surrogate=found.surrogate - 0.1 * factor ** next(backtracks) * step.expected_improvement)
+
+    return backtracking_line_search(demanding, theta, start, step, target_kl, factor, n)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is different from the defaults: settings, and functions that TRPO.train calls."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
+
+
+VARIANTS: dict[str, Variant] = {
+    "defaults": Variant(),
+    **{f"target_kl={value}": Variant({"target_kl": value}) for value in (0.02, 0.03, 0.05, 0.1)},
+    **{f"cg_damping={value}": Variant({"cg_damping": value}) for value in (0.01, 0.03, 0.3)},
+    "step size without damping": Variant(functions={"full_step": step_without_damping}),
+    **{f"fisher_sample_fraction={value}": Variant({"fisher_sample_fraction": value}) for value in (0.1, 0.25)},
+    **{f"cg_max_steps={value}": Variant({"cg_max_steps": value}) for value in (5, 10, 25)},
+    **{f"n_critic_updates={value}": Variant({"n_critic_updates": value}) for value in (5, 20, 40)},
+    **{f"learning_rate={value}": Variant({"learning_rate": value}) for value in (3e-4, 3e-3)},
+    **{f"gae_lambda={value}": Variant({"gae_lambda": value}) for value in (0.9, 0.98)},
+    "observations not normalised": Variant({"normalize": {"norm_obs": False}}),
+    "rewards not normalised": Variant({"normalize": {"norm_reward": False}}),
+    "neither normalised": Variant({"normalize": False}),
+    "advantages not normalised": Variant({"normalize_advantage": False}),
+    "accepted by the KL alone": Variant(functions={"backtracking_line_search": search_by_kl_alone}),
+    "accepted at a tenth of the expected improvement": Variant(functions={"backtracking_line_search": search_by_a_tenth}),
+    "log_std_init=-1": Variant({"policy_kwargs": {"log_std_init": -1.0}}),
+    "orthogonal initialisation off": Variant({"policy_kwargs": {"ortho_init": False}}),
+    "256 × 256 units": Variant({"policy_kwargs": {"net_arch": [256, 256]}}),
+}
+
+
+def file_name(label: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "=.-" else "_" for letter in label)
+
+
+def table() -> str:
+    """Mean score of every variant on every task; bold where it differs from the defaults' by two standard errors."""
+    lines = ["| | " + " | ".join(TASKS) + " |", "|---" * (len(TASKS) + 1) + "|"]
+    scores = {(label, env_id): _scores(label, env_id) for label in VARIANTS for env_id in TASKS}
+    for label in VARIANTS:
+        cells = []
+        for env_id in TASKS:
+            mine, base = scores[label, env_id], scores["defaults", env_id]
+            if not mine:
+                cells.append("–")
+                continue
+            error = np.hypot(_standard_error(mine), _standard_error(base))
+            cell = f"{np.mean(mine):.0f} ({', '.join(f'{score:.0f}' for score in mine)})"
+            cells.append(f"**{cell}**" if abs(np.mean(mine) - np.mean(base)) > 2 * error else cell)
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _standard_error(scores: list[float]) -> float:
+    return float(np.std(scores, ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else np.inf
+
+
+def _scores(label: str, env_id: str) -> list[float]:
+    paths = sorted((FOLDER / env_id).glob(f"{file_name(label)}_seed*.csv"))
+    return [float(pd.read_csv(path)["mean"].mean()) for path in paths]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--env", choices=list(TASKS), nargs="+", default=list(TASKS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    th.set_num_threads(1)
+    for seed in args.seeds:
+        for label, variant in VARIANTS.items():
+            for env_id in args.env:
+                if env_id == "Acrobot-v1" and "log_std_init" in label:
+                    continue  # of continuous actions
+                steps, needed = TASKS[env_id]
+                plan = Plan("sb3_trpo", env_id, {**COMMON, **needed, **variant.settings}, steps, seed, every=10_000)
+                with ExitStack() as stack:
+                    for name, function in variant.functions.items():
+                        stack.enter_context(patch.object(sb3_trpo.trpo, name, function))
+                    write_run(plan, FOLDER / env_id / f"{file_name(label)}_seed{seed}")
+    result = {**describe(), "table": table()}
+    (RESULTS / "ablations" / "ablations.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
