@@ -8,7 +8,6 @@ so its discount factor is 0.999. Three seeds; a run's score is the mean of its e
 """
 
 import argparse
-import json
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -22,7 +21,7 @@ import pandas as pd
 import torch as th
 
 import sb3_trpo.trpo
-from benchmarks.environment import RESULTS, describe
+from benchmarks.environment import RESULTS
 from benchmarks.training import Plan, write_run
 from sb3_trpo.trust_region import backtracking_line_search, full_step
 
@@ -141,8 +140,6 @@ def main() -> None:
                     for name, function in variant.functions.items():
                         stack.enter_context(patch.object(sb3_trpo.trpo, name, function))
                     write_run(plan, FOLDER / env_id / f"{file_name(label)}_seed{seed}")
-    result = {**describe(), "table": table()}
-    (RESULTS / "ablations" / "ablations.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

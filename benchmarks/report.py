@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from benchmarks import ablations, comparison, comparison_results
 from benchmarks.environment import RESULTS
 
 README = Path(__file__).parent.parent / "README.md"
@@ -79,20 +80,29 @@ def learning_table() -> str:
     return "\n".join(rows)
 
 
-def written_tables() -> dict[str, str]:
-    """The tables that other benchmarks wrote as rows of text."""
-    return {path.stem: json.loads(path.read_text())["table"] for path in sorted(RESULTS.glob("*/*.json"))}
+def tables() -> dict[str, str]:
+    """Every table by its name in the README; most were written as rows of text by the benchmark that made the figures."""
+    written = {path.stem: json.loads(path.read_text())["table"] for path in sorted(RESULTS.glob("*/*.json"))}
+    compared = {"comparison": comparison_results.table(), "differences": comparison_results.difference_table()}
+    return {**written, **compared, "learning": learning_table(), "ablations": ablations.table()}
+
+
+def fill(text: str, name: str, table: str) -> str:
+    """The text with the table between the marks of its name, if it has these."""
+    head, begin, rest = text.partition(f"<!-- {name} -->\n")
+    tail = rest.partition(f"<!-- end {name} -->")[2]
+    return f"{head}{begin}{table}\n<!-- end {name} -->{tail}" if begin else text
 
 
 def main() -> None:
     for folder in sorted(path for path in CURVES.iterdir() if path.is_dir()):
         if len(curves(folder.name)) > 1:
             plot_learning_curves(folder.name)
+    if comparison.FOLDER.exists():
+        comparison_results.plot(comparison.FOLDER / "comparison.png")
     text = README.read_text()
-    for name, table in {"learning": learning_table(), **written_tables()}.items():
-        head, _, rest = text.partition(f"<!-- {name} -->\n")
-        tail = rest.partition(f"<!-- end {name} -->")[2]
-        text = f"{head}<!-- {name} -->\n{table}\n<!-- end {name} -->{tail}"
+    for name, table in tables().items():
+        text = fill(text, name, table)
     README.write_text(text)
 
 

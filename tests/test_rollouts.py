@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 from sb3_trpo import TRPO
 from sb3_trpo.rollouts import shallow_copies
 from sb3_trpo.rollouts.evaluators import DeferredEvaluator, StepwiseEvaluator, make_evaluator
-from sb3_trpo.rollouts.numpy_actor import NumpyActor
+from sb3_trpo.rollouts.numpy_actor import NumpyActor, NumpyNetwork
 from tests.toys import BOX_ACTIONS, DICT_OBSERVATIONS, ToyEnv
 
 N_STEPS = 250  # Pendulum's time limit falls inside
@@ -101,13 +101,13 @@ def test_steps_aside_for_overrides() -> None:
 
 def test_numpy_actor_steps_aside_too() -> None:
     """Hooks, gSDE, unknown activations and large layers go through PyTorch."""
-    assert NumpyActor.supports(_policy(), 1)
-    assert not NumpyActor.supports(_policy(net_arch=[256, 256]), 8)
+    assert NumpyNetwork.supports(_policy(), 1)
+    assert not NumpyNetwork.supports(_policy(net_arch=[256, 256]), 8)
     hooked = _policy()
     hooked.action_net.register_forward_hook(lambda *args: None)
-    assert not NumpyActor.supports(hooked, 1)
-    assert not NumpyActor.supports(_policy(use_sde=True), 1)
-    assert not NumpyActor.supports(_policy(activation_fn=th.nn.ELU), 1)
+    assert not NumpyNetwork.supports(hooked, 1)
+    assert not NumpyNetwork.supports(_policy(use_sde=True), 1)
+    assert not NumpyNetwork.supports(_policy(activation_fn=th.nn.ELU), 1)
 
 
 def test_numpy_actor_draws_from_the_policys_distribution() -> None:

@@ -28,7 +28,7 @@ from sb3_trpo.rollouts import VineSettings
 from sb3_trpo.rollouts.row_states import clone_rows
 from sb3_trpo.rollouts.vine.branches import Branch, BranchRules, run_branches
 from sb3_trpo.rollouts.vine.envs import BranchEnvs, WrapperStages
-from sb3_trpo.rollouts.vine.noise import actions_from_noise, draw_noise
+from sb3_trpo.rollouts.vine.noise import actions_from_noise, draw_noise, make_actor
 from sb3_trpo.rollouts.vine.settings import all_actions
 from sb3_trpo.simulators import CannotCloneError, CloneableEnv, copy_env, restore_state
 from tests.toys import DICT_OBSERVATIONS, ToyEnv, parameters, same
@@ -213,6 +213,29 @@ def test_returns_are_those_of_the_environment_itself():
                 expected += 0.9**length * float(policy.predict_values(tensor))
             assert outcomes.returns[action] == pytest.approx(expected, rel=1e-6)
             assert outcomes.lengths[action] == step + 1 and outcomes.terminated[action] == terminated
+
+
+@pytest.mark.parametrize("space", [spaces.Box(-1.0, 1.0, (3,)), spaces.Discrete(4)], ids=["Gaussian", "categorical"])
+def test_the_fast_actor_does_what_the_policy_does(space, monkeypatch):
+    """Without the fast actor's help: the policy's own mean + σ ε, and the category that its own probabilities give at u."""
+    policy = TRPO("MlpPolicy", ToyEnv(space), **SMALL).policy
+    th.nn.init.normal_(policy.action_net.weight)
+    rng = np.random.default_rng(0)
+    obs = rng.normal(size=(32, 4)).astype(np.float32)
+    noise = draw_noise(policy, rng, (32,))
+    act = make_actor(policy, 32)
+    monkeypatch.setattr(policy, "get_distribution", None)
+    actions = act(obs, noise)
+    monkeypatch.undo()
+    inner = policy.get_distribution(th.as_tensor(obs)).distribution
+    if isinstance(space, spaces.Box):
+        expected = (inner.mean + inner.stddev * th.as_tensor(noise)).detach().numpy()
+        np.testing.assert_allclose(actions, expected, atol=1e-5)
+    else:
+        cumulative = np.cumsum(inner.probs.detach().numpy(), axis=1)
+        np.testing.assert_array_equal(
+            actions, [np.searchsorted(row, u) for row, u in zip(cumulative, noise[:, 0], strict=True)]
+        )
 
 
 def test_common_random_numbers_can_be_turned_off():

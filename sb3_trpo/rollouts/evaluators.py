@@ -10,7 +10,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_trpo.rollouts.finite import unchecked_distributions
-from sb3_trpo.rollouts.numpy_actor import NumpyActor
+from sb3_trpo.rollouts.numpy_actor import NumpyActor, NumpyNetwork
 from sb3_trpo.rollouts.samples import as_drawn
 from sb3_trpo.rollouts.single_path import Evaluator, Observations, Transition
 from sb3_trpo.rollouts.stock import is_stock_buffer, is_stock_policy
@@ -77,7 +77,7 @@ class DeferredEvaluator:
     def __init__(self, policy: ActorCriticPolicy, buffer: RolloutBuffer, n_steps: int, n_envs: int, bootstrap_gamma: float):
         self.policy, self.buffer, self.bootstrap_gamma = policy, buffer, bootstrap_gamma
         self.device = policy.device
-        self.network = NumpyActor(policy, n_steps, n_envs) if NumpyActor.supports(policy, n_envs) else None
+        self.network = NumpyActor(policy, n_steps, n_envs) if NumpyNetwork.supports(policy, n_envs) else None
         self.cuts: list[tuple[int, int, Observations]] = []
 
     def act(self, obs: Observations) -> np.ndarray:

@@ -23,18 +23,13 @@ def _relu(x: np.ndarray, out: np.ndarray) -> np.ndarray:
     return np.maximum(x, 0.0, out=out)
 
 
-class NumpyActor:
-    """Draws actions of a Gaussian or categorical MLP policy for one rollout.
-
-    A Gaussian action is mean + σ ε with ε normal, a categorical one argmax(logits + g) with g Gumbel; the noise comes
-    from PyTorch's global generator, which SB3 seeds. Weights are read at construction: an actor serves one rollout.
+class NumpyNetwork:
+    """The actor's network: means or logits ``[n, …]`` of observations ``[n, …]``, with the weights of its construction.
 
     :param policy: one that :meth:`supports` accepts
-    :param n_steps: env steps an environment
-    :param n_envs: environments
     """
 
-    def __init__(self, policy: ActorCriticPolicy, n_steps: int, n_envs: int):
+    def __init__(self, policy: ActorCriticPolicy):
         self.layers: list[tuple[np.ndarray, np.ndarray] | Callable[..., np.ndarray]] = []
         for module in (*policy.mlp_extractor.policy_net, policy.action_net):
             if isinstance(module, nn.Linear):
@@ -42,18 +37,9 @@ class NumpyActor:
                 self.layers.append((weight, module.bias.detach().numpy()))
             else:
                 self.layers.append(np.tanh if isinstance(module, nn.Tanh) else _relu)
-        self.gaussian = isinstance(policy.action_dist, sb3.DiagGaussianDistribution)
-        if self.gaussian:
-            std = policy.log_std.detach().exp()
-            self.noise = (std * th.randn(n_steps, n_envs, len(std))).numpy()
-        else:
-            uniform = th.rand(n_steps, n_envs, len(self.layers[-1][1]))  # type: ignore[index]
-            self.noise = -(-uniform.log()).log().numpy()
-        self.shape = (n_envs, *policy.action_space.shape)  # type: ignore[misc]
-        self.step = 0
 
     @staticmethod
-    def supports(policy: ActorCriticPolicy, n_envs: int) -> bool:
+    def supports(policy: ActorCriticPolicy, n_rows: int) -> bool:
         """Whether the policy is SB3's own MLP on plain observations, small, on the CPU, with nothing hooked into it."""
         layers = [*policy.mlp_extractor.policy_net, policy.action_net]
         extractors = (policy.pi_features_extractor, policy.mlp_extractor)
@@ -65,11 +51,10 @@ class NumpyActor:
             and not any(module._forward_hooks or module._forward_pre_hooks for module in extractors)
             and is_plain_mlp(layers)
             and all(p.device.type == "cpu" for layer in layers for p in layer.parameters())
-            and all(n_envs * p.numel() <= LARGEST_PRODUCT for layer in layers for p in layer.parameters())
+            and all(n_rows * p.numel() <= LARGEST_PRODUCT for layer in layers for p in layer.parameters())
         )
 
-    def act(self, obs: np.ndarray) -> np.ndarray:
-        """Actions ``[n_envs, …]`` for observations ``[n_envs, …]``."""
+    def __call__(self, obs: np.ndarray) -> np.ndarray:
         x = obs.reshape(len(obs), -1).astype(np.float32, copy=False)
         for layer in self.layers:
             if isinstance(layer, tuple):
@@ -77,6 +62,35 @@ class NumpyActor:
                 x += layer[1]
             else:
                 x = layer(x, out=x)
+        return x
+
+
+class NumpyActor:
+    """Draws actions of a Gaussian or categorical MLP policy for one rollout.
+
+    A Gaussian action is mean + σ ε with ε normal, a categorical one argmax(logits + g) with g Gumbel; the noise comes
+    from PyTorch's global generator, which SB3 seeds. Weights are read at construction: an actor serves one rollout.
+
+    :param policy: one that :meth:`NumpyNetwork.supports` accepts
+    :param n_steps: env steps an environment
+    :param n_envs: environments
+    """
+
+    def __init__(self, policy: ActorCriticPolicy, n_steps: int, n_envs: int):
+        self.network = NumpyNetwork(policy)
+        self.gaussian = isinstance(policy.action_dist, sb3.DiagGaussianDistribution)
+        if self.gaussian:
+            std = policy.log_std.detach().exp()
+            self.noise = (std * th.randn(n_steps, n_envs, len(std))).numpy()
+        else:
+            uniform = th.rand(n_steps, n_envs, int(policy.action_space.n))  # type: ignore[attr-defined]
+            self.noise = -(-uniform.log()).log().numpy()
+        self.shape = (n_envs, *policy.action_space.shape)  # type: ignore[misc]
+        self.step = 0
+
+    def act(self, obs: np.ndarray) -> np.ndarray:
+        """Actions ``[n_envs, …]`` for observations ``[n_envs, …]``."""
+        x = self.network(obs)
         x += self.noise[self.step]
         self.step += 1
         return x.reshape(self.shape) if self.gaussian else x.argmax(axis=1)

@@ -12,7 +12,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 from sb3_trpo.rollouts.row_states import RowState
 from sb3_trpo.rollouts.single_path import Observations, finite, to_env
 from sb3_trpo.rollouts.vine.envs import BranchEnvs
-from sb3_trpo.rollouts.vine.noise import actions_from_noise, noise_shape
+from sb3_trpo.rollouts.vine.noise import make_actor
 
 
 class Branch(NamedTuple):
@@ -69,6 +69,8 @@ def run_branches(policy: ActorCriticPolicy, envs: BranchEnvs, branches: Sequence
     :param branches: J branches
     :param rules: for all of them
     """
+    if not branches:
+        return Outcomes(np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool))
     runner = _Runner(policy, envs, branches, rules)
     threads = th.get_num_threads()
     th.set_num_threads(1)  # a network's outputs may depend on how its work is divided
@@ -86,12 +88,16 @@ class _Runner:
 
     def __init__(self, policy: ActorCriticPolicy, envs: BranchEnvs, branches: Sequence[Branch], rules: BranchRules):
         self.policy, self.envs, self.branches, self.rules = policy, envs, branches, rules
-        self.to_env = to_env(policy)
-        self.device = policy.device
+        self.act, self.to_env = make_actor(policy, len(envs)), to_env(policy)
         self.waiting = iter(range(len(branches)))
-        self.current: list[int | None] = [None] * len(envs)
         self.obs: Observations | None = None
-        self.noise = np.zeros((len(envs), *noise_shape(policy)), dtype=np.float32)
+
+        self.current = np.full(len(envs), -1)  # a row's branch, -1 for none
+        self.taken = np.zeros(len(envs), dtype=np.int64)
+        self.discounted = np.zeros(len(envs))
+        self.first_actions = np.stack([branches[0].first_action] * len(envs))
+        self.noise = np.stack([branches[0].noise] * len(envs))
+
         self.returns = np.zeros(len(branches))
         self.lengths = np.zeros(len(branches), dtype=np.int64)
         self.terminated = np.zeros(len(branches), dtype=bool)
@@ -99,49 +105,47 @@ class _Runner:
 
     def fill(self) -> bool:
         """Give every idle row the next branch; whether any row has one."""
-        for row, branch in enumerate(self.current):
-            if branch is None:
-                self.current[row] = following = next(self.waiting, None)
-                if following is not None:
-                    self.envs.load(row, self.branches[following].state)
-        return any(branch is not None for branch in self.current)
+        for row in np.flatnonzero(self.current < 0).tolist():
+            following = next(self.waiting, None)
+            if following is None:
+                break
+            branch = self.branches[following]
+            self.envs.load(row, branch.state)
+            self.first_actions[row], self.noise[row] = branch.first_action, branch.noise
+            self.current[row] = following
+        return bool((self.current >= 0).any())
 
     def step(self) -> None:
         """One step of every row that has a branch."""
-        rows = [row for row, branch in enumerate(self.current) if branch is not None]
-        running = [self.current[row] for row in rows]
-        actions = self._actions(rows, running)  # type: ignore[arg-type]
-        self.obs, rewards, terminations, truncations = self.envs.step(rows, actions)
-        for row, branch, terminated, truncated in zip(rows, running, terminations, truncations, strict=True):
-            self.returns[branch] += self.rules.gamma ** self.lengths[branch] * rewards[row]
-            self.lengths[branch] += 1
-            if terminated or truncated or self.lengths[branch] == self.rules.length:
-                self.terminated[branch] = terminated
-                self.current[row] = None
-                if self.rules.bootstrap and not terminated:
-                    self.cut.append((branch, _row(self.obs, row)))  # type: ignore[arg-type]
+        rows = np.flatnonzero(self.current >= 0)
+        self.obs, rewards, terminated, truncated = self.envs.step(rows.tolist(), self._actions(rows))
+        self.discounted[rows] += self.rules.gamma ** self.taken[rows] * rewards[rows]
+        self.taken[rows] += 1
+        ended = terminated | truncated | (self.taken[rows] == self.rules.length)
+        for row, terminal in zip(rows[ended].tolist(), terminated[ended], strict=True):
+            branch = int(self.current[row])
+            self.returns[branch], self.lengths[branch] = self.discounted[row], self.taken[row]
+            self.terminated[branch] = terminal
+            self.current[row], self.taken[row], self.discounted[row] = -1, 0, 0.0
+            if self.rules.bootstrap and not terminal:
+                self.cut.append((branch, _row(self.obs, row)))  # type: ignore[arg-type]
 
-    def _actions(self, rows: list[int], running: list[int]) -> list[Any]:
+    def _actions(self, rows: np.ndarray) -> np.ndarray:
         """First actions where a branch begins, the policy's elsewhere; as the environments take them."""
-        later = [(row, branch) for row, branch in zip(rows, running, strict=True) if self.lengths[branch]]
-        drawn: np.ndarray | None = None
-        if later:
-            for row, branch in later:
-                self.noise[row] = self.branches[branch].noise[(self.lengths[branch] - 1) // self.rules.hold]
-            observations = obs_as_tensor(finite(self.obs), self.device)  # type: ignore[arg-type]
-            drawn = actions_from_noise(self.policy, observations, self.noise).cpu().numpy()
-        chosen = [
-            drawn[row] if self.lengths[branch] else self.branches[branch].first_action  # type: ignore[index]
-            for row, branch in zip(rows, running, strict=True)
-        ]
-        return list(self.to_env(np.stack(chosen).reshape(len(chosen), *self.policy.action_space.shape)))  # type: ignore[misc]
+        actions = self.first_actions[rows]
+        later = self.taken[rows] > 0
+        if later.any():
+            noise = self.noise[np.arange(len(self.noise)), (self.taken - 1) // self.rules.hold]
+            drawn = self.act(finite(self.obs), noise)  # type: ignore[arg-type]
+            actions[later] = drawn[rows[later]]
+        return self.to_env(actions.reshape(len(rows), *self.policy.action_space.shape))  # type: ignore[misc]
 
     def bootstrap(self) -> None:
         """Add γ^T V(s_T) to every branch that was cut, in batches of as many rows as act together."""
         for start in range(0, len(self.cut), len(self.envs)):
             part = self.cut[start : start + len(self.envs)]
             padded = [obs for _, obs in part] + [part[0][1]] * (len(self.envs) - len(part))
-            values = self.policy.predict_values(obs_as_tensor(_stacked(padded), self.device)).cpu().numpy().reshape(-1)
+            values = self.policy.predict_values(obs_as_tensor(_stacked(padded), self.policy.device)).cpu().numpy().reshape(-1)
             for (branch, _), value in zip(part, values):  # noqa: B905 (the rest is padding)
                 self.returns[branch] += self.rules.gamma ** self.lengths[branch] * value
 

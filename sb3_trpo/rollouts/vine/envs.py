@@ -112,22 +112,20 @@ class BranchEnvs:
         restore_state(self.envs[row], state.env)
         self.stages.load(row, state)
 
-    def step(self, rows: Sequence[int], actions: Sequence[Any]) -> tuple[Observations, np.ndarray, list[bool], list[bool]]:
+    def step(self, rows: Sequence[int], actions: np.ndarray) -> tuple[Observations, np.ndarray, np.ndarray, np.ndarray]:
         """Step some rows.
 
         :param rows: which
         :param actions: one for each of them
         :return: observations and rewards of all rows, and for each row stepped whether it terminated and was truncated
         """
-        terminations, truncations = [], []
-        for row, action in zip(rows, actions, strict=True):
-            obs, self.rewards[row], terminated, truncated, _ = self.envs[row].step(action)
+        ends = np.zeros((2, len(rows)), dtype=bool)
+        for place, (row, action) in enumerate(zip(rows, actions, strict=True)):
+            obs, self.rewards[row], ends[0, place], ends[1, place], _ = self.envs[row].step(action)
             for key, values in self.raw.items():
                 values[row] = obs if key is None else obs[key]
-            terminations.append(bool(terminated))
-            truncations.append(bool(truncated))
         obs, rewards = self.stages.apply(dict_to_obs(self.space, self.raw), self.rewards)
-        return obs, rewards, terminations, truncations
+        return obs, rewards, *ends
 
     def close(self) -> None:
         for env in self.envs:

@@ -5,6 +5,7 @@ output, so they need no ``if __name__ == "__main__"`` around the user's script, 
 process does, however it ends. Branches are dealt out by their number, so results do not depend on who is faster.
 """
 
+import gc
 import os
 import pickle
 import signal
@@ -56,6 +57,7 @@ def serve() -> None:
         envs = [template, *(copy_env(template) for _ in range(rows - 1))]
         policy = policy_class(**arguments).to("cpu")
         policy.set_training_mode(False)
+        gc.freeze()  # each job brings and takes thousands of objects, and would have the collector go through all others too
         while (job := _receive(jobs)) is not None:
             weights, stages, branches, rules = pickle.loads(job)
             policy.load_state_dict(weights)

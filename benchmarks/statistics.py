@@ -1,0 +1,34 @@
+"""Statistics of a few seeds: the interquartile mean, and bootstrap intervals (Agarwal et al. 2021)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import bootstrap, trim_mean
+
+RESAMPLES = 10_000
+
+
+def interquartile_mean(scores: Sequence[float] | np.ndarray, axis: int = -1) -> np.ndarray:
+    """Mean of the middle half."""
+    return trim_mean(scores, 0.25, axis=axis)
+
+
+def interval(scores: Sequence[float]) -> tuple[float, float]:
+    """95 % bootstrap interval of the interquartile mean."""
+    return _bounds((scores,), interquartile_mean)
+
+
+def interval_of_difference(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
+    """95 % bootstrap interval of the difference of interquartile means, ours less theirs."""
+
+    def difference(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
+        return interquartile_mean(a, axis) - interquartile_mean(b, axis)
+
+    return _bounds((ours, theirs), difference)
+
+
+def _bounds(samples: tuple[Sequence[float], ...], statistic) -> tuple[float, float]:  # type: ignore[no-untyped-def]
+    if min(map(len, samples)) < 2:
+        return float("nan"), float("nan")
+    found = bootstrap(samples, statistic, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0))
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
