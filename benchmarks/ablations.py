@@ -92,7 +92,7 @@ VARIANTS: dict[str, Variant] = {
 
 
 def file_name(label: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "=.-" else "_" for letter in label)
+    return "".join(letter if letter.isalnum() else "_" for letter in label)
 
 
 def table() -> str:
