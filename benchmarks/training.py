@@ -3,6 +3,7 @@
 import csv
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -67,11 +68,12 @@ class Observer(BaseCallback):
 
     :param env: to evaluate in
     :param plan: says how often
+    :param report: gets every evaluation; what it raises ends the run
     """
 
-    def __init__(self, env: VecEnv, plan: Plan):
+    def __init__(self, env: VecEnv, plan: Plan, report: Callable[[dict[str, float]], object]):
         super().__init__()
-        self.env, self.plan = env, plan
+        self.env, self.plan, self.report = env, plan, report
         self.rows: list[dict[str, float]] = []
         self.kl: list[float] = []
         self.rollout: th.Tensor | None = None
@@ -132,11 +134,15 @@ class Observer(BaseCallback):
             "processor_seconds": round(float(processor), 2),
         }
         self.rows.append(row)
-        print(row, flush=True)
+        self.report(row)
 
 
-def run(plan: Plan) -> tuple[BaseAlgorithm, Observer]:
-    """Train one model and return it with its evaluations, the last one made after the last update."""
+def run(plan: Plan, report: Callable[[dict[str, float]], object] = print) -> tuple[BaseAlgorithm, Observer]:
+    """Train one model and return it with its evaluations, the last one made after the last update.
+
+    :param plan: the run
+    :param report: gets every evaluation; what it raises ends the run
+    """
     settings = dict(plan.settings)
     settings.pop("n_timesteps", None)
     n_envs, normalize = settings.pop("n_envs", 1), settings.pop("normalize", False)
@@ -149,7 +155,7 @@ def run(plan: Plan) -> tuple[BaseAlgorithm, Observer]:
     if isinstance(settings.get("policy_kwargs"), str):
         settings["policy_kwargs"] = eval(settings["policy_kwargs"], {"nn": th.nn, "dict": dict})  # RL Zoo writes code there
     model = ALGORITHMS[plan.algo](env=env, seed=plan.seed, device="cpu", **settings)
-    observer = Observer(eval_env, plan)
+    observer = Observer(eval_env, plan, report)
     model.learn(plan.steps, callback=observer)
     return model, observer
 
