@@ -1,90 +1,75 @@
 """RL Zoo's scripts with this package's TRPO: ``python -m sb3_trpo train --env CartPole-v1``."""
 
-import argparse
+import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
+
+class Entry(NamedTuple):
+    """What there is to know of a script before RL Zoo, which may not be installed, is imported.
+
+    :param module: where it is, in the package ``sb3_trpo.zoo``
+    :param purpose: for the list of scripts
+    :param undeclared: packages that RL Zoo imports for it, and does not declare as its dependencies
+    """
+
+    module: str
+    purpose: str
+    undeclared: Sequence[str] = ()
+
+
+PLOTS_NEED = ("seaborn", "scipy")
 SCRIPTS = {
-    "train": "train a model, save it, and evaluate what the last update left",
-    "enjoy": "play a saved model",
-    "record_video": "write a video of a saved model",
+    "train": Entry("model_scripts", "train a model, save it, and evaluate what the last update left"),
+    "optimize": Entry("model_scripts", "train with RL Zoo's search for hyperparameters"),
+    "enjoy": Entry("model_scripts", "play a saved model", ("requests",)),
+    "record_video": Entry("model_scripts", "write a video of a saved model", ("moviepy",)),
+    "plot_train": Entry("plot_scripts", "draw the returns of the training episodes", PLOTS_NEED),
+    "all_plots": Entry("plot_scripts", "draw the evaluations made during training, several runs together", PLOTS_NEED),
+    "plot_from_file": Entry("plot_scripts", "draw again what all_plots has saved", PLOTS_NEED),
 }
 
 HELP = "\n".join(
     [
         "usage: python -m sb3_trpo SCRIPT [options of RL Zoo's script]",
         "",
-        *(f"  {name:<14}{purpose}" for name, purpose in SCRIPTS.items()),
+        *(f"  {name:<16}{script.purpose}" for name, script in SCRIPTS.items()),
         "",
         "python -m sb3_trpo SCRIPT --help lists a script's options.",
     ]
 )
 
-# What RL Zoo imports in one script only, and does not declare as a dependency
-UNDECLARED: dict[str, list[str]] = {"train": [], "enjoy": ["requests"], "record_video": ["moviepy"]}
 
-
-class UserError(Exception):
-    """What the user has to mend, in one line, and the exit status to end with."""
-
-    def __init__(self, message: str, status: int):
-        super().__init__(message)
-        self.status = status
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Run one of RL Zoo's scripts with ``--algo trpo`` and, for ``train``, our settings; all else is handed through.
+def main(arguments: Sequence[str]) -> None:
+    """Run one of RL Zoo's scripts for TRPO, with our settings where it trains; all its options are handed through.
 
     :param arguments: the script's name and its own arguments
-    :return: exit status: 0 for success, 1 for a missing package, 2 for a wrong command line
+    :raises SystemExit: with status 2 for a wrong command line, or with a line that says what else is wrong
     """
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP, file=sys.stdout if arguments else sys.stderr)
-        return 0 if arguments else 2
-    script, *options = arguments
-    try:
-        _check_script(script)
-        _check_algo(options)
-        run_script = _import_zoo(script)
-    except UserError as error:
-        print(f"python -m sb3_trpo: {error}", file=sys.stderr)
-        return error.status
-    run_script(script, options)
-    return 0
-
-
-def _check_script(script: str) -> None:
-    if script not in SCRIPTS:
-        raise UserError(f"there is no script {script!r}: use one of {', '.join(SCRIPTS)}", 2)
-
-
-def _check_algo(options: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
-    parser.add_argument("--algo", default="trpo")
-    try:
-        algo = parser.parse_known_args(options)[0].algo
-    except argparse.ArgumentError as error:
-        raise UserError(str(error), 2) from None
-    if algo != "trpo":
-        raise UserError(f"--algo {algo} is not run from here: leave --algo out, or call RL Zoo's own script", 2)
-
-
-def _import_zoo(script: str) -> Callable[[str, Sequence[str]], None]:
-    """The function that runs RL Zoo, which is an optional dependency."""
-    for package in UNDECLARED[script]:
+        sys.exit(0 if arguments else 2)
+    name, *options = arguments
+    if name not in SCRIPTS:
+        print(f"python -m sb3_trpo: there is no script {name!r}: use one of {', '.join(SCRIPTS)}", file=sys.stderr)
+        sys.exit(2)
+    for package in SCRIPTS[name].undeclared:
         if importlib.util.find_spec(package) is None:
-            raise _missing(script, package)
+            sys.exit(_missing(name, package))
     try:
-        from sb3_trpo.zoo import run_script
+        from sb3_trpo.zoo.command_line import run_script
+
+        scripts = importlib.import_module(f"sb3_trpo.zoo.{SCRIPTS[name].module}")
     except ModuleNotFoundError as error:
-        raise _missing(script, error.name) from None
-    return run_script
+        sys.exit(_missing(name, error.name))
+    run_script(scripts.SCRIPTS[name], name, options)
 
 
-def _missing(script: str, package: str | None) -> UserError:
-    return UserError(f'{script} needs the package {package}: pip install "sb3_trpo[zoo]"', 1)
+def _missing(script: str, package: str | None) -> str:
+    return f'python -m sb3_trpo: {script} needs the package {package}: pip install "sb3_trpo[zoo]"'
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""``python -m sb3_trpo``: what it runs, what it prints after the last update, and what it refuses."""
+"""``python -m sb3_trpo``: what it runs, prints and writes, and what it refuses."""
 
 import json
 import os
@@ -8,7 +8,12 @@ import sys
 import zipfile
 from pathlib import Path
 
+import gymnasium as gym
+import numpy as np
 import pytest
+import yaml
+from matplotlib import pyplot as plt
+from moviepy import VideoFileClip
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecNormalize
@@ -16,6 +21,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 import sb3_trpo
 from sb3_trpo import TRPO
 from sb3_trpo.__main__ import SCRIPTS, main
+from sb3_trpo.zoo.checks import check_environment
+from sb3_trpo.zoo.plot_scripts import save_pictures
 
 SEED = 7
 EPISODES = 3
@@ -35,7 +42,7 @@ def command_line(*arguments: object, folder: Path) -> subprocess.CompletedProces
 def run(tmp_path_factory):
     """A short training run with running statistics: what it printed, and the folder of its results."""
     folder = tmp_path_factory.mktemp("run")
-    options = ["--env", "CartPole-v1", "-n", 600, "-f", "logs", "--eval-freq", -1, "--num-threads", 1, "--device", "cpu"]
+    options = ["--env", "CartPole-v1", "-n", 600, "--eval-freq", 200, "--num-threads", 1, "--device", "cpu"]
     options += ["--seed", SEED, "--eval-episodes", EPISODES, "-params", "n_steps:64", "batch_size:64", "normalize:True"]
     finished = command_line("train", *options, folder=folder)
     assert finished.returncode == 0, finished.stdout + finished.stderr
@@ -69,47 +76,168 @@ def test_final_evaluation_is_of_the_saved_model(run):
 def test_plays_what_it_trained(run):
     _, folder = run
     # Even the best policy's episode is over after 500 steps, and rewards are printed when one is.
-    finished = command_line("enjoy", "--env", "CartPole-v1", "-f", "logs", "--no-render", "-n", 500, folder=folder)
+    finished = command_line("enjoy", "--env", "CartPole-v1", "--no-render", "-n", 500, folder=folder)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert "Mean reward: " in finished.stdout
 
 
-def test_unknown_environment_fails(tmp_path):
-    finished = command_line("train", "--env", "NoSuchTask-v0", folder=tmp_path)
-    assert finished.returncode != 0
-    assert "NoSuchTask-v0" in finished.stderr
+def test_records_a_video_that_plays(run):
+    _, folder = run
+    finished = command_line("record_video", "--env", "CartPole-v1", "-n", 20, folder=folder)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    (path,) = (folder / "logs" / "trpo" / "CartPole-v1_1" / "videos").glob("*.mp4")
+    with VideoFileClip(str(path)) as video:
+        assert video.n_frames >= 20
+        assert np.ptp(video.get_frame(0.1)) > 100  # a dark cart on white
+
+
+@pytest.mark.parametrize(
+    "script, picture", [("plot_train", "plot_train-Training_Episodic_Reward"), ("all_plots", "all_plots-Results_CartPole-v1")]
+)
+def test_pictures_have_a_curve_without_a_display(script, picture, run, monkeypatch, capsys):
+    """A run of some tens of episodes, fewer than RL Zoo's window of a hundred."""
+    folder = run[1]
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    with plt.rc_context():
+        main([script, "--env", "CartPole-v1"])
+    plt.close("all")
+    assert f"Saved plots/{picture}.png" in capsys.readouterr().out
+    pixels = (plt.imread(folder / "plots" / f"{picture}.png")[..., :3] * 255).round()
+    blue = [76, 114, 176]  # the first colour that seaborn draws with; a frame without a curve has none of it
+    assert (pixels == blue).all(axis=-1).sum() > 200
+
+
+def test_pictures_without_a_curve_are_refused():
+    with pytest.raises(SystemExit, match="nothing here"):
+        save_pictures(plt.figure, "empty", "nothing here")
+    plt.close("all")
+
+
+def test_a_vine_in_other_processes(tmp_path):
+    options = ["--env", "Pendulum-v1", "-n", 200, "--eval-freq", -1, "--eval-episodes", 1, "--vec-env", "subproc"]
+    options += ["--sampling", "vine", "-params", "n_envs:1", "n_steps:64", "vine_kwargs:dict(branch_length=3)"]
+    finished = command_line("train", *options, folder=tmp_path)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert str(Path("sb3_trpo", "hyperparams", "trpo_vine.yml")) in finished.stdout
+    run = tmp_path / "logs" / "trpo" / "Pendulum-v1_1"
+    model = TRPO.load(run / "Pendulum-v1.zip", device="cpu")
+    assert (model.sampling, model.vine_kwargs) == ("vine", {"branch_length": 3})
+    assert model.num_timesteps > model._n_updates * 64  # the branches' steps are in it
+    saved = dict(yaml.unsafe_load((run / "Pendulum-v1" / "config.yml").read_text()))
+    assert (saved["sampling"], saved["env_wrapper"]) == ("vine", ["sb3_trpo.zoo.cloneable"])
+
+
+def test_a_search_of_the_vines_settings_ends_with_a_return(tmp_path):
+    """RL Zoo counts the callback's calls, of which the vine makes too few for one evaluation."""
+    options = ["--env", "CartPole-v1", "-n", 600, "--n-trials", 1, "--sampling", "vine", "--num-threads", 1, "--seed", SEED]
+    finished = command_line("optimize", *options, folder=tmp_path)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    (value,) = re.findall(r"^Value:  (\S+)$", finished.stdout, re.MULTILINE)
+    assert 1 <= float(value) <= 500
+    assert "branch_length" in finished.stdout
 
 
 @pytest.mark.parametrize(
     "arguments, named",
     [
-        (["fly"], "train, enjoy, record_video"),
-        (["train", "--algo", "ppo"], "--algo ppo"),
-        (["enjoy", "--env", "CartPole-v1", "--algo=ppo"], "--algo ppo"),
-        (["train", "--algo"], "--algo"),
+        ("fly", "train, optimize, enjoy, record_video"),
+        ("train --algo ppo", "leave --algo out"),
+        ("enjoy --env CartPole-v1 --algo=ppo", "leave --algo out"),
+        ("train --algo pppo", "'trpo'"),
+        ("train --algo", "--algo"),
+        ("train --envv CartPole-v1", "did you mean --env?"),
+        ("train --sampling grape", "'vine'"),
+        ("train --env CartPole-v1 -params sampling:vine", "-params sampling:\"'vine'\""),
+        ("train --env CartPol-v1", "did you mean CartPole-v1?"),
+        ("train --env NoSuchTask-v0 --gym-packages no_such_package", "no_such_package"),
+        ("train --env HopperBulletEnv-v0", "pip install pybullet_envs_gymnasium"),
+        ("train --env CartPole-v1 -i none.zip", "none.zip"),
+        ("train --env CartPole-v1 --vec-env subproc --env-kwargs size:3", "size"),
+        ("enjoy --env Hoper-v5", "did you mean Hopper-v5?"),
+        ("enjoy --env CartPole-v1", "--folder"),
+        ("record_video --env CartPole-v1", "--folder"),
+        ("plot_train --env CartPole-v1", "--exp-folder"),
+        ("all_plots", "--env"),
+        ("plot_from_file -i none", "all_plots --output none"),
     ],
 )
-def test_wrong_command_line_is_refused_in_one_line(arguments, named, capsys):
-    assert main(arguments) == 2
+def test_wrong_command_line_is_refused_in_one_line(arguments, named, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    with pytest.raises(SystemExit) as stop:
+        main(arguments.split(" "))
+    assert stop.value.code == 2
     output, errors = capsys.readouterr()
     assert output == ""
     assert errors.count("\n") == 1
     assert named in errors
 
 
-@pytest.mark.parametrize("script, package", [("train", "rl_zoo3"), ("enjoy", "requests"), ("record_video", "moviepy")])
-def test_missing_package_is_named_in_one_line(script, package, monkeypatch, capsys):
-    monkeypatch.delitem(sys.modules, "sb3_trpo.zoo", raising=False)
-    monkeypatch.setitem(sys.modules, package, None)  # Python's own way to say that a module cannot be imported
-    assert main([script]) == 1
-    output, errors = capsys.readouterr()
-    assert output == ""
-    assert errors == f'python -m sb3_trpo: {script} needs the package {package}: pip install "sb3_trpo[zoo]"\n'
+def test_a_game_whose_package_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ale_py", None)  # Python's own way to say that a module cannot be imported
+    for name in [name for name, spec in gym.registry.items() if "ale_py" in str(spec.entry_point)]:
+        monkeypatch.delitem(gym.registry, name)
+    for game in ("PongNoFrameskip-v4", "ALE/Pong-v5"):
+        with pytest.raises(ValueError, match=r"needs the package ale_py: pip install \"sb3_trpo\[atari\]\""):
+            check_environment(game, [])
+
+
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        ("train --env CartPole-v1 -params targt_kl:0.1", "did you mean target_kl?"),
+        ("train --env CartPole-v1 -i ZIP -params targt_kl:0.1", "did you mean target_kl?"),
+        ("optimize --env CartPole-v1 -params cg_max_steps:0.5", "cg_max_steps=0.5"),
+        ("train --env CartPole-v1 --conf-file mine.yml", "target_kl='lin_0.01' is a str"),
+        ("train --env CartPole-v1 --conf-file none.yml", "none.yml"),
+        ("train --env CartPole-v1 -params vine_kwargs:dict(n_states=3)", 'sampling="vine"'),
+        ("train --env LunarLander-v3 --sampling vine", "LunarLander cannot be copied"),
+        ("optimize --env LunarLander-v3 --sampling vine", "LunarLander cannot be copied"),
+    ],
+)
+def test_wrong_settings_are_refused_in_one_line(arguments, named, run, tmp_path, monkeypatch):
+    archive = run[1] / "logs" / "trpo" / "CartPole-v1_1" / "CartPole-v1.zip"
+    (tmp_path / "mine.yml").write_text("default: {policy: MlpPolicy, n_timesteps: 100, target_kl: lin_0.01}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    with pytest.raises(SystemExit) as stop:
+        main(arguments.replace("ZIP", str(archive)).split(" "))
+    assert named in str(stop.value)
+    assert "\n" not in str(stop.value)
+
+
+@pytest.mark.parametrize(
+    "script, package",
+    [
+        ("train", "rl_zoo3"),
+        ("enjoy", "requests"),
+        ("record_video", "moviepy"),
+        ("plot_train", "seaborn"),
+        ("all_plots", "scipy"),
+    ],
+)
+def test_missing_package_is_named_in_one_line(script, package, monkeypatch):
+    for module in [module for module in sys.modules if module.startswith("sb3_trpo.zoo")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(SystemExit) as stop:
+        main([script])
+    assert stop.value.code == f'python -m sb3_trpo: {script} needs the package {package}: pip install "sb3_trpo[zoo]"'
 
 
 def test_help_lists_the_scripts(capsys):
-    assert main(["--help"]) == 0
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
     output = capsys.readouterr().out
     assert all(script in output for script in SCRIPTS)
-    assert len(output.splitlines()) < 10
-    assert main([]) == 2
+    assert len(output.splitlines()) < 15
+    with pytest.raises(SystemExit, match="2"):
+        main([])
+
+
+def test_help_of_a_script_has_our_option(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    with pytest.raises(SystemExit, match="0"):
+        main(["train", "--help"])
+    assert "--sampling {single_path,vine}" in capsys.readouterr().out

@@ -1,28 +1,14 @@
-"""The package as a whole: its version, its settings file, and which of its parts may import which."""
+"""The package as a whole: its version, and which of its parts may import which."""
 
 import ast
-import inspect
-import re
 from importlib.metadata import version
 from pathlib import Path
 
-import gymnasium as gym
 import pytest
-import rl_zoo3
-import sb3_contrib
-import yaml
-from stable_baselines3.common.envs import FakeImageEnv
 
 import sb3_trpo
-from sb3_trpo import TRPO
 
 PACKAGE = Path(sb3_trpo.__file__).parent
-SETTINGS_FILE = PACKAGE / "hyperparams" / "trpo.yml"
-SETTINGS = yaml.safe_load(SETTINGS_FILE.read_text(encoding="utf-8"))
-
-# What RL Zoo takes out of an entry before it calls the constructor
-ZOO_KEYS = {"n_envs", "n_timesteps", "normalize", "frame_stack", "env_wrapper", "vec_env_wrapper", "env_kwargs"}
-ZOO_KEYS |= {"monitor_kwargs", "callback"}
 
 
 def test_version_is_the_file_and_the_metadata():
@@ -32,45 +18,6 @@ def test_version_is_the_file_and_the_metadata():
 
 def test_public_names_exist():
     assert all(hasattr(sb3_trpo, name) for name in sb3_trpo.__all__)
-
-
-@pytest.mark.parametrize("entry", SETTINGS)
-def test_settings_are_arguments_of_the_constructor(entry):
-    arguments = {name: value for name, value in SETTINGS[entry].items() if name not in ZOO_KEYS}
-    assert set(arguments) <= set(inspect.signature(TRPO.__init__).parameters)
-    assert SETTINGS[entry]["n_timesteps"] >= 1
-    for name in ("policy_kwargs", "rollout_buffer_kwargs"):
-        if isinstance(arguments.get(name), str):
-            arguments.pop(name)  # code for RL Zoo
-    if isinstance(arguments.get("learning_rate"), str):
-        assert re.fullmatch(r"lin_[\d.e-]+", arguments.pop("learning_rate"))
-    env = FakeImageEnv() if arguments["policy"] == "CnnPolicy" else gym.make("Pendulum-v1")
-    TRPO(env=env, device="cpu", **arguments)
-
-
-SETTINGS_TEXT = SETTINGS_FILE.read_text(encoding="utf-8")
-CONVERTED = re.findall(r"^# RL Zoo's (\S+) .*converted: d = (\d+)\n(\S+?):", SETTINGS_TEXT, re.MULTILINE)
-TAKEN_OVER = re.findall(r"^# Tuned by RL Zoo; .*nothing to convert\n(\S+?):", SETTINGS_TEXT, re.MULTILINE)
-RL_ZOOS = yaml.safe_load((Path(rl_zoo3.__file__).parent / "hyperparams" / "trpo.yml").read_text(encoding="utf-8"))
-DEFAULTS = {name: parameter.default for name, parameter in inspect.signature(sb3_contrib.TRPO.__init__).parameters.items()}
-
-
-@pytest.mark.parametrize("theirs, dimensions, ours", CONVERTED)
-def test_converted_settings_are_rl_zoos_times_the_number_of_action_dimensions(theirs, dimensions, ours):
-    assert gym.make(ours).action_space.shape == (int(dimensions),)
-    expected = {**DEFAULTS, **RL_ZOOS[theirs]}
-    for name in ("target_kl", "cg_damping"):
-        expected[name] = pytest.approx(expected[name] * int(dimensions))
-    assert {**DEFAULTS, **SETTINGS[ours]} == expected
-
-
-@pytest.mark.parametrize("entry", TAKEN_OVER)
-def test_other_tuned_settings_are_rl_zoos(entry):
-    assert {**DEFAULTS, **SETTINGS[entry]} == {**DEFAULTS, **RL_ZOOS[entry]}
-
-
-def test_tuned_settings_are_found():
-    assert CONVERTED and TAKEN_OVER
 
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -112,7 +59,7 @@ def test_imports_point_one_way(path):
     if part not in ("__init__", "__main__", "zoo"):  # the class is the top, whatever uses it lies outside
         assert not under(imported, "sb3_trpo.trpo")
         assert not imported & {"sb3_trpo", *(f"sb3_trpo.{name}" for name in sb3_trpo.__all__)}
-    if part != "__main__":
+    if part not in ("__main__", "zoo"):
         assert not under(imported, "sb3_trpo.zoo")
     if part != "zoo":  # RL Zoo is optional, and sb3-contrib a reference for tests only
         assert not under(imported, "rl_zoo3")

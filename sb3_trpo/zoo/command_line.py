@@ -1,0 +1,84 @@
+"""How ``python -m sb3_trpo`` runs a script of RL Zoo.
+
+The script's own parser reads the command line, so every option of RL Zoo's means what it means there. ``ScriptParser`` stands
+in for it, for other defaults, for ``--sampling``, and to tell mistakes in one line.
+"""
+
+import argparse
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import partial
+from typing import Any, NoReturn
+
+from sb3_trpo.settings import CHOICES
+
+
+@dataclass(frozen=True)
+class Script:
+    """One of RL Zoo's scripts.
+
+    :param run: runs it, as from the command line in ``sys.argv``
+    :param complete: checks the options given and fills in others; raises a ValueError that names the fix
+    :param defaults: options with another default than RL Zoo's
+    :param required: options that RL Zoo cannot do without, though its parser does not say so
+    """
+
+    run: Callable[[], None]
+    complete: Callable[[Namespace], None]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    required: Sequence[str] = ()
+
+
+class ScriptParser(ArgumentParser):
+    """The parser that a script of RL Zoo makes for itself.
+
+    :param script: the script
+    :param description: RL Zoo's, if it has one
+    """
+
+    def __init__(self, script: Script, description: str | None = None):
+        argparse.ArgumentParser = ArgumentParser  # type: ignore[misc]  # a script makes one parser, and any other is not for us
+        super().__init__(prog=sys.argv[0], description=description)
+        self.script = script
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """What RL Zoo gets: its own options, checked and completed."""
+        if "--conf-file" in self._option_string_actions:
+            text = "sb3_trpo's own option: how to sample; the settings' choice, mostly single_path, if not given"
+            self.add_argument("--sampling", choices=CHOICES["sampling"], help=text)
+        self.set_defaults(**self.script.defaults)
+        for action in self._actions:
+            if action.dest in {*self.script.defaults, *self.script.required}:
+                action.required = action.dest in self.script.required
+        try:
+            options = super().parse_args(args, namespace)
+        except (NameError, SyntaxError, TypeError) as error:  # RL Zoo evaluates what stands behind a name's colon
+            self.error(f"{error}: give values as Python, text in quotes of its own: -params sampling:\"'vine'\"")
+        try:
+            self.script.complete(options)
+        except ValueError as error:
+            self.error(str(error))
+        return options
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2 and the message alone, without RL Zoo's long list of options."""
+        unknown = message.partition("unrecognized arguments: ")[2].split(" ")[0]
+        closest = get_close_matches(unknown, self._option_string_actions, n=1)
+        advice = f": did you mean {closest[0]}?" if closest else ""
+        self.exit(2, f"{self.prog}: {' '.join(message.split())}{advice}\n")
+
+
+def run_script(script: Script, name: str, arguments: Sequence[str]) -> None:
+    """Run a script of RL Zoo as if from its command line.
+
+    :param script: the script
+    :param name: what it is called here
+    :param arguments: its command line
+    :raises SystemExit: with status 2 for a wrong command line
+    """
+    sys.argv = [f"python -m sb3_trpo {name}", *arguments]
+    argparse.ArgumentParser = partial(ScriptParser, script)  # type: ignore[assignment, misc]
+    script.run()

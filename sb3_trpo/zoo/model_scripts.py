@@ -1,0 +1,106 @@
+"""RL Zoo's scripts that train a model, tune one, or run a saved one."""
+
+import os
+import runpy
+from argparse import Namespace
+from contextlib import redirect_stdout
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import rl_zoo3.train
+import yaml
+from rl_zoo3.utils import get_model_path
+
+import sb3_trpo.zoo  # noqa: F401  (registers TRPO)
+from sb3_trpo.zoo.checks import check_environment, check_installed, check_made, has_display
+from sb3_trpo.zoo.command_line import Script
+from sb3_trpo.zoo.experiment import EvaluatedExperiment
+
+ALGO = "trpo"
+LOGS = "logs"  # where train writes
+HUB = "rl-trained-agents"  # a folder of this name RL Zoo fills with models from the hub
+SETTINGS = {None: "trpo.yml", "single_path": "trpo.yml", "vine": "trpo_vine.yml"}
+
+
+def train() -> None:
+    rl_zoo3.train.ExperimentManager = EvaluatedExperiment  # type: ignore[misc]
+    rl_zoo3.train.train()
+
+
+def enjoy() -> None:
+    import rl_zoo3.enjoy  # needs a package that no other script does
+
+    rl_zoo3.enjoy.enjoy()
+
+
+def record_video() -> None:
+    runpy.run_module("rl_zoo3.record_video", run_name="__main__")
+
+
+def complete_training(options: Namespace) -> None:
+    """For ``train`` and ``optimize``: choose the settings file, which ``--sampling`` stands above."""
+    _check_algo(options)
+    check_environment(options.env, options.gym_packages)
+    if options.trained_agent and not (options.trained_agent.endswith(".zip") and os.path.isfile(options.trained_agent)):
+        raise ValueError(f"there is no model {options.trained_agent}: give the path of a .zip file that train has saved")
+    if options.tensorboard_log:
+        check_installed("tensorboard", "--tensorboard-log")
+    if options.track:
+        check_installed("wandb", "--track")
+    if options.vec_env == "subproc":  # an error in another process would not be told in one line
+        check_made(options.env, options.env_kwargs or {})
+    if options.conf_file is None:
+        options.conf_file = str(files("sb3_trpo") / "hyperparams" / SETTINGS[options.sampling])
+    if options.sampling is not None:
+        options.hyperparams = {"sampling": options.sampling, **(options.hyperparams or {})}
+
+
+def complete_enjoy(options: Namespace) -> None:
+    """For ``enjoy``: look whether there is a model, and a display to play on."""
+    _find_model(options)
+    if not (options.no_render or has_display()):
+        raise ValueError("there is no display to play on: add --no-render, or use record_video")
+
+
+def complete_record_video(options: Namespace) -> None:
+    """For ``record_video``: look whether there is a model, and whether its environment can be drawn without a display."""
+    folder = _find_model(options)
+    if not has_display():
+        os.environ.setdefault("MUJOCO_GL", "egl")
+    env_kwargs: dict[str, Any] = {}
+    if folder is not None:
+        with open(os.path.join(folder, options.env, "args.yml")) as file:
+            env_kwargs |= yaml.unsafe_load(file)["env_kwargs"] or {}  # as RL Zoo reads it
+    check_made(options.env.gym_id, {**env_kwargs, **(options.env_kwargs or {}), "render_mode": "rgb_array"})
+
+
+def _check_algo(options: Namespace) -> None:
+    if options.algo != ALGO:
+        raise ValueError(f"--algo {options.algo} is not run from here: leave --algo out, or call RL Zoo's own script")
+
+
+def _find_model(options: Namespace) -> str | None:
+    """The folder of the model to load, by default of the last run that has one; None if RL Zoo is to download it."""
+    _check_algo(options)
+    check_environment(options.env.gym_id, getattr(options, "gym_packages", []))
+    if options.exp_id == 0:  # RL Zoo would take the last run, even one that was cut short or was a search
+        runs = Path(options.folder, options.algo).glob(f"{options.env}_*")
+        ids = [run.name.removeprefix(f"{options.env}_") for run in runs if any(run.glob("*.zip"))]
+        options.exp_id = max((int(run_id) for run_id in ids if run_id.isdigit()), default=0)
+    choice = (options.load_best, options.load_checkpoint, options.load_last_checkpoint)
+    try:
+        with redirect_stdout(None):  # RL Zoo will say it, too
+            return get_model_path(options.exp_id, options.folder, options.algo, options.env, *choice)[2]
+    except (AssertionError, ValueError) as error:
+        if HUB in options.folder:
+            return None
+        raise ValueError(f"{error}: train one, or name another folder with --folder") from None
+
+
+SCRIPTS = {
+    "train": Script(train, complete_training, {"algo": ALGO}),
+    "optimize": Script(train, complete_training, {"algo": ALGO, "optimize_hyperparameters": True}),
+    "enjoy": Script(enjoy, complete_enjoy, {"algo": ALGO, "folder": LOGS}),
+    "record_video": Script(record_video, complete_record_video, {"algo": ALGO, "folder": LOGS}),
+}
