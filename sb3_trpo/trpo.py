@@ -15,6 +15,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_trpo.atari import PaperCnnPolicy
 from sb3_trpo.critic import fit_critic
 from sb3_trpo.diagnostics import critic_diagnostics, step_diagnostics
 from sb3_trpo.objective import Batch, SinglePathObjective
@@ -67,7 +68,8 @@ class TRPO(OnPolicyAlgorithm):
     old policy first, where sb3-contrib averages it over action dimensions. Settings tuned there, for a ``Box`` or
     ``MultiBinary`` space of d dimensions, give the same proposed step with ``target_kl`` and ``cg_damping`` times d.
 
-    :param policy: the policy (``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"``, or a class)
+    :param policy: the policy (``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"``, the paper's ``"PaperCnnPolicy"`` for
+        Atari, or a class)
     :param env: the environment, or its registered id
     :param learning_rate: of the critic's optimizer, ≥ 0; may be a function of the remaining progress, from 1 to 0
     :param n_steps: env steps of each environment per update, ≥ 1
@@ -110,6 +112,7 @@ class TRPO(OnPolicyAlgorithm):
         "MlpPolicy": MlpPolicy,
         "CnnPolicy": CnnPolicy,
         "MultiInputPolicy": MultiInputPolicy,
+        "PaperCnnPolicy": PaperCnnPolicy,
     }
 
     def __init__(
