@@ -40,7 +40,8 @@ class PaperCnn(BaseFeaturesExtractor):
         self.layers = nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(size, features_dim), nn.Tanh())
 
     def forward(self, observations: th.Tensor) -> th.Tensor:
-        return self.layers(observations)
+        # With channels last in memory PyTorch convolves forwards and backwards a fifth faster
+        return self.layers(observations.contiguous(memory_format=th.channels_last))
 
 
 class PaperCnnPolicy(ActorCriticPolicy):
