@@ -126,7 +126,7 @@ def backward(
             into[position].copy_(of_weight)
             into[position + 1].copy_(of_bias)
             continue
-        if 2 * module.in_features <= module.out_features:  # a tall product of few columns takes MKL up to six times as long
+        if 2 * inputs.shape[1] <= gradient.shape[1]:  # a tall product of few columns takes MKL up to six times as long
             into[position].copy_((inputs.T @ gradient).T)
         else:
             th.mm(gradient.T, inputs, out=into[position])

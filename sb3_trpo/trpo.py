@@ -22,6 +22,7 @@ from sb3_trpo.objective import Batch, SinglePathObjective
 from sb3_trpo.policies import Actor, CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_trpo.progress import advance_progress_bars
 from sb3_trpo.rollouts import (
+    FrameStackBuffer,
     Samples,
     Trunk,
     Vine,
@@ -33,6 +34,7 @@ from sb3_trpo.rollouts import (
     make_evaluator,
     shallow_copies,
     single_path,
+    stacks_grey_frames,
 )
 from sb3_trpo.settings import check_action_space, check_settings, reject_unknown_arguments, warn_of_truncated_minibatches
 from sb3_trpo.trust_region import (
@@ -83,7 +85,8 @@ class TRPO(OnPolicyAlgorithm):
     :param gae_lambda: λ of generalised advantage estimation, in [0, 1]
     :param use_sde: gSDE exploration (``Box`` actions only)
     :param sde_sample_freq: env steps between two of gSDE's noise matrices; -1: one a rollout
-    :param rollout_buffer_class: rollout buffer class, SB3's if None
+    :param rollout_buffer_class: rollout buffer class; SB3's if None, or :class:`sb3_trpo.rollouts.FrameStackBuffer` where
+        SB3's ``VecFrameStack`` stacks grey frames
     :param rollout_buffer_kwargs: further arguments of the rollout buffer
     :param normalize_advantage: whether to standardise advantages over the batch
     :param target_kl: δ > 0, nats
@@ -199,6 +202,8 @@ class TRPO(OnPolicyAlgorithm):
         self._vine_seed = np.random.SeedSequence(self.seed).generate_state(1)[0]
         self._vine: Vine | None = None
         self._vine_batch: VineBatch | None = None
+        if self.rollout_buffer_class is None and stacks_grey_frames(self.env, self.observation_space):
+            self.rollout_buffer_class = FrameStackBuffer
         super()._setup_model()
 
     def _excluded_save_params(self) -> list[str]:

@@ -24,7 +24,7 @@ class FactoredActions(gym.ActionWrapper[np.ndarray, np.ndarray, int]):
 
     def __init__(self, env: gym.Env):
         super().__init__(env)
-        meanings = getattr(env.unwrapped, "get_action_meanings", list)()
+        meanings: list[str] = getattr(env.unwrapped, "get_action_meanings", list)()
         if "NOOP" not in meanings:
             raise ValueError(f"{env} has no joystick: FactoredActions is for Atari environments (ale_py).")
         known = {name: index for index, name in enumerate(meanings)}
