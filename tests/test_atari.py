@@ -110,7 +110,7 @@ def test_settings_build_it_by_name() -> None:
     """RL Zoo finds the wrappers of the entry "atari" by their names, and the policy is an alias of TRPO's."""
     entry = yaml.safe_load(open(SETTINGS))["atari"]
     wrapper = rl_zoo3.utils.get_wrapper_class(entry)
-    env = wrapper(make("Seaquest", **entry["env_kwargs"]))
+    env = wrapper(make("Seaquest"))
     assert env.observation_space.shape == (52, 40, 1) and env.action_space == spaces.MultiDiscrete([3, 3, 2])
     assert entry["policy"] in TRPO.policy_aliases and entry["frame_stack"] == 4
 
