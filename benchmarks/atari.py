@@ -182,6 +182,7 @@ def run(method: str, game: str, args: argparse.Namespace) -> None:
         model = progress.resume(type(model), model.env)  # type: ignore[arg-type]
     model.learn(args.steps - model.num_timesteps, callback=progress, reset_num_timesteps=False)
     model.save(UNFINISHED / stem.with_suffix(".zip"))
+    scores: Any
     scores, _ = evaluate_policy(
         model, environments(game, 4, args.seed + 10_000), EPISODES, deterministic=False, return_episode_rewards=True
     )

@@ -29,7 +29,13 @@ from sb3_trpo import TRPO
 from sb3_trpo.atari import FactoredActions, PaperAtariWrapper
 
 N_ENVS, N_STEPS = 8, 12_500
-COMMON = {"n_steps": N_STEPS, "batch_size": 256, "n_critic_updates": 1, "cg_max_steps": 10, "fisher_sample_fraction": 0.1}
+COMMON: dict[str, Any] = {
+    "n_steps": N_STEPS,
+    "batch_size": 256,
+    "n_critic_updates": 1,
+    "cg_max_steps": 10,
+    "fisher_sample_fraction": 0.1,
+}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "NatureCNN, 84×84×4": ("CnnPolicy", {}),
     "NatureCNN, 84×84×4, stacks kept whole (SB3's buffer)": ("CnnPolicy", {"rollout_buffer_class": RolloutBuffer}),
@@ -69,7 +75,7 @@ def main() -> None:
     if args.one:
         print(measure(args.one))
         return
-    rows = []
+    rows: list[dict[str, Any]] = []
     for case in CASES:
         command = [sys.executable, "-m", "benchmarks.atari_memory", "--one", case]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout

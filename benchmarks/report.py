@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from benchmarks import atari_table
 from benchmarks.environment import RESULTS
 
 README = Path(__file__).parent.parent / "README.md"
@@ -88,8 +89,10 @@ def main() -> None:
     for folder in sorted(path for path in CURVES.iterdir() if path.is_dir()):
         if len(curves(folder.name)) > 1:
             plot_learning_curves(folder.name)
+    if atari_table.runs():
+        atari_table.plot()
     text = README.read_text()
-    for name, table in {"learning": learning_table(), **written_tables()}.items():
+    for name, table in {"learning": learning_table(), "atari": atari_table.tables(), **written_tables()}.items():
         head, _, rest = text.partition(f"<!-- {name} -->\n")
         tail = rest.partition(f"<!-- end {name} -->")[2]
         text = f"{head}<!-- {name} -->\n{table}\n<!-- end {name} -->{tail}"
