@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable
 from typing import Any
 
 import ale_py
@@ -33,12 +32,12 @@ from sb3_trpo import TRPO
 
 N_ENVS, N_STEPS = 8, 128
 ROLLOUT = N_ENVS * N_STEPS
-ZOO_PPO: dict[str, Any] = {"n_epochs": 4, "batch_size": 256, "learning_rate": 2.5e-4, "clip_range": 0.1, "ent_coef": 0.01}
-ALGORITHMS: dict[str, Callable[..., OnPolicyAlgorithm]] = {
-    "sb3_trpo": lambda *args, **kwargs: TRPO(*args, fisher_sample_fraction=0.1, **kwargs),
-    "sb3_contrib": sb3_contrib.TRPO,
-    "PPO, SB3's defaults": PPO,
-    "PPO, RL Zoo's settings": lambda *args, **kwargs: PPO(*args, **ZOO_PPO, **kwargs),
+ZOO_PPO = {"n_epochs": 4, "batch_size": 256, "learning_rate": 2.5e-4, "clip_range": 0.1, "ent_coef": 0.01}
+ALGORITHMS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "sb3_trpo": (TRPO, {"fisher_sample_fraction": 0.1}),
+    "sb3_contrib": (sb3_contrib.TRPO, {}),
+    "PPO, SB3's defaults": (PPO, {}),
+    "PPO, RL Zoo's settings": (PPO, ZOO_PPO),
 }
 POLICIES: dict[str, tuple[str, Any]] = {
     "NatureCNN": ("CnnPolicy", AtariWrapper),
@@ -65,8 +64,8 @@ def learning(rounds: int) -> dict[str, list[float]]:
     """Frames a second of every algorithm, in turn."""
     speeds: dict[str, list[float]] = {name: [] for name in ALGORITHMS}
     for _ in range(rounds):
-        for name, algorithm in ALGORITHMS.items():
-            model = algorithm("CnnPolicy", pong(AtariWrapper), n_steps=N_STEPS, seed=0, device="cpu")
+        for name, (algorithm, settings) in ALGORITHMS.items():
+            model = algorithm("CnnPolicy", pong(AtariWrapper), n_steps=N_STEPS, seed=0, device="cpu", **settings)
             speeds[name].append(frames_per_second(model, 1 if name == "sb3_contrib" else 4))
             print(name, speeds[name][-1], flush=True)
     return speeds
