@@ -25,9 +25,14 @@ def is_plain_cnn(modules: Iterable[nn.Module]) -> bool:
     )
 
 
+def is_untouched(module: nn.Module) -> bool:
+    """Whether a module does what its class does, with nothing hooked in."""
+    return not (module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
+
+
 def _is_plain(module: nn.Module) -> bool:
-    """Whether a layer does what its class does, in the way that is written out here."""
-    if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+    """Whether a layer works in the way that is written out here."""
+    if not is_untouched(module):
         return False
     if isinstance(module, nn.Conv2d) and (isinstance(module.padding, str) or module.padding_mode != "zeros"):
         return False

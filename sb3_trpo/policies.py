@@ -18,7 +18,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
 from sb3_trpo.atari.network import PaperCnn
-from sb3_trpo.plain_network import is_plain_cnn, is_plain_mlp
+from sb3_trpo.plain_network import is_plain_cnn, is_plain_mlp, is_untouched
 from sb3_trpo.rollouts import is_stock_policy, select, unchecked_distributions
 from sb3_trpo.trust_region import (
     AutogradLinearization,
@@ -142,8 +142,8 @@ class Actor:
         extractor = policy.pi_features_extractor
         if type(extractor) not in PLAIN_EXTRACTORS or type(policy.mlp_extractor) is not MlpExtractor:
             return None
-        containers = [extractor, *extractor.modules(), policy.mlp_extractor.policy_net]
-        if not is_stock_policy(policy) or policy.use_sde or any(m._forward_hooks or m._forward_pre_hooks for m in containers):
+        containers = [*extractor.modules(), policy.mlp_extractor, policy.mlp_extractor.policy_net]
+        if not is_stock_policy(policy) or policy.use_sde or not all(map(is_untouched, containers)):
             return None
         layers = [*PLAIN_EXTRACTORS[type(extractor)](extractor), *policy.mlp_extractor.policy_net, policy.action_net]
         own = {id(parameter) for layer in layers for parameter in layer.parameters()}
