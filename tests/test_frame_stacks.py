@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecTranspose
 
 from sb3_trpo import TRPO
 from sb3_trpo.rollouts import FrameStackBuffer, Samples, select
+from sb3_trpo.rollouts.frame_stacks import FrameTensors
 from tests.toys import parameters, same
 
 
@@ -120,3 +121,21 @@ def test_other_observations_are_refused() -> None:
         TRPO("MlpPolicy", "CartPole-v1", rollout_buffer_class=FrameStackBuffer, rollout_buffer_kwargs={"n_stack": 4})
     with pytest.raises(ValueError, match="n_stack"):
         TRPO("MlpPolicy", stacked(), **SETTINGS, rollout_buffer_class=FrameStackBuffer, rollout_buffer_kwargs={"n_stack": 3})
+
+
+def test_an_update_rebuilds_few_stacks_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never more than a chunk or a minibatch: all of them together are what is not to be held in memory."""
+    counts: list[int] = []
+    rebuild = FrameTensors.__getitem__
+
+    def counted(self: FrameTensors, rows: slice | th.Tensor) -> th.Tensor:
+        counts.append(len(rebuild(self, rows)))
+        return rebuild(self, rows)
+
+    monkeypatch.setattr(FrameTensors, "__getitem__", counted)
+    monkeypatch.setattr("sb3_trpo.objective.CHUNK_ACTIVATIONS", 1)
+    policy_kwargs = {"net_arch": [8], "share_features_extractor": False}
+    model = TRPO("MlpPolicy", stacked(), **{**SETTINGS, "batch_size": 8, "policy_kwargs": policy_kwargs})
+    model.learn(96)
+    assert model.logger.name_to_value["train/status"] == "ok"
+    assert max(counts) == 8
