@@ -1,5 +1,6 @@
 """A rollout whose frames are kept once is, bit for bit, the one that SB3's buffer keeps."""
 
+import weakref
 from collections.abc import Callable
 
 import gymnasium as gym
@@ -124,13 +125,16 @@ def test_other_observations_are_refused() -> None:
 
 
 def test_an_update_rebuilds_few_stacks_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Never more than a chunk or a minibatch: all of them together are what is not to be held in memory."""
-    counts: list[int] = []
+    """Two chunks or minibatches of eight at most, of 96: all of them together are what is not to be held in memory."""
+    made: list[weakref.ref[th.Tensor]] = []
+    most = 0
     rebuild = FrameTensors.__getitem__
 
     def counted(self: FrameTensors, rows: slice | th.Tensor) -> th.Tensor:
-        counts.append(len(rebuild(self, rows)))
-        return rebuild(self, rows)
+        nonlocal most
+        made.append(weakref.ref(tensor := rebuild(self, rows)))
+        most = max(most, sum(len(kept) for kept in (reference() for reference in made) if kept is not None))
+        return tensor
 
     monkeypatch.setattr(FrameTensors, "__getitem__", counted)
     monkeypatch.setattr("sb3_trpo.objective.CHUNK_ACTIVATIONS", 1)
@@ -138,4 +142,4 @@ def test_an_update_rebuilds_few_stacks_at_a_time(monkeypatch: pytest.MonkeyPatch
     model = TRPO("MlpPolicy", stacked(), **{**SETTINGS, "batch_size": 8, "policy_kwargs": policy_kwargs})
     model.learn(96)
     assert model.logger.name_to_value["train/status"] == "ok"
-    assert max(counts) == 8
+    assert 8 <= most <= 16
