@@ -66,7 +66,7 @@ def learning(rounds: int) -> dict[str, list[float]]:
     for _ in range(rounds):
         for name, (algorithm, settings) in ALGORITHMS.items():
             model = algorithm("CnnPolicy", pong(AtariWrapper), n_steps=N_STEPS, seed=0, device="cpu", **settings)
-            speeds[name].append(frames_per_second(model, 1 if name == "sb3_contrib" else 4))
+            speeds[name].append(frames_per_second(model, 1 if name == "sb3_contrib" else 2))
             print(name, speeds[name][-1], flush=True)
     return speeds
 
