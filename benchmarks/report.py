@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from benchmarks import ablations, comparison, comparison_results
+from benchmarks import ablations, atari_table, comparison, comparison_results
 from benchmarks.environment import RESULTS
 
 README = Path(__file__).parent.parent / "README.md"
@@ -84,7 +84,7 @@ def tables() -> dict[str, str]:
     """Every table by its name in the README; most were written as rows of text by the benchmark that made the figures."""
     written = {path.stem: json.loads(path.read_text())["table"] for path in sorted(RESULTS.glob("*/*.json"))}
     compared = {"comparison": comparison_results.table(), "differences": comparison_results.difference_table()}
-    return {**written, **compared, "learning": learning_table(), "ablations": ablations.table()}
+    return {**written, **compared, "learning": learning_table(), "atari": atari_table.tables(), "ablations": ablations.table()}
 
 
 def fill(text: str, name: str, table: str) -> str:
@@ -98,6 +98,8 @@ def main() -> None:
     for folder in sorted(path for path in CURVES.iterdir() if path.is_dir()):
         if len(curves(folder.name)) > 1:
             plot_learning_curves(folder.name)
+    if atari_table.runs():
+        atari_table.plot()
     if comparison.FOLDER.exists():
         comparison_results.plot(comparison.FOLDER / "comparison.png")
     text = README.read_text()

@@ -92,7 +92,7 @@ class SinglePathObjective:
             batch = batch[rows.to(batch.old_log_prob.device)]
         elif self._whole:
             return FisherMatrix(self._whole, self.actor.family, damping)
-        chunks = [partial(self._linearize, batch[rows].observations) for rows in self._chunks(batch)]
+        chunks = [partial(self._linearize, batch.observations, rows) for rows in self._chunks(batch)]
         return FisherMatrix(chunks, self.actor.family, damping)
 
     @th.no_grad()
@@ -101,8 +101,8 @@ class SinglePathObjective:
         with self.actor.at(theta):
             return self._evaluation(self._compare)
 
-    def _linearize(self, observations: PyTorchObs) -> Linearization:
-        return self.actor.linearize(observations)[0]
+    def _linearize(self, observations: PyTorchObs, rows: slice) -> Linearization:
+        return self.actor.linearize(select(observations, rows))[0]
 
     def _chunks(self, batch: Batch) -> list[slice]:
         return [slice(start, start + self.chunk_size) for start in range(0, len(batch), self.chunk_size)]

@@ -1,6 +1,6 @@
 """SB3 policies as TRPO sees them: which parameters make up θ, and what distribution θ gives in each state."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,11 +12,13 @@ from stable_baselines3.common.policies import (
     BasePolicy,
     MultiInputActorCriticPolicy,
 )
-from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
+from stable_baselines3.common.preprocessing import preprocess_obs
+from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
-from sb3_trpo.plain_mlp import is_plain_mlp
+from sb3_trpo.atari.network import PaperCnn
+from sb3_trpo.plain_network import is_plain_cnn, is_plain_mlp, is_untouched
 from sb3_trpo.rollouts import is_stock_policy, select, unchecked_distributions
 from sb3_trpo.trust_region import (
     AutogradLinearization,
@@ -25,7 +27,7 @@ from sb3_trpo.trust_region import (
     DiagonalGaussian,
     DistributionFamily,
     Linearization,
-    MlpLinearization,
+    PlainLinearization,
     flatten,
     unflatten,
 )
@@ -33,6 +35,14 @@ from sb3_trpo.trust_region import (
 MlpPolicy = ActorCriticPolicy
 CnnPolicy = ActorCriticCnnPolicy
 MultiInputPolicy = MultiInputActorCriticPolicy
+
+
+# Features extractors whose work is known layer by layer; SB3's own way of taking observations comes before it
+PLAIN_EXTRACTORS: dict[type[nn.Module], Callable[[Any], list[nn.Module]]] = {
+    FlattenExtractor: lambda extractor: [],
+    NatureCNN: lambda extractor: [*extractor.cnn, *extractor.linear],
+    PaperCnn: lambda extractor: [*extractor.layers],
+}
 
 
 def distribution_family(distribution: sb3.Distribution) -> DistributionFamily:
@@ -107,28 +117,39 @@ class Actor:
     def linearize(self, observations: PyTorchObs) -> tuple[Linearization, sb3.Distribution]:
         """The distribution's parameters as a linear map of θ, for some states, and the distribution to differentiate there.
 
-        By hand where the network is a plain MLP.
+        By hand where the network is a plain one.
         """
         if self._plain_layers is None:
             distribution = self.policy.get_distribution(observations)
             return AutogradLinearization(distribution_parameters(distribution), self.parameters), distribution
-        with th.no_grad():
-            features = BasePolicy.extract_features(self.policy, observations, self.policy.pi_features_extractor)
         log_std = getattr(self.policy, "log_std", None)
-        linearization = MlpLinearization(self._plain_layers, features, log_std, self.parameters)
+        linearization = PlainLinearization(self._plain_layers, self._inputs(observations), log_std, self.parameters)
         arguments = (linearization.at,) if log_std is None else linearization.at.chunk(2, dim=1)
         return linearization, self.policy.action_dist.proba_distribution(*arguments)
 
-    def _find_plain_layers(self) -> list[nn.Module] | None:
-        """SB3's own MLP from flat observations to distribution parameters, if that is all θ consists of."""
+    @th.no_grad()
+    def _inputs(self, observations: PyTorchObs) -> th.Tensor:
+        """What enters the plain layers: flat observations, or pictures of floats with channels last in memory."""
         policy = self.policy
-        extractors = (type(policy.pi_features_extractor), type(policy.mlp_extractor))
-        if not is_stock_policy(policy) or extractors != (FlattenExtractor, MlpExtractor) or policy.use_sde:
+        if type(policy.pi_features_extractor) is FlattenExtractor:
+            return BasePolicy.extract_features(policy, observations, policy.pi_features_extractor)
+        pictures = preprocess_obs(observations, policy.observation_space, normalize_images=policy.normalize_images)
+        return pictures.contiguous(memory_format=th.channels_last)  # type: ignore[union-attr]
+
+    def _find_plain_layers(self) -> list[nn.Module] | None:
+        """Layers from observations to distribution parameters, if they are of known kinds and all that θ consists of."""
+        policy = self.policy
+        extractor = policy.pi_features_extractor
+        if type(extractor) not in PLAIN_EXTRACTORS or type(policy.mlp_extractor) is not MlpExtractor:
             return None
-        layers = [*policy.mlp_extractor.policy_net, policy.action_net]
+        containers = [*extractor.modules(), policy.mlp_extractor, policy.mlp_extractor.policy_net]
+        if not is_stock_policy(policy) or policy.use_sde or not all(map(is_untouched, containers)):
+            return None
+        layers = [*PLAIN_EXTRACTORS[type(extractor)](extractor), *policy.mlp_extractor.policy_net, policy.action_net]
         own = {id(parameter) for layer in layers for parameter in layer.parameters()}
         own |= {id(policy.log_std)} if hasattr(policy, "log_std") else set()
-        return layers if is_plain_mlp(layers) and own == {id(parameter) for parameter in self.parameters} else None
+        plain = is_plain_mlp(layers) or is_plain_cnn(layers)
+        return layers if plain and own == {id(parameter) for parameter in self.parameters} else None
 
     @property
     def theta(self) -> th.Tensor:

@@ -15,12 +15,14 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_trpo.atari import PaperCnnPolicy
 from sb3_trpo.critic import fit_critic
 from sb3_trpo.diagnostics import critic_diagnostics, step_diagnostics
 from sb3_trpo.objective import Batch, SinglePathObjective
 from sb3_trpo.policies import Actor, CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_trpo.progress import advance_progress_bars
 from sb3_trpo.rollouts import (
+    FrameStackBuffer,
     Samples,
     Trunk,
     Vine,
@@ -32,6 +34,7 @@ from sb3_trpo.rollouts import (
     make_evaluator,
     shallow_copies,
     single_path,
+    stacks_grey_frames,
 )
 from sb3_trpo.settings import check_action_space, check_settings, reject_unknown_arguments, warn_of_truncated_minibatches
 from sb3_trpo.trust_region import (
@@ -67,7 +70,8 @@ class TRPO(OnPolicyAlgorithm):
     old policy first, where sb3-contrib averages it over action dimensions. Settings tuned there, for a ``Box`` or
     ``MultiBinary`` space of d dimensions, give the same proposed step with ``target_kl`` and ``cg_damping`` times d.
 
-    :param policy: the policy (``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"``, or a class)
+    :param policy: the policy (``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"``, the paper's ``"PaperCnnPolicy"`` for
+        Atari, or a class)
     :param env: the environment, or its registered id
     :param learning_rate: of the critic's optimizer, ≥ 0; may be a function of the remaining progress, from 1 to 0
     :param n_steps: env steps of each environment per update, ≥ 1
@@ -81,7 +85,8 @@ class TRPO(OnPolicyAlgorithm):
     :param gae_lambda: λ of generalised advantage estimation, in [0, 1]
     :param use_sde: gSDE exploration (``Box`` actions only)
     :param sde_sample_freq: env steps between two of gSDE's noise matrices; -1: one a rollout
-    :param rollout_buffer_class: rollout buffer class, SB3's if None
+    :param rollout_buffer_class: rollout buffer class; SB3's if None, or :class:`sb3_trpo.rollouts.FrameStackBuffer` where
+        SB3's ``VecFrameStack`` stacks grey frames
     :param rollout_buffer_kwargs: further arguments of the rollout buffer
     :param normalize_advantage: whether to standardise advantages over the batch
     :param target_kl: δ > 0, nats
@@ -110,6 +115,7 @@ class TRPO(OnPolicyAlgorithm):
         "MlpPolicy": MlpPolicy,
         "CnnPolicy": CnnPolicy,
         "MultiInputPolicy": MultiInputPolicy,
+        "PaperCnnPolicy": PaperCnnPolicy,
     }
 
     def __init__(
@@ -196,6 +202,8 @@ class TRPO(OnPolicyAlgorithm):
         self._vine_seed = np.random.SeedSequence(self.seed).generate_state(1)[0]
         self._vine: Vine | None = None
         self._vine_batch: VineBatch | None = None
+        if self.rollout_buffer_class is None and stacks_grey_frames(self.env, self.observation_space):
+            self.rollout_buffer_class = FrameStackBuffer
         super()._setup_model()
 
     def _excluded_save_params(self) -> list[str]:

@@ -9,17 +9,18 @@ import torch as th
 from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 from stable_baselines3.common import distributions as sb3
-from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy, MultiInputActorCriticPolicy
 from torch import nn
 from torch.autograd.functional import hessian
 
+from sb3_trpo.atari import PaperCnnPolicy
 from sb3_trpo.objective import Batch, SinglePathObjective
 from sb3_trpo.policies import Actor
 from sb3_trpo.trust_region import (
     AutogradLinearization,
     DiagonalGaussian,
     FisherMatrix,
-    MlpLinearization,
+    PlainLinearization,
     flatten,
     unflatten,
 )
@@ -47,7 +48,7 @@ class Network(nn.Module):
         """J at the network's own θ, by autograd or by hand."""
         theta = list(self.parameters())
         if written_out:
-            return MlpLinearization(list(self.mlp), self.states[rows], self.log_std, theta)
+            return PlainLinearization(list(self.mlp), self.states[rows], self.log_std, theta)
         return AutogradLinearization(self(rows), theta)
 
     def at(self, theta):
@@ -93,6 +94,7 @@ def test_product_is_symmetric_and_linear(case, network, written_out):
 
 BOX = spaces.Box(-1.0, 1.0, (3,), np.float32)
 DICT = spaces.Dict({"joints": BOX, "mode": spaces.Discrete(4)})
+PICTURES = spaces.Box(0, 255, (2, 36, 37), np.uint8)
 SQUASHED = {"use_sde": True, "squash_output": True}
 POLICIES = {
     "Box": (ActorCriticPolicy, BOX, BOX, {}),
@@ -101,6 +103,9 @@ POLICIES = {
     "Discrete": (ActorCriticPolicy, BOX, spaces.Discrete(5), {}),
     "MultiDiscrete": (ActorCriticPolicy, BOX, spaces.MultiDiscrete([3, 2, 4]), {}),
     "MultiBinary": (ActorCriticPolicy, BOX, spaces.MultiBinary(4), {}),
+    "NatureCNN": (ActorCriticCnnPolicy, PICTURES, spaces.Discrete(5), {}),
+    "NatureCNN to Box": (ActorCriticCnnPolicy, PICTURES, BOX, {}),
+    "PaperCnn": (PaperCnnPolicy, PICTURES, spaces.MultiDiscrete([3, 3, 2]), {}),
     "Dict to Box": (MultiInputActorCriticPolicy, DICT, BOX, {}),
     "Dict to Discrete": (MultiInputActorCriticPolicy, DICT, spaces.Discrete(5), {}),
 }
@@ -114,7 +119,7 @@ def policy(request):
     policy = kind(observation_space, action_space, lambda _: 1e-3, net_arch=[16], **options)
     with th.no_grad():
         for parameter in policy.parameters():
-            parameter.add_(0.3 * th.randn_like(parameter))
+            parameter.add_(0.5 * th.randn_like(parameter) / parameter[0].numel() ** 0.5)
     return policy.eval()
 
 

@@ -47,11 +47,11 @@ def part_of(path: Path) -> str:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_one_way(path):
     part, imported = part_of(path), imported_modules(path)
-    if part in ("trust_region", "plain_mlp"):  # torch only
+    if part in ("trust_region", "plain_network"):  # torch only
         for package in ("stable_baselines3", "gymnasium", "sb3_contrib", "rl_zoo3"):
             assert not under(imported, package)
     if part in ("trust_region", "simulators"):  # these stand alone
-        own = under(imported, f"sb3_trpo.{part}") | under(imported, "sb3_trpo.plain_mlp")
+        own = under(imported, f"sb3_trpo.{part}") | under(imported, "sb3_trpo.plain_network")
         assert under(imported, "sb3_trpo") == own
     if part == "rollouts":  # collection knows no TRPO
         for above in ("objective", "critic", "diagnostics", "settings"):

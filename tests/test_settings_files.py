@@ -43,7 +43,7 @@ def test_settings_are_arguments_of_the_constructor(settings, entry):
             arguments.pop(name)  # code for RL Zoo
     if isinstance(arguments.get("learning_rate"), str):
         assert re.fullmatch(r"lin_[\d.e-]+", arguments.pop("learning_rate"))
-    env = FakeImageEnv() if arguments["policy"] == "CnnPolicy" else gym.make("Pendulum-v1")
+    env = FakeImageEnv() if "Cnn" in arguments["policy"] else gym.make("Pendulum-v1")
     TRPO(env=env, device="cpu", **arguments)
 
 

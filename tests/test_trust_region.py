@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
@@ -192,14 +192,24 @@ def _products(
 
 
 def test_linearisation_is_that_of_the_policy_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unnormalised image observations and a patched get_distribution: the Jacobian is autograd's, to 1e-5 relative."""
+    """Unnormalised pictures, a patched get_distribution, hooks and patches in an extractor: autograd's, to 1e-5 relative."""
     image = spaces.Box(0, 255, (1, 8, 8), dtype=np.uint8)
     unnormalised = ActorCriticPolicy(image, BOX_ACTIONS, lambda _: 1e-3, normalize_images=False, net_arch=[8])
     pixels = th.randint(0, 256, (5, 1, 8, 8), dtype=th.uint8)
     patched = ActorCriticPolicy(ToyEnv().observation_space, BOX_ACTIONS, lambda _: 1e-3)
     own = patched.get_distribution
     patched.get_distribution = lambda observations: own(3.0 * observations)  # type: ignore[method-assign]
-    for policy, observations in ((unnormalised, pixels), (patched, th.randn(5, 4))):
+    cases: list[tuple[ActorCriticPolicy, th.Tensor]] = [(unnormalised, pixels), (patched, th.randn(5, 4))]
+    for change in ("normalize_images", "hook", "forward"):
+        large = spaces.Box(0, 255, (1, 36, 36), dtype=np.uint8)
+        cnn = ActorCriticCnnPolicy(large, BOX_ACTIONS, lambda _: 1e-3, normalize_images=change != "normalize_images")
+        extractor = cnn.pi_features_extractor
+        if change == "hook":
+            extractor.linear.register_forward_hook(lambda module, inputs, output: 3.0 * output.sin())
+        elif change == "forward":
+            extractor.forward = lambda x, own=extractor: own.linear(own.cnn(x)).sin()  # type: ignore[method-assign]
+        cases.append((cnn, th.randint(0, 256, (5, 1, 36, 36), dtype=th.uint8)))
+    for policy, observations in cases:
         chosen, autograd = _products(policy.eval(), observations, monkeypatch)
         assert float((chosen - autograd).norm() / autograd.norm()) < 1e-5
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sb3_trpo.critic.regression import CriticFit
-from sb3_trpo.plain_mlp import backward, forward, is_plain_mlp
+from sb3_trpo.plain_network import backward, forward, is_plain_mlp
 
 _UNSUPPORTED = ("weight_decay", "amsgrad", "maximize", "capturable", "differentiable")
 

@@ -3,8 +3,8 @@
 ``single_path`` runs the policy in the training environments, ``evaluators`` see to values and log-probabilities (with
 ``numpy_actor``, a fast actor for MLP policies), ``shallow_copies`` spares DummyVecEnv its deep ones, ``advantages`` turns
 rewards into advantages, ``finite`` says where a rollout has a value that is not a number, ``samples`` gives a finished
-rollout as tensors, ``stock`` tells SB3's own methods from a user's, and ``row_states`` saves and restores single
-environments with their rows in VecEnv wrappers.
+rollout as tensors, ``frame_stacks`` keeps stacked frames once each, ``stock`` tells SB3's own methods from a user's, and
+``row_states`` saves and restores single environments with their rows in VecEnv wrappers.
 
 ``vine`` branches from some of the states that the path has passed.
 """
@@ -12,6 +12,7 @@ environments with their rows in VecEnv wrappers.
 from sb3_trpo.rollouts.advantages import estimate_advantages, generalized_advantages, monte_carlo_advantages
 from sb3_trpo.rollouts.evaluators import make_evaluator
 from sb3_trpo.rollouts.finite import Defect, check_running_statistics, find_defect, unchecked_distributions
+from sb3_trpo.rollouts.frame_stacks import FrameStackBuffer, stacks_grey_frames
 from sb3_trpo.rollouts.row_states import RowState, clone_rows, restore_rows
 from sb3_trpo.rollouts.samples import Samples, select
 from sb3_trpo.rollouts.shallow_copies import shallow_copies
@@ -22,6 +23,7 @@ from sb3_trpo.rollouts.vine import Trunk, Vine, VineBatch, VineSettings
 __all__ = [
     "Defect",
     "Evaluator",
+    "FrameStackBuffer",
     "RowState",
     "Samples",
     "Transition",
@@ -42,5 +44,6 @@ __all__ = [
     "select",
     "shallow_copies",
     "single_path",
+    "stacks_grey_frames",
     "unchecked_distributions",
 ]

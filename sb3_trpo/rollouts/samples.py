@@ -1,6 +1,7 @@
 """A finished rollout as tensors, without copying the observations."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch as th
@@ -8,11 +9,12 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.type_aliases import PyTorchObs
 
+from sb3_trpo.rollouts.frame_stacks import FrameStacks, FrameTensors
 from sb3_trpo.rollouts.stock import is_stock_buffer
 
 
 def select(observations: PyTorchObs, rows: slice | th.Tensor) -> PyTorchObs:
-    """Rows of a batch of plain or Dict observations; a slice gives views."""
+    """Rows of a batch of plain or Dict observations; a slice gives views, except where frames are kept once."""
     if isinstance(observations, dict):
         return {key: value[rows] for key, value in observations.items()}
     return observations[rows]
@@ -27,7 +29,7 @@ def as_drawn(actions: th.Tensor, action_space: spaces.Space) -> th.Tensor:
 class Samples:
     """The B = n_steps · n_envs samples of a rollout, in no particular order.
 
-    :param observations: ``[B, …]``, or a dict of such; images stay as bytes
+    :param observations: ``[B, …]``, or a dict of such; images stay as bytes. Or what :func:`select` makes such of
     :param actions: ``[B, …]`` as the distribution's ``log_prob`` takes them
     :param log_probs: log π_θ₀(a|s) ``[B]``, nats
     :param advantages: Â ``[B]``, reward units
@@ -53,9 +55,12 @@ class Samples:
             data = next(iter(buffer.get(batch_size=None)))
             scalars = (data.old_log_prob, data.advantages, data.returns)
             return cls(data.observations, as_drawn(data.actions, buffer.action_space), *(x.flatten() for x in scalars))
-        observations: PyTorchObs
+        observations: Any
         if isinstance(buffer.observations, dict):
             observations = {key: _tensor(buffer, array) for key, array in buffer.observations.items()}
+        elif isinstance(buffer.observations, FrameStacks):
+            stacks = buffer.observations
+            observations = FrameTensors(stacks if buffer.generator_ready else stacks.rows(), buffer.device)
         else:
             observations = _tensor(buffer, buffer.observations)
         arrays = (buffer.log_probs, buffer.advantages, buffer.returns)

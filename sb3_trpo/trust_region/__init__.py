@@ -11,7 +11,7 @@ from sb3_trpo.trust_region.distributions import Bernoulli, Categorical, Diagonal
 from sb3_trpo.trust_region.estimators import self_normalized, sum_over_actions
 from sb3_trpo.trust_region.fisher import FisherMatrix
 from sb3_trpo.trust_region.line_search import Evaluation, FullStep, LineSearch, backtracking_line_search, full_step
-from sb3_trpo.trust_region.linearization import AutogradLinearization, Linearization, MlpLinearization, flatten, unflatten
+from sb3_trpo.trust_region.linearization import AutogradLinearization, Linearization, PlainLinearization, flatten, unflatten
 from sb3_trpo.trust_region.status import Status
 
 __all__ = [
@@ -26,7 +26,7 @@ __all__ = [
     "ImprovementBound",
     "LineSearch",
     "Linearization",
-    "MlpLinearization",
+    "PlainLinearization",
     "Solution",
     "Status",
     "backtracking_line_search",

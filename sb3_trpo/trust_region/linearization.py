@@ -7,7 +7,7 @@ from typing import Protocol
 import torch as th
 from torch import nn
 
-from sb3_trpo import plain_mlp
+from sb3_trpo import plain_network
 
 
 def flatten(tensors: Sequence[th.Tensor]) -> th.Tensor:
@@ -73,11 +73,11 @@ class AutogradLinearization:
         return flatten(th.autograd.grad(self.at, self._parameters, grad_outputs=cotangent, retain_graph=True))
 
 
-class MlpLinearization:
-    """Of a plain MLP: forward and reverse mode written out, several times faster on small networks.
+class PlainLinearization:
+    """Of a plain network: forward and reverse mode written out, several times faster on small networks and convolutions.
 
-    :param modules: the network from features to the distribution's parameters, or to the mean of a Gaussian
-    :param inputs: features ``[B, n]``
+    :param modules: the network from its inputs to the distribution's parameters, or to the mean of a Gaussian
+    :param inputs: ``[B, …]``
     :param log_std: log σ ``[d]`` of a Gaussian whose deviation does not depend on the state, else None
     :param parameters: the tensors that make up θ, in order: exactly the network's and ``log_std``
     """
@@ -87,8 +87,8 @@ class MlpLinearization:
         self, modules: Sequence[nn.Module], inputs: th.Tensor, log_std: th.Tensor | None, parameters: Sequence[th.Tensor]
     ):
         weights = [parameter for module in modules for parameter in module.parameters()]
-        self._modules, self._weights = modules, [weight.detach() for weight in weights]
-        self._outputs = plain_mlp.forward(modules, self._weights, inputs)
+        self._modules, self._weights = modules, [plain_network.like(inputs, weight.detach()) for weight in weights]
+        self._outputs = plain_network.forward(modules, self._weights, inputs)
         mean = self._outputs[-1]
         self.at = mean if log_std is None else th.cat([mean, log_std.detach().expand_as(mean)], dim=1)
         self.at.requires_grad_()
@@ -105,16 +105,18 @@ class MlpLinearization:
     @th.no_grad()
     def jvp(self, vector: th.Tensor) -> th.Tensor:
         self._flat.copy_(vector)
-        # The inputs do not move with θ, so the first layer, a Linear, has only the tangents of its own weights.
-        tangent = th.addmm(self._parts[1], self._outputs[0], self._parts[0].t())
+        # The inputs do not move with θ, so the first layer, which has weights, has only the tangents of those.
+        tangent = plain_network.apply(self._modules[0], self._outputs[0], *self._parts[:2])
         position = 2
         for module, inputs, value in zip(self._modules[1:], self._outputs[1:-1], self._outputs[2:], strict=True):
-            if isinstance(module, nn.Linear):
-                moved = th.addmm(self._parts[position + 1], inputs, self._parts[position].t())
-                tangent = moved.addmm_(tangent, self._weights[position].t())
+            if plain_network.has_weights(module):
+                moved = plain_network.apply(module, inputs, *self._parts[position : position + 2])
+                tangent = plain_network.add_applied(moved, module, tangent, self._weights[position])
                 position += 2
+            elif isinstance(module, nn.Flatten):
+                tangent = tangent.flatten(1)
             else:
-                tangent = plain_mlp.through(module, value, tangent)
+                tangent = plain_network.through(module, value, tangent)
         if self._log_std_part is None:
             return tangent
         return th.cat([tangent, self._log_std_part.expand_as(tangent)], dim=1)
@@ -124,5 +126,5 @@ class MlpLinearization:
         if self._log_std_part is not None:
             cotangent, of_log_std = cotangent.chunk(2, dim=1)
             th.sum(of_log_std, dim=0, out=self._log_std_part)
-        plain_mlp.backward(self._modules, self._weights, self._outputs, cotangent, self._parts)
+        plain_network.backward(self._modules, self._weights, self._outputs, cotangent, self._parts)
         return self._flat.clone()

@@ -1,0 +1,125 @@
+"""Frames a second on Pong: of a whole ``learn()`` beside sb3-contrib's and PPO's, and of collection beside the emulator's.
+
+    python -m benchmarks.atari_speed
+
+A frame is what the policy sees: four of the emulator's. Eight environments, 128 steps of each in a rollout, SB3's
+AtariWrapper and NatureCNN, one PyTorch thread. Both TRPOs have the same settings, sb3-contrib's defaults, but for the share
+of states in the Fisher matrix, which is ours alone; PPO has SB3's defaults, and RL Zoo's for Atari. The algorithms learn in
+turn; ratios are medians with the range of single rounds. Collection is ``learn()`` without its updates; the environments
+are in this process or in processes of their own, and "bare" is a loop of ALE's ``act`` alone.
+"""
+
+import argparse
+import json
+import os
+import time
+from typing import Any
+
+import ale_py
+import gymnasium as gym
+import numpy as np
+import sb3_contrib
+import torch as th
+from stable_baselines3 import PPO
+from stable_baselines3.common.atari_wrappers import AtariWrapper
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack
+
+from benchmarks.atari import paper
+from benchmarks.environment import RESULTS, describe
+from sb3_trpo import TRPO
+
+N_ENVS, N_STEPS = 8, 128
+ROLLOUT = N_ENVS * N_STEPS
+ZOO_PPO = {"n_epochs": 4, "batch_size": 256, "learning_rate": 2.5e-4, "clip_range": 0.1, "ent_coef": 0.01}
+ALGORITHMS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "sb3_trpo": (TRPO, {"fisher_sample_fraction": 0.1}),
+    "sb3_contrib": (sb3_contrib.TRPO, {}),
+    "PPO, SB3's defaults": (PPO, {}),
+    "PPO, RL Zoo's settings": (PPO, ZOO_PPO),
+}
+POLICIES: dict[str, tuple[str, Any]] = {
+    "NatureCNN": ("CnnPolicy", AtariWrapper),
+    "the paper's network": ("PaperCnnPolicy", paper),
+}
+
+
+def pong(wrapper: Any, kind: type[VecEnv] = DummyVecEnv) -> VecEnv:
+    return VecFrameStack(make_vec_env("PongNoFrameskip-v4", N_ENVS, seed=0, wrapper_class=wrapper, vec_env_cls=kind), 4)  # type: ignore[arg-type]
+
+
+def frames_per_second(model: OnPolicyAlgorithm, n_rollouts: int) -> float:
+    """Of a model that has learned from one rollout before."""
+    model.learn(ROLLOUT)
+    begin = time.perf_counter()
+    model.learn(n_rollouts * ROLLOUT, reset_num_timesteps=False)
+    seconds = time.perf_counter() - begin
+    assert model.env is not None
+    model.env.close()
+    return n_rollouts * ROLLOUT / seconds
+
+
+def learning(rounds: int) -> dict[str, list[float]]:
+    """Frames a second of every algorithm, in turn."""
+    speeds: dict[str, list[float]] = {name: [] for name in ALGORITHMS}
+    for _ in range(rounds):
+        for name, (algorithm, settings) in ALGORITHMS.items():
+            model = algorithm("CnnPolicy", pong(AtariWrapper), n_steps=N_STEPS, seed=0, device="cpu", **settings)
+            speeds[name].append(frames_per_second(model, 1 if name == "sb3_contrib" else 2))
+            print(name, speeds[name][-1], flush=True)
+    return speeds
+
+
+def bare_emulator(n_frames: int) -> float:
+    """Frames a second of ALE's ``act``, four for each."""
+    ale: ale_py.ALEInterface = gym.make("PongNoFrameskip-v4").unwrapped.ale  # type: ignore[attr-defined]
+    ale.reset_game()
+    begin = time.perf_counter()
+    for step in range(4 * n_frames):
+        ale.act(step // 4 % 6)
+        if ale.game_over():
+            ale.reset_game()
+    return n_frames / (time.perf_counter() - begin)
+
+
+def collection(network: str, kind: type[VecEnv]) -> float:
+    """Frames a second of rollouts without updates."""
+    policy, wrapper = POLICIES[network]
+    model = TRPO(policy, pong(wrapper, kind), n_steps=N_STEPS, seed=0, device="cpu")
+    model.train = lambda: None  # type: ignore[method-assign]
+    return frames_per_second(model, 4)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    gym.register_envs(ale_py)
+    th.set_num_threads(1)
+    cores = len(os.sched_getaffinity(0))
+
+    speeds = learning(args.rounds)
+    lines = ["| Pong, whole `learn()` | frames/s | times as fast is sb3_trpo |", "|---|---|---|"]
+    for name, values in speeds.items():
+        ratios = np.array(speeds["sb3_trpo"]) / np.array(values)
+        ratio = "" if name == "sb3_trpo" else f"**{np.median(ratios):.1f}** ({ratios.min():.1f}–{ratios.max():.1f})"
+        lines.append(f"| {name} | {np.median(values):.0f} | {ratio} |")
+
+    cases = [(network, kind) for network in POLICIES for kind in (DummyVecEnv, SubprocVecEnv)]
+    rows: dict[str, list[float]] = {"bare emulator, one process": []}
+    for _ in range(args.rounds):
+        rows["bare emulator, one process"].append(bare_emulator(4_000))
+        for network, kind in cases:
+            rows.setdefault(f"{network}, {kind.__name__}", []).append(collection(network, kind))
+        print({name: values[-1] for name, values in rows.items()}, flush=True)
+    bare = float(np.median(rows["bare emulator, one process"]))
+    lines += ["", f"| Pong, collection alone, {cores} core(s) | frames/s | of the bare emulator's |", "|---|---|---|"]
+    lines += [f"| {name} | {np.median(values):.0f} | {np.median(values) / bare:.2f} |" for name, values in rows.items()]
+    (RESULTS / "atari").mkdir(parents=True, exist_ok=True)
+    result = {**describe(), "cores": cores, "learning": speeds, "collection": rows, "table": "\n".join(lines)}
+    (RESULTS / "atari" / "atari_speed.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""Rollouts of stacked frames with every frame kept once: a stack shares all of its frames but the last with the one before."""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecFrameStack
+
+
+class FrameStacks:
+    """Read and written like an array ``[n_steps, n_envs, C, H, W]``, in a fraction of its memory.
+
+    Behind it are the frames, and for every stack the places of its frames among them. Whether a stack goes on from the one
+    of the step before is found by comparing all they should share, so what is read is bit for bit what was written, after
+    resets and whatever else the environments do: a stack that does not is kept whole.
+
+    :param n_steps: steps
+    :param n_envs: environments
+    :param shape: of a stack: C channels, height and width
+    :param n_stack: frames in a stack, a divisor of C
+    :param dtype: of the frames
+    """
+
+    def __init__(self, n_steps: int, n_envs: int, shape: tuple[int, ...], n_stack: int, dtype: Any):
+        self.stack_shape, self.dtype = shape, np.dtype(dtype)
+        frame = (shape[0] // n_stack, *shape[1:])
+        # Enough should no two stacks have a frame in common. Where nothing is written there is no memory behind it yet.
+        self.frames = np.empty((n_steps * n_envs * n_stack, *frame), dtype=dtype)
+        self.places: np.ndarray = np.zeros((n_steps, n_envs, n_stack), dtype=np.int64)
+        self.n_frames = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (*self.places.shape[:-1], *self.stack_shape)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        """Stacks ``[…, C, H, W]`` by their step and environment, a copy."""
+        places = self.places[index]
+        return self.frames[places].reshape(*places.shape[:-1], *self.stack_shape)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype=dtype)
+
+    def __setitem__(self, step: int, stacks: np.ndarray) -> None:
+        """Keep the stacks ``[n_envs, C, H, W]`` of one step; steps are written in order, step 0 begins anew."""
+        n_envs, n_stack = self.places.shape[1:]
+        stacks = stacks.reshape(n_envs, n_stack, *self.frames.shape[1:])
+        if step == 0:
+            self.n_frames = 0
+            going_on = np.zeros(n_envs, dtype=bool)
+        else:
+            shared = self.places[step - 1, :, 1:]
+            going_on = (self.frames[shared] == stacks[:, :-1]).reshape(n_envs, -1).all(axis=1)
+            self.places[step, :, :-1] = shared
+        self.places[step, going_on, -1] = self._keep(stacks[going_on, -1])
+        self.places[step, ~going_on] = self._keep(stacks[~going_on].reshape(-1, *self.frames.shape[1:])).reshape(-1, n_stack)
+
+    def _keep(self, frames: np.ndarray) -> np.ndarray:
+        """Places of new frames ``[F, …]``."""
+        places = np.arange(self.n_frames, self.n_frames + len(frames))
+        self.frames[self.n_frames : self.n_frames + len(frames)] = frames
+        self.n_frames += len(frames)
+        return places
+
+    def rows(self, by_env: bool = False) -> "FrameStacks":
+        """The same stacks in one dimension ``[B, C, H, W]``, to be read from.
+
+        :param by_env: all steps of the first environment first, as SB3's buffer has them once it has been read from
+        """
+        rows = object.__new__(FrameStacks)
+        vars(rows).update(vars(self))
+        places = self.places.swapaxes(0, 1) if by_env else self.places
+        rows.places = places.reshape(-1, places.shape[-1])
+        return rows
+
+
+class FrameTensors:
+    """Stacks of frames that become tensors where rows of them are selected.
+
+    :param stacks: with one leading dimension
+    :param device: of the tensors
+    """
+
+    def __init__(self, stacks: FrameStacks, device: th.device | str):
+        self.stacks, self.device = stacks, device
+
+    def __len__(self) -> int:
+        return len(self.stacks)
+
+    def __getitem__(self, rows: slice | th.Tensor) -> th.Tensor:
+        index = rows.cpu().numpy() if isinstance(rows, th.Tensor) else rows
+        return th.as_tensor(self.stacks[index], device=self.device)
+
+
+class FrameStackBuffer(RolloutBuffer):
+    """SB3's rollout buffer with every frame kept once; gives what SB3's gives, to PPO and A2C too.
+
+    TRPO takes it by itself where ``VecFrameStack`` stacks grey pictures. For frames that are stacked otherwise it is asked for
+    with ``rollout_buffer_class``; ``RolloutBuffer`` there is SB3's own.
+
+    :param args: as for SB3's ``RolloutBuffer``
+    :param n_stack: frames in an observation, a divisor of its channels; None: every channel is a frame
+    :param kwargs: as for SB3's ``RolloutBuffer``
+    :raises ValueError: for observations that are not stacks of so many frames
+    """
+
+    observations: FrameStacks  # type: ignore[assignment]
+
+    def __init__(self, *args: Any, n_stack: int | None = None, **kwargs: Any):
+        self.n_stack = n_stack
+        super().__init__(*args, **kwargs)
+
+    @cached_property
+    def _stacks(self) -> FrameStacks:
+        space, n_stack = self.observation_space, self.n_stack or self.obs_shape[0]
+        if not isinstance(space, spaces.Box) or len(self.obs_shape) != 3 or self.obs_shape[0] % n_stack:
+            raise ValueError(
+                f"FrameStackBuffer keeps stacks of {n_stack} frames, channels first, not {space}: give "
+                "rollout_buffer_kwargs={'n_stack': ...}, or leave rollout_buffer_class out."
+            )
+        return FrameStacks(self.buffer_size, self.n_envs, self.obs_shape, n_stack, space.dtype)
+
+    def reset(self) -> None:
+        super().reset()
+        self.observations = self._stacks
+
+    @staticmethod
+    def swap_and_flatten(arr: Any) -> Any:
+        return arr.rows(by_env=True) if isinstance(arr, FrameStacks) else RolloutBuffer.swap_and_flatten(arr)
+
+
+def stacks_grey_frames(env: VecEnv | None, observation_space: spaces.Space) -> bool:
+    """Whether observations are grey pictures that SB3 stacks, one channel a frame, channels first.
+
+    :param env: with its wrappers
+    :param observation_space: of the policy
+    """
+    while isinstance(env, VecEnvWrapper):
+        if isinstance(env, VecFrameStack):
+            shape = observation_space.shape or ()
+            return len(shape) == 3 and shape[0] == env.stacked_obs.n_stack and observation_space.dtype == np.uint8
+        env = env.venv
+    return False
