@@ -73,10 +73,10 @@ class ProcessGroup:
 
     def concatenate(self, rows: th.Tensor) -> th.Tensor:
         own = self._within_reach(rows).contiguous()
-        everything = own.new_empty(self.size * len(own), *own.shape[1:])
+        everything = own.new_empty(self.size, *own.shape)
         with self._explained():
-            dist.all_gather_into_tensor(everything, own, group=self._in_step)
-        return everything.to(rows.device)
+            dist.all_gather(list(everything), own, group=self._in_step)
+        return everything.flatten(0, 1).to(rows.device)
 
     def gather(self, report: Report) -> list[Report]:
         reports: list[Report] = [report] * self.size
