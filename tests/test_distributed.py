@@ -92,7 +92,13 @@ def solve(parts: int) -> dict[str, Any]:
     solution = conjugate_gradient(fisher.product, gradient, 60, tolerance=1e-12)
     step = full_step(solution, gradient, 0.02)
     search = backtracking_line_search(evaluate, theta.detach(), evaluate(theta.detach()), step, 0.02, 0.8, 10, ranks.mean)
-    return {"theta": search.theta, "status": search.status, "form": fisher.quadratic_form(solution.x), "x": solution.x, "solved": solution.status}
+    return {
+        "theta": search.theta,
+        "status": search.status,
+        "form": fisher.quadratic_form(solution.x),
+        "x": solution.x,
+        "solved": solution.status,
+    }
 
 
 def test_the_solver_in_double_precision():
