@@ -5,6 +5,8 @@ import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 
+from sb3_trpo.distributed.command_line import options_of_rank
+
 SCRIPTS = {
     "train": "train a model, save it, and evaluate what the last update left",
     "enjoy": "play a saved model",
@@ -50,7 +52,11 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         print(f"python -m sb3_trpo: {error}", file=sys.stderr)
         return error.status
-    run_script(script, options)
+    if script == "train":
+        with options_of_rank(options) as options:
+            run_script(script, options)
+    else:
+        run_script(script, options)
     return 0
 
 
