@@ -2,9 +2,9 @@
 
     python -m benchmarks.ranks
 
-One process with two environments and two ranks with one each, which take the same steps, learn in turn, on a machine with two
-cores of its own. Reductions are counted and timed where TRPO calls torch.distributed, on the first rank. The projection is
-arithmetic on these measurements; its model is in :func:`projected_seconds`.
+The same script, TRPO with its defaults on one Hopper-v5 environment, learns as one process and as two ranks in turn, each
+process on a core of its own. Reductions are counted and timed where TRPO calls torch.distributed, on the first rank. The
+projection is arithmetic on these measurements; its model is in :func:`projected_seconds`.
 """
 
 import argparse
@@ -21,13 +21,12 @@ from unittest.mock import patch
 import numpy as np
 import torch as th
 import torch.distributed as dist
-from stable_baselines3.common.env_util import make_vec_env
 
 from benchmarks.environment import RESULTS, describe
 from sb3_trpo import TRPO
 
 FOLDER = RESULTS / "distributed"
-STEPS = 2048  # env steps of an update, over all ranks
+STEPS = 2048  # env steps of an update, of each rank
 NETWORKS = {"64-64": [64, 64], "400-400": [400, 400]}
 RANKS = (2, 8, 64, 1024)
 NETWORK_LATENCY, NETWORK_BANDWIDTH = 30e-6, 1.25e9  # assumed: seconds a message between machines; bytes/s, 10 Gbit/s
@@ -72,20 +71,22 @@ class Meter:
 def learn(network: str, updates: int) -> dict[str, Any]:
     """Env steps a second of one of the ranks that torchrun has started, or of one process, and what it communicated."""
     th.set_num_threads(1)
+    os.sched_setaffinity(0, {int(os.environ.get("LOCAL_RANK", 0))})  # a core of its own
     size = int(os.environ.get("WORLD_SIZE", 1))
-    env = make_vec_env("Hopper-v5", 2 // size, seed=0)
-    settings: dict[str, Any] = {"n_steps": STEPS // 2, "policy_kwargs": {"net_arch": NETWORKS[network]}}
-    model = TRPO("MlpPolicy", env, seed=0, device="cpu", **settings).learn(2 * STEPS)
+    steps = updates * STEPS * size
+    policy_kwargs = {"net_arch": NETWORKS[network]}
+    model = TRPO("MlpPolicy", "Hopper-v5", n_steps=STEPS, seed=0, device="cpu", policy_kwargs=policy_kwargs)
+    model.learn(2 * STEPS * size)
     begin = time.perf_counter()
-    model.learn(updates * STEPS, reset_num_timesteps=False)
-    result: dict[str, Any] = {"steps_per_second": updates * STEPS / (time.perf_counter() - begin)}
+    model.learn(steps, reset_num_timesteps=False)
+    result: dict[str, Any] = {"steps_per_second": steps / (time.perf_counter() - begin)}
     meter = Meter()
     model.train = meter.train(model)  # type: ignore[method-assign]
     with (
         patch.object(dist, "all_reduce", meter.in_step(dist.all_reduce)),
         patch.object(dist, "all_gather", meter.in_step(dist.all_gather)),
     ):
-        model.learn(updates * STEPS, reset_num_timesteps=False)
+        model.learn(steps, reset_num_timesteps=False)
     update = (meter.updates - meter.waiting) / updates
     result |= {"calls": meter.calls / updates, "bytes": meter.bytes / updates, "update_seconds": update}
     result |= {"communication_seconds": meter.seconds / updates, "share": meter.seconds / updates / update}
@@ -141,7 +142,7 @@ def save(name: str, rows: Any, lines: list[str]) -> None:
 
 def measure(rounds: int, updates: int) -> None:
     speed, traffic = [], []
-    speed_lines = ["| Hopper-v5, 2,048 steps an update | parameters | times one process's steps/s |", "|---|---|---|"]
+    speed_lines = ["| Hopper-v5, default settings | parameters | times one process's steps/s |", "|---|---|---|"]
     traffic_lines = [
         "| an update of two ranks | calls | kB | ms in them | of the update | ms a reduction |",
         "|---|---|---|---|---|---|",
@@ -152,7 +153,7 @@ def measure(rounds: int, updates: int) -> None:
         parameters = f"{pairs[0][1]['parameters']:,}"
         speed.append({"network": network, "ratios": ratios, "rounds": pairs})
         range_of_ratios = f"**{np.median(ratios):.2f}** ({min(ratios):.2f}–{max(ratios):.2f})"
-        speed_lines.append(f"| two ranks with one environment each | {parameters} | {range_of_ratios} |")
+        speed_lines.append(f"| two ranks, a core each | {parameters} | {range_of_ratios} |")
         middle = {key: float(np.median([two[key] for _, two in pairs])) for key in pairs[0][1] if key != "reduction_seconds"}
         middle["one_reduction"] = float(np.median([two["reduction_seconds"]["5000"] for _, two in pairs]))
         traffic.append({"network": network, **middle})

@@ -58,8 +58,8 @@ def step_diagnostics(
 
 def critic_diagnostics(fit: CriticFit, buffer: RolloutBuffer, ranks: Ranks) -> dict[str, float | str]:
     """The critic's mean loss over the fit, and the share of the returns' variance its values explained before."""
-    returns = th.as_tensor(buffer.returns)
-    unexplained, variance = (float(mean_and_std(x, ranks)[1]) ** 2 for x in (returns - th.as_tensor(buffer.values), returns))
+    returns, values = th.as_tensor(buffer.returns).flatten(), th.as_tensor(buffer.values).flatten()
+    unexplained, variance = (mean_and_std(th.stack([returns - values, returns]), ranks)[1] ** 2).tolist()
     diagnostics: dict[str, float | str] = {
         "train/explained_variance": 1.0 - unexplained / variance if variance else float("nan"),
         "train/critic_status": (Status.OK if fit.finite else Status.NOT_FINITE).value,

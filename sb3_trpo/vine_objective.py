@@ -32,7 +32,7 @@ class VineObjective:
         self.region = SinglePathObjective(actor, replace(trunk, advantages=th.zeros_like(trunk.advantages)), ent_coef, ranks)
         self.contrasts = vine.q_values - vine.q_values.mean(dim=1, keepdim=True)
         if normalize:
-            self.contrasts = self.contrasts / (mean_and_std(self.contrasts, ranks)[1] + 1e-8)
+            self.contrasts = self.contrasts / (mean_and_std(self.contrasts.flatten(), ranks)[1] + 1e-8)
         surrogate, gradient = 0.0, th.zeros_like(self.region.gradient)
         for part in self._surrogates():
             surrogate += float(part.detach())

@@ -33,8 +33,15 @@ def _run(rank: int, size: int, port: int, pipe: Connection, function: Callable[.
     pipe.send_bytes(pickle.dumps(result))  # whole: tensors would otherwise be passed by reference to a process that ends
 
 
+def _answer(pipe: Connection) -> Any:
+    try:
+        return pickle.loads(pipe.recv_bytes()) if pipe.poll(TIMEOUT) else "no answer"
+    except EOFError:
+        return "ended"
+
+
 def on_ranks(function: Callable[..., Any], *arguments: Any, size: int = 2) -> list[Any]:
-    """What the function returns on every rank, in order; the text of its traceback where it raises.
+    """What the function returns on every rank, in order; where it raises the text of the traceback, where it ends "ended".
 
     :param function: of a module's top level
     :param arguments: for it
@@ -50,7 +57,7 @@ def on_ranks(function: Callable[..., Any], *arguments: Any, size: int = 2) -> li
         pipes.append(here)
         processes.append(process)
     try:
-        results = [pickle.loads(pipe.recv_bytes()) if pipe.poll(TIMEOUT) else "no answer" for pipe in pipes]
+        results = [_answer(pipe) for pipe in pipes]
         for process in processes:
             process.join(TIMEOUT)
     finally:

@@ -1,6 +1,8 @@
 """Several ranks take the step that one process with all their environments takes, and stay equal bit for bit."""
 
 import math
+import os
+import signal
 import time
 import warnings
 from contextlib import nullcontext
@@ -447,16 +449,35 @@ def test_different_numbers_of_environments_are_refused():
         assert "ValueError: Ranks must not differ in n_envs, which is 1 on rank 0 and 2 on rank 1" in error
 
 
+def dying() -> str:
+    model = TRPO("MlpPolicy", ToyEnv(), **SMALL)
+    if model._rank == 1:
+        model._check_parameters = lambda: os.kill(os.getpid(), signal.SIGKILL)
+    begin = time.monotonic()
+    try:
+        model.learn(1000)
+    except RuntimeError as error:
+        return f"{error} ({time.monotonic() - begin < 30.0})"
+    return "nothing"
+
+
+def test_a_rank_that_is_killed_in_an_update_is_noticed_at_once():
+    """Without torchrun to end it the other rank says what has happened; nobody waits for the timeouts."""
+    survivor, killed = on_ranks(dying)
+    assert killed == "ended"
+    assert survivor.startswith("Rank 0 of 2 has lost the others") and survivor.endswith("(True)")
+
+
 class Hang(BaseCallback):
     def _on_step(self) -> bool:
         return True
 
     def _on_training_start(self) -> None:
         if self.model._rank == 1:
-            self.model._check_parameters = lambda: time.sleep(8.0)
+            self.model._check_parameters = lambda: time.sleep(5.0)
 
 
-def hanging() -> float:
+def hanging() -> str:
     process_group.UPDATE_TIMEOUT = timedelta(seconds=2)
     begin = time.monotonic()
     try:

@@ -57,7 +57,7 @@ class ProcessGroup:
         self._devices = [pair.partition(":")[0] for pair in dist.get_backend_config().split(",")]
         with self._explained():
             self._in_step = dist.new_group(timeout=UPDATE_TIMEOUT)
-        self.generator = th.Generator().manual_seed(self.first(int(th.randint(2**62, ()))))
+        self.generator: th.Generator | None = th.Generator().manual_seed(self.first(int(th.randint(2**62, ()))))
 
     def mean(self, values: th.Tensor) -> th.Tensor:
         return self._reduced(values, dist.ReduceOp.SUM).div_(self.size)

@@ -85,7 +85,12 @@ ALONE = OneProcess()
 
 
 def mean_and_std(values: th.Tensor, ranks: Ranks) -> tuple[th.Tensor, th.Tensor]:
-    """Mean and standard deviation (with Bessel's correction) over the values of all ranks, as many on each."""
-    mean = ranks.mean(values.mean())
-    squares = ranks.size * ranks.mean(((values - mean) ** 2).sum())
-    return mean, (squares / (ranks.size * values.numel() - 1)).sqrt()
+    """Mean and standard deviation (with Bessel's correction) over the values of all ranks, as many on each.
+
+    :param values: ``[..., B]``
+    :param ranks: the processes
+    :return: both ``[...]``
+    """
+    mean = ranks.mean(values.mean(dim=-1))
+    squares = ranks.size * ranks.mean(((values - mean[..., None]) ** 2).sum(dim=-1))
+    return mean, (squares / (ranks.size * values.shape[-1] - 1)).sqrt()
