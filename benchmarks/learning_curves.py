@@ -5,6 +5,7 @@
 Settings come from sb3_trpo/hyperparams/trpo.yml; sb3-contrib's TRPO gets the same with ``target_kl`` and ``cg_damping``
 divided by the number of action dimensions, with which it proposes the same step. ``--target-kl`` and ``--cg-damping``
 override both as they stand, ``--sampling vine`` takes the vine with its defaults. PPO runs with RL Zoo's own settings.
+Under torchrun the task's environments are shared out among the ranks.
 Writes a CSV of evaluations (mean of deterministic episodes on a separate environment, undiscounted raw reward) and a JSON
 of settings and versions; a run whose CSV exists is skipped.
 """
@@ -12,6 +13,7 @@ of settings and versions; a run whose CSV exists is skipped.
 import argparse
 import csv
 import json
+import os
 import time
 from importlib.resources import files
 from typing import Any
@@ -32,6 +34,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize, sync_envs_nor
 import sb3_trpo
 from benchmarks.environment import RESULTS, describe
 
+RANK, N_RANKS = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1)))
 ALGORITHMS = {"sb3_trpo": sb3_trpo.TRPO, "sb3_contrib": ContribTRPO, "ppo": PPO}
 
 
@@ -88,7 +91,7 @@ def run(
     settings = {**settings_for(algo, env_id), **overrides}
     settings.pop("n_timesteps", None)
     n_envs, normalize = settings.pop("n_envs", 1), settings.pop("normalize", False)
-    env, eval_env = make_vec_env(env_id, n_envs, seed), make_vec_env(env_id, 1, seed + 10_000)
+    env, eval_env = make_vec_env(env_id, n_envs // N_RANKS, seed), make_vec_env(env_id, 1, seed + 10_000)
     if normalize:
         env = VecNormalize(env, gamma=settings.get("gamma", 0.99))
         eval_env = VecNormalize(eval_env, training=False, norm_reward=False)
@@ -96,8 +99,9 @@ def run(
         settings["policy_kwargs"] = eval(settings["policy_kwargs"], {"nn": th.nn, "dict": dict})  # RL Zoo writes code there
     model = ALGORITHMS[algo](env=env, seed=seed, device="cpu", **settings)
     evaluation = Evaluation(eval_env, every, episodes)
-    model.learn(steps, callback=evaluation)
-    evaluation.evaluate()
+    model.learn(steps, callback=evaluation if RANK == 0 else None)
+    if RANK == 0:
+        evaluation.evaluate()
     return model, evaluation
 
 
@@ -125,7 +129,9 @@ def main() -> None:
     overrides = {"target_kl": args.target_kl, "cg_damping": args.cg_damping, "sampling": args.sampling}
     overrides = {name: value for name, value in overrides.items() if value is not None}
     _, evaluation = run(args.algo, args.env, args.steps, args.seed, args.every, args.episodes, **overrides)
-    record = {**describe(), "settings": {**settings_for(args.algo, args.env), **overrides}}
+    if RANK > 0:
+        return
+    record = {**describe(), "ranks": N_RANKS, "settings": {**settings_for(args.algo, args.env), **overrides}}
     stem.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n")
     with stem.with_suffix(".csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(evaluation.rows[0]))
