@@ -62,6 +62,9 @@ class TRPO(DataParallelAlgorithm):
     length, and a line search accepts a step only if the measured KL is at most δ and L has improved. Otherwise the
     policy stays bit for bit as it was, and ``train/status`` says why.
 
+    Started by torchrun, the processes learn as one with all their environments; ``n_steps`` is each environment's,
+    ``batch_size``, ``num_timesteps`` and ``learn``'s budget are everybody's.
+
     Arguments, defaults and saved attributes are those of ``sb3_contrib.TRPO``, and zip files move both ways. One
     argument has the paper's meaning here: ``target_kl`` bounds the KL divergence of the joint action distribution,
     old policy first, where sb3-contrib averages it over action dimensions. Settings tuned there, for a ``Box`` or

@@ -242,6 +242,7 @@ class Witness(BaseCallback):
 
 
 def ten_updates(folder: str) -> dict[str, Any]:
+    folder += f"/rank{os.environ['RANK']}"
     env = VecNormalize(make_vec_env(ToyEnv, 2))
     model = TRPO("MlpPolicy", env, stats_window_size=30, **SMALL, tensorboard_log=folder)
     initial = learned(model)
@@ -262,7 +263,7 @@ def ten_updates(folder: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory) -> tuple[list[dict[str, Any]], Path]:
-    """Two ranks after ten updates, and the folder they were told to write to."""
+    """Two ranks after ten updates, and the folder in which each was told to write to one of its own."""
     folder = tmp_path_factory.mktemp("ranks")
     results = on_ranks(ten_updates, str(folder))
     assert all(isinstance(result, dict) for result in results), results
@@ -305,6 +306,8 @@ def test_episode_statistics_are_those_of_all_episodes(both):
 
 def test_one_rank_writes(both):
     (first, _), folder = both
+    assert [path.name for path in folder.iterdir()] == ["rank0"]
+    folder /= "rank0"
     assert sorted(path.name for path in folder.iterdir()) == [
         "TRPO_1",
         "last.zip",
@@ -325,7 +328,7 @@ def resumed(archive: str) -> dict[str, Any]:
 
 def test_a_checkpoint_resumes_the_run(both):
     (result, _), folder = both
-    first, second = on_ranks(resumed, str(folder / "last.zip"))
+    first, second = on_ranks(resumed, str(folder / "rank0" / "last.zip"))
     assert identical(first["before"], result["learned"]) and identical(first["after"], second["after"])
     assert not identical(first["before"], first["after"])
     assert (first["steps"], first["updates"]) == (second["steps"], second["updates"]) == (result["steps"] + 256, 12)

@@ -7,7 +7,7 @@ stay equal.
 """
 
 from sb3_trpo.distributed.algorithm import DataParallelAlgorithm
-from sb3_trpo.distributed.process_group import ProcessGroup, join, own_rank
+from sb3_trpo.distributed.process_group import ProcessGroup, join, rank_and_size
 from sb3_trpo.distributed.ranks import ALONE, Ranks, mean_and_std
 
-__all__ = ["ALONE", "DataParallelAlgorithm", "ProcessGroup", "Ranks", "join", "mean_and_std", "own_rank"]
+__all__ = ["ALONE", "DataParallelAlgorithm", "ProcessGroup", "Ranks", "join", "mean_and_std", "rank_and_size"]

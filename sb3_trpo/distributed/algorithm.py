@@ -14,7 +14,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import MaybeCallback
 
 from sb3_trpo.callbacks import advance_progress_bars, without_writing_ones
-from sb3_trpo.distributed.process_group import join, own_rank, take_own_gpu
+from sb3_trpo.distributed.process_group import join, rank_and_size, take_own_gpu
 from sb3_trpo.distributed.ranks import ALONE, Ranks
 from sb3_trpo.distributed.shared_statistics import Moments, SharedStatistics
 
@@ -48,7 +48,7 @@ class DataParallelAlgorithm(OnPolicyAlgorithm):
 
     def _setup_model(self) -> None:
         self._ranks: Ranks = ALONE  # the others are joined in `learn`: a model may also be made on one rank only
-        self._rank = own_rank()
+        self._rank, self._n_ranks = rank_and_size()
         self._episode_ends: list[tuple[int, list[dict[str, Any]], np.ndarray]] = []
         if self._rank > 0:
             self.verbose, self.tensorboard_log = 0, None
@@ -57,7 +57,7 @@ class DataParallelAlgorithm(OnPolicyAlgorithm):
         super()._setup_model()
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_ranks", "_rank", "_episode_ends", "_shared_statistics"]
+        return [*super()._excluded_save_params(), "_ranks", "_rank", "_n_ranks", "_episode_ends", "_shared_statistics"]
 
     def _own_seed(self, seed: int | None) -> int | None:
         """Environment i of rank r is seeded as environment r·n + i of one process is."""
@@ -97,7 +97,7 @@ class DataParallelAlgorithm(OnPolicyAlgorithm):
     ) -> tuple[int, BaseCallback]:
         if self._ranks.size == 1:
             self._ranks = join()
-            self._rank = self._ranks.rank
+            self._rank, self._n_ranks = self._ranks.rank, self._ranks.size
         if self._ranks.size > 1:
             self._check_settings(total_timesteps, reset_num_timesteps)
             self._copy_first()

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from tempfile import TemporaryDirectory
 
-from sb3_trpo.distributed.process_group import own_rank
+from sb3_trpo.distributed.process_group import rank_and_size
 
 
 @contextmanager
@@ -14,7 +14,7 @@ def options_of_rank(options: Sequence[str]) -> Iterator[list[str]]:
 
     :param options: as given to all ranks
     """
-    if own_rank() == 0:
+    if rank_and_size()[0] == 0:
         yield list(options)
         return
     with TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):

@@ -18,11 +18,11 @@ ROLLOUT_TIMEOUT = timedelta(minutes=10)  # of a process group that the script ha
 LAUNCHED = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}  # what torchrun puts into the environment
 
 
-def own_rank() -> int:
-    """This process's rank, whether or not it has joined the others yet; 0 where there are none."""
+def rank_and_size() -> tuple[int, int]:
+    """This process's rank and the number of ranks, joined yet or not; (0, 1) where there are no others."""
     if dist.is_available() and dist.is_initialized():
-        return dist.get_rank()
-    return int(os.environ["RANK"]) if os.environ.keys() >= LAUNCHED else 0
+        return dist.get_rank(), dist.get_world_size()
+    return (int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) if os.environ.keys() >= LAUNCHED else (0, 1)
 
 
 def take_own_gpu() -> None:
@@ -35,7 +35,7 @@ def join() -> Ranks:
     """Join the script's process group, or make it from torchrun's environment; without either, a process by itself."""
     if not dist.is_available():
         return ALONE
-    if not dist.is_initialized() and os.environ.keys() >= LAUNCHED and int(os.environ["WORLD_SIZE"]) > 1:
+    if not dist.is_initialized() and rank_and_size()[1] > 1:
         # NCCL takes one process a GPU; gloo lets several share one
         own_gpus = th.cuda.is_available() and int(os.environ.get("LOCAL_WORLD_SIZE", 1)) <= th.cuda.device_count()
         dist.init_process_group("cpu:gloo,cuda:nccl" if own_gpus else "gloo", timeout=ROLLOUT_TIMEOUT)
