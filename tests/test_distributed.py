@@ -18,6 +18,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback,
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
+from torch import nn
 
 from sb3_trpo import TRPO
 from sb3_trpo.critic import minibatches
@@ -148,25 +149,22 @@ class FedTRPO(TRPO):
 
 
 CRITICS = {
-    "small": ("MlpPolicy", None, {"net_arch": [16, 16]}),
-    "own extractors": ("MlpPolicy", None, {"net_arch": [16, 16], "share_features_extractor": False}),
-    "dict": ("MultiInputPolicy", DICT_OBSERVATIONS, {}),
+    "small": {"net_arch": [16, 16]},
+    "own extractors": {"net_arch": [16, 16], "share_features_extractor": False},
 }
 
 
 def fed(rows: dict[str, np.ndarray] | None, parameters: Any, kind: str, n_envs: int, small_work: int) -> dict[str, Any]:
     """A model after one update from these samples; from a rollout of its own if there are none."""
     minibatches.SMALL_WORK = small_work
-    policy, observation_space, kwargs = CRITICS[kind]
-    env_kwargs = {"observation_space": observation_space} if observation_space else {}
-    env = make_vec_env(lambda: ToyEnv(**env_kwargs), n_envs, seed=0)
-    model = (FedTRPO if rows else TRPO)(policy, env, policy_kwargs=kwargs, **SMALL)
+    env = make_vec_env(ToyEnv, n_envs, seed=0)
+    model = (FedTRPO if rows else TRPO)("MlpPolicy", env, policy_kwargs=CRITICS[kind], **SMALL)
     if rows is None:
         model.train = lambda: None
         model.learn(SMALL["n_steps"] * n_envs)
         names = ("observations", "actions", "rewards", "values", "log_probs", "advantages", "returns", "episode_starts")
         arrays = {name: getattr(model.rollout_buffer, name) for name in names}
-        flat = {name: array.reshape(-1, *array.shape[2:]) for name, array in arrays.items() if not isinstance(array, dict)}
+        flat = {name: array.reshape(-1, *array.shape[2:]) for name, array in arrays.items()}
         return {"rows": flat, "parameters": model.get_parameters()}
     model.rows = rows
     model.set_parameters(parameters)
@@ -386,6 +384,21 @@ def test_a_value_that_is_not_a_number_skips_the_update_on_all_ranks():
     assert identical(first["seen"][-1], second["seen"][-1])
     assert any("observations is nan at step 8" in text and "of rank 1" in text for text in first["warnings"])
     assert not any("skipped" in text for text in second["warnings"])
+
+
+def with_dropout(small_work: int) -> dict[str, th.Tensor]:
+    minibatches.SMALL_WORK = small_work
+    env = make_vec_env(lambda: ToyEnv(observation_space=DICT_OBSERVATIONS), 1)
+    kwargs = {"activation_fn": lambda: nn.Sequential(nn.Tanh(), nn.Dropout(0.5)), "share_features_extractor": False}
+    model = TRPO("MultiInputPolicy", env, policy_kwargs=kwargs, **{**SMALL, "n_steps": 16}, n_critic_updates=2)
+    return learned(model.learn(2 * 2 * 16))
+
+
+@pytest.mark.parametrize("small_work", [2**30, 0])
+def test_a_critic_that_draws_random_numbers_stays_the_same_on_all_ranks(small_work):
+    """Dropout: the same masks where every rank makes the whole fit, and where minibatches are shared, one sum of gradients."""
+    first, second = on_ranks(with_dropout, small_work)
+    assert isinstance(first, dict) and identical(first, second)
 
 
 def with_a_vine(branch_length: int) -> dict[str, Any]:
