@@ -3,7 +3,8 @@
     python -m benchmarks.learning_curves --algo sb3_trpo --env Hopper-v5 --steps 300000 --seed 0
 
 Settings come from sb3_trpo/hyperparams/trpo.yml for ours and from RL Zoo for the others. ``--target-kl`` and ``--cg-damping``
-override both as they stand, ``--sampling vine`` takes the vine with its defaults. Writes a CSV of evaluations (deterministic
+override both as they stand, ``--sampling vine`` takes the vine with its defaults. Under torchrun the task's environments are
+shared out among the ranks. Writes a CSV of evaluations (deterministic
 episodes on separate environments, undiscounted raw reward) and a JSON of settings, versions and the KL of every update; a
 run whose CSV exists is skipped.
 """

@@ -20,6 +20,7 @@ README = Path(__file__).parent.parent / "README.md"
 CURVES = RESULTS / "learning_curves"
 LABELS = {
     "sb3_trpo": "sb3_trpo",
+    "sb3_trpo_two_ranks": "sb3_trpo, two ranks with one environment each",
     "sb3_trpo_vine": "sb3_trpo, vine with its defaults",
     "sb3_trpo_vine_three_to_one": "sb3_trpo, vine, three branch steps for each of the trunk's",
     "sb3_contrib": "sb3-contrib TRPO, same proposed step",
@@ -27,6 +28,7 @@ LABELS = {
 }
 COLORS = {
     "sb3_trpo": "tab:blue",
+    "sb3_trpo_two_ranks": "tab:purple",
     "sb3_trpo_vine": "tab:red",
     "sb3_trpo_vine_three_to_one": "tab:pink",
     "sb3_contrib": "tab:orange",

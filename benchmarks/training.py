@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from benchmarks.environment import describe
 
 ALGORITHMS = {"sb3_trpo": sb3_trpo.TRPO, "sb3_contrib": ContribTRPO, "ppo": PPO}
 EVALUATED_AT_ONCE = 5
+RANK, N_RANKS = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1)))  # torchrun's
 
 
 def settings_for(algo: str, env_id: str) -> dict[str, Any]:
@@ -138,7 +140,8 @@ class Observer(BaseCallback):
 
 
 def run(plan: Plan, report: Callable[[dict[str, float]], object] = print) -> tuple[BaseAlgorithm, Observer]:
-    """Train one model and return it with its evaluations, the last one made after the last update.
+    """Train one model and return it with its evaluations, the last one made after the last update; under torchrun the task's
+    environments are shared out among the ranks, and the first of them evaluates.
 
     :param plan: the run
     :param report: gets every evaluation; what it raises ends the run
@@ -146,7 +149,7 @@ def run(plan: Plan, report: Callable[[dict[str, float]], object] = print) -> tup
     settings = dict(plan.settings)
     settings.pop("n_timesteps", None)
     n_envs, normalize = settings.pop("n_envs", 1), settings.pop("normalize", False)
-    env: VecEnv = make_vec_env(plan.env_id, n_envs, plan.seed)
+    env: VecEnv = make_vec_env(plan.env_id, n_envs // N_RANKS, plan.seed)
     eval_env: VecEnv = make_vec_env(plan.env_id, EVALUATED_AT_ONCE, plan.seed + 10_000)
     if normalize:
         options = normalize if isinstance(normalize, dict) else {}
@@ -156,7 +159,7 @@ def run(plan: Plan, report: Callable[[dict[str, float]], object] = print) -> tup
         settings["policy_kwargs"] = eval(settings["policy_kwargs"], {"nn": th.nn, "dict": dict})  # RL Zoo writes code there
     model = ALGORITHMS[plan.algo](env=env, seed=plan.seed, device="cpu", **settings)
     observer = Observer(eval_env, plan, report)
-    model.learn(plan.steps, callback=observer)
+    model.learn(plan.steps, callback=observer if RANK == 0 else None)
     return model, observer
 
 
@@ -166,7 +169,9 @@ def write_run(plan: Plan, stem: Path) -> None:
         return
     stem.parent.mkdir(parents=True, exist_ok=True)
     _, observer = run(plan)
-    record = {**describe(), "settings": plan.settings, "seed": plan.seed, "kl": observer.kl}
+    if RANK > 0:
+        return
+    record = {**describe(), "ranks": N_RANKS, "settings": plan.settings, "seed": plan.seed, "kl": observer.kl}
     text = json.dumps({**record, "kl": None}, indent=2)
     stem.with_suffix(".json").write_text(text.replace('"kl": null', f'"kl": {json.dumps(observer.kl)}') + "\n")
     with stem.with_suffix(".csv").open("w", newline="") as file:

@@ -4,7 +4,10 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
+
+from sb3_trpo.distributed.command_line import options_of_rank
 
 
 class Entry(NamedTuple):
@@ -64,7 +67,8 @@ def main(arguments: Sequence[str]) -> None:
         scripts = importlib.import_module(f"sb3_trpo.zoo.{SCRIPTS[name].module}")
     except ModuleNotFoundError as error:
         sys.exit(_missing(name, error.name))
-    run_script(scripts.SCRIPTS[name], name, options)
+    with options_of_rank(options) if name == "train" else nullcontext(options) as options:
+        run_script(scripts.SCRIPTS[name], name, options)
 
 
 def _missing(script: str, package: str | None) -> str:

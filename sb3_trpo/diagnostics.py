@@ -1,10 +1,13 @@
 """What an update logs under ``train/``: sb3-contrib's keys, and what the step did and why."""
 
+from collections.abc import Mapping, Sequence
+
+import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.utils import explained_variance
 
 from sb3_trpo.critic import CriticFit
+from sb3_trpo.distributed import Ranks, mean_and_std
 from sb3_trpo.objective import Batch
 from sb3_trpo.trust_region import Evaluation, FullStep, LineSearch, Solution, Status, improvement_bound
 
@@ -17,20 +20,21 @@ def step_diagnostics(
     step: FullStep,
     search: LineSearch,
     gamma: float,
+    ranks: Ranks,
 ) -> dict[str, float | str]:
     """The policy's step. Every figure is that of the policy kept: after a refused step the KL is 0.
 
     ``kl_divergence_loss`` and ``kl_max`` are the mean and the largest KL(π_θ₀ ‖ π_θ) over states, nats;
     ``entropy_loss`` is minus the mean entropy; ``expected_improvement`` is the first-order gain of the step that was
     accepted, ``actual_improvement`` what it gave; ``bound_*`` are the terms of Theorem 1, left out at γ = 1, where
-    it says nothing.
+    it says nothing. All of it is over the samples of all ranks.
     """
     kept = search.evaluation
-    kl_max = float(kept.kl.max())
+    kl_max = float(ranks.maximum(kept.kl.max()))
     fraction = search.step_size / step.size if step.size else 0.0
     diagnostics: dict[str, float | str] = {
         "train/policy_objective": kept.surrogate,
-        "train/kl_divergence_loss": float(kept.kl.mean()),
+        "train/kl_divergence_loss": float(ranks.mean(kept.kl.mean())),
         "train/kl_max": kl_max,
         "train/is_line_search_success": float(search.status is Status.OK),
         "train/status": search.status.value,
@@ -45,20 +49,28 @@ def step_diagnostics(
     if hasattr(policy, "log_std"):
         diagnostics["train/std"] = float(policy.log_std.detach().exp().mean())
     if gamma < 1.0:
-        bound = improvement_bound(kept.ratio, batch.raw_advantages, kl_max, gamma)
+        bound = improvement_bound(kept.ratio, batch.raw_advantages, kl_max, gamma, ranks.mean, ranks.maximum)
         diagnostics["train/bound_epsilon"] = bound.epsilon
         diagnostics["train/bound_penalty"] = bound.penalty
         diagnostics["train/bound_lower"] = bound.lower
     return diagnostics
 
 
-def critic_diagnostics(fit: CriticFit, buffer: RolloutBuffer) -> dict[str, float | str]:
+def critic_diagnostics(fit: CriticFit, buffer: RolloutBuffer, ranks: Ranks) -> dict[str, float | str]:
     """The critic's mean loss over the fit, and the share of the returns' variance its values explained before."""
-    explained = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
+    returns, values = th.as_tensor(buffer.returns).flatten(), th.as_tensor(buffer.values).flatten()
+    unexplained, variance = (mean_and_std(th.stack([returns - values, returns]), ranks)[1] ** 2).tolist()
     diagnostics: dict[str, float | str] = {
-        "train/explained_variance": float(explained),
+        "train/explained_variance": 1.0 - unexplained / variance if variance else float("nan"),
         "train/critic_status": (Status.OK if fit.finite else Status.NOT_FINITE).value,
     }
     if fit.finite and fit.loss == fit.loss:
         diagnostics["train/value_loss"] = fit.loss
     return diagnostics
+
+
+def vine_diagnostics(of_ranks: Sequence[Mapping[str, float]]) -> dict[str, float | str]:
+    """What ``rollout/branch_*`` says of the branches of all ranks, as many on each: counts and speeds add up."""
+    added = ("rollout/branch_count", "rollout/branch_steps_per_second")
+    sums = {key: sum(diagnostics[key] for diagnostics in of_ranks) for key in of_ranks[0]}
+    return {key: total if key in added else total / len(of_ranks) for key, total in sums.items()}

@@ -8,6 +8,7 @@ import torch as th
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.type_aliases import PyTorchObs
 
+from sb3_trpo.distributed import ALONE, Ranks, mean_and_std
 from sb3_trpo.policies import Actor, distribution_parameters
 from sb3_trpo.rollouts import Samples, select
 from sb3_trpo.trust_region import Evaluation, FisherMatrix, Linearization
@@ -36,12 +37,15 @@ class Batch:
     raw_advantages: th.Tensor
 
     @classmethod
-    def from_samples(cls, samples: Samples, sub_sampling_factor: int, normalize_advantage: bool) -> "Batch":
+    def from_samples(
+        cls, samples: Samples, sub_sampling_factor: int, normalize_advantage: bool, ranks: Ranks = ALONE
+    ) -> "Batch":
         """All samples, or a random share of 1 / ``sub_sampling_factor`` of them.
 
         :param samples: a rollout
         :param sub_sampling_factor: at least 1
         :param normalize_advantage: whether Â is standardised over the samples taken
+        :param ranks: processes that hold further samples, as many each
         """
         raw = samples.advantages
         batch = cls(samples.observations, samples.actions, samples.log_probs, raw, raw)
@@ -50,7 +54,8 @@ class Batch:
         if not normalize_advantage:
             return batch
         raw = batch.raw_advantages
-        return cls(batch.observations, batch.actions, batch.old_log_prob, (raw - raw.mean()) / (raw.std() + 1e-8), raw)
+        mean, std = mean_and_std(raw, ranks)
+        return cls(batch.observations, batch.actions, batch.old_log_prob, (raw - mean) / (std + 1e-8), raw)
 
     def __len__(self) -> int:
         return len(self.old_log_prob)
@@ -63,22 +68,26 @@ class SinglePathObjective:
     """L(θ) = mean[π_θ(a|s)/π_θ₀(a|s) Â] + c · mean entropy, under mean KL(π_θ₀ ‖ π_θ), at and around θ₀.
 
     ``start`` is the evaluation at θ₀ and ``gradient`` is g = ∇L(θ₀) ``[N]``: the policy gradient without the γᵗ
-    weights, as is usual in practice. Large batches are worked through in chunks.
+    weights, as is usual in practice. Large batches are worked through in chunks. Of a batch spread over several ranks,
+    L, its gradient and the entropy are means over all of it, while KL and ratios are those of the samples here.
 
     :param actor: the policy, standing at θ₀
     :param batch: samples of π_θ₀
     :param ent_coef: c
+    :param ranks: processes that hold further samples, as many each
     """
 
-    def __init__(self, actor: Actor, batch: Batch, ent_coef: float):
+    def __init__(self, actor: Actor, batch: Batch, ent_coef: float, ranks: Ranks = ALONE):
         self.actor = actor
         self.batch = batch
         self.ent_coef = ent_coef
+        self.ranks = ranks
         self.chunk_size = max(1, CHUNK_ACTIVATIONS // max(1, actor.activations))
         self.gradient = th.zeros_like(actor.theta)
         self.outputs = batch.old_log_prob.new_empty(len(batch), actor.n_outputs)
         self._whole: list[Callable[[], Linearization]] = []  # what gives the one of all states, where they are one chunk
         self.start = self._evaluation(self._differentiate)
+        self.gradient = ranks.mean(self.gradient)
 
     def fisher(self, damping: float, fraction: float = 1.0) -> FisherMatrix:
         """F + λI at θ₀, over all states or a random share of them.
@@ -91,9 +100,9 @@ class SinglePathObjective:
             rows = th.randperm(len(batch))[: max(1, round(fraction * len(batch)))]
             batch = batch[rows.to(batch.old_log_prob.device)]
         elif self._whole:
-            return FisherMatrix(self._whole, self.actor.family, damping)
+            return FisherMatrix(self._whole, self.actor.family, damping, self.ranks.mean)
         chunks = [partial(self._linearize, batch.observations, rows) for rows in self._chunks(batch)]
-        return FisherMatrix(chunks, self.actor.family, damping)
+        return FisherMatrix(chunks, self.actor.family, damping, self.ranks.mean)
 
     @th.no_grad()
     def evaluate(self, theta: th.Tensor) -> Evaluation:
@@ -145,4 +154,6 @@ class SinglePathObjective:
             surrogate, kl[rows], ratio[rows], entropy = terms(rows)
             total_surrogate += float(surrogate)
             total_entropy += float(entropy)
-        return Evaluation(total_surrogate / len(self.batch), kl, ratio, total_entropy / len(self.batch))
+        means = th.tensor([total_surrogate, total_entropy], dtype=th.float64) / len(self.batch)
+        surrogate, entropy = self.ranks.mean(means).tolist()
+        return Evaluation(surrogate, kl, ratio, entropy)

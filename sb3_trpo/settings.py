@@ -149,14 +149,15 @@ def warn_of_truncated_minibatches(settings: Mapping[str, Any]) -> None:
     :param settings: the model's attributes by name
     :warns UserWarning: if it is
     """
-    n_steps, n_envs, batch_size = settings["n_steps"], settings["n_envs"], settings["batch_size"]
-    buffer_size = n_steps * n_envs
+    n_steps, n_envs, n_ranks, batch_size = (settings[name] for name in ("n_steps", "n_envs", "_n_ranks", "batch_size"))
+    buffer_size = n_steps * n_envs * n_ranks
+    of_ranks = f" * {n_ranks} ranks" if n_ranks > 1 else ""
     truncated = buffer_size % batch_size
     if truncated:
         warnings.warn(
             f"The critic's minibatches of batch_size={batch_size} do not divide the rollout of n_steps * n_envs = "
-            f"{n_steps} * {n_envs} = {buffer_size} steps: after every {buffer_size // batch_size} untruncated mini-batches "
-            f"there is a truncated mini-batch of size {truncated}. "
+            f"{n_steps} * {n_envs}{of_ranks} = {buffer_size} steps: after every {buffer_size // batch_size} untruncated "
+            f"mini-batches there is a truncated mini-batch of size {truncated}. "
             "We recommend a batch_size that is a factor of n_steps * n_envs.",
             UserWarning,
             stacklevel=3,

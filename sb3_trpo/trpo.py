@@ -10,17 +10,17 @@ import torch as th
 from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.atari import PaperCnnPolicy
+from sb3_trpo.callbacks import advance_progress_bars
 from sb3_trpo.critic import fit_critic
-from sb3_trpo.diagnostics import critic_diagnostics, step_diagnostics
+from sb3_trpo.diagnostics import critic_diagnostics, step_diagnostics, vine_diagnostics
+from sb3_trpo.distributed import DataParallelAlgorithm
 from sb3_trpo.objective import Batch, SinglePathObjective
 from sb3_trpo.policies import Actor, CnnPolicy, MlpPolicy, MultiInputPolicy
-from sb3_trpo.progress import advance_progress_bars
 from sb3_trpo.rollouts import (
     FrameStackBuffer,
     Samples,
@@ -56,7 +56,7 @@ SKIPPED = "The update was skipped and the networks left as they were"
 SelfTRPO = TypeVar("SelfTRPO", bound="TRPO")
 
 
-class TRPO(OnPolicyAlgorithm):
+class TRPO(DataParallelAlgorithm):
     """
     Trust Region Policy Optimization (Schulman et al. 2015, https://arxiv.org/abs/1502.05477).
 
@@ -64,6 +64,9 @@ class TRPO(OnPolicyAlgorithm):
     E[KL(π_θ₀ ‖ π_θ)] ≤ δ: conjugate gradient on Fisher-vector products gives the direction, the quadratic model its
     length, and a line search accepts a step only if the measured KL is at most δ and L has improved. Otherwise the
     policy stays bit for bit as it was, and ``train/status`` says why.
+
+    Started by torchrun, the processes learn as one with all their environments; ``n_steps`` is each environment's,
+    ``batch_size``, ``num_timesteps`` and ``learn``'s budget are everybody's.
 
     Arguments, defaults and saved attributes are those of ``sb3_contrib.TRPO``, and zip files move both ways. One
     argument has the paper's meaning here: ``target_kl`` bounds the KL divergence of the joint action distribution,
@@ -199,12 +202,12 @@ class TRPO(OnPolicyAlgorithm):
     def _setup_model(self) -> None:
         check_settings(vars(self))  # here and not above, for `load` sets attributes of its own
         self._warned: set[str] = set()
-        self._vine_seed = np.random.SeedSequence(self.seed).generate_state(1)[0]
         self._vine: Vine | None = None
         self._vine_batch: VineBatch | None = None
         if self.rollout_buffer_class is None and stacks_grey_frames(self.env, self.observation_space):
             self.rollout_buffer_class = FrameStackBuffer
         super()._setup_model()
+        self._vine_seed = np.random.SeedSequence(self._own_seed(self.seed)).generate_state(1)[0]
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_warned", "_vine", "_vine_batch"]
@@ -239,15 +242,19 @@ class TRPO(OnPolicyAlgorithm):
             trunk = vine.trunk(n_rollout_steps, rng)
             path = trunk.watch(path)
         callback.update_locals(locals())
+        begin, completed = self.num_timesteps, True
         with shallow_copies(env):
             for step in path:
-                self.num_timesteps += env.num_envs
+                self.num_timesteps += env.num_envs * self._ranks.size
                 callback.update_locals({**vars(step), **evaluator.locals()})
                 if not callback.on_step():
-                    return False
+                    completed = False
+                    break
                 self._update_info_buffer(step.infos, step.dones)
                 evaluator.record(step, self._last_episode_starts)
                 self._last_obs, self._last_episode_starts = step.new_obs, step.dones
+        if not self._meet(completed, begin, callback):
+            return False
         evaluator.finish()
 
         estimate_advantages(rollout_buffer, self.policy, self._last_obs, self._last_episode_starts, self.advantage_estimator)
@@ -265,9 +272,11 @@ class TRPO(OnPolicyAlgorithm):
             self.close_vine()
             raise
         self._vine_batch = batch
-        self.num_timesteps += batch.steps
-        advance_progress_bars(callback, batch.steps)
-        self._record(batch.diagnostics)
+        batches = self._ranks.gather((batch.steps, batch.diagnostics))
+        steps = sum(steps for steps, _ in batches)
+        self.num_timesteps += steps
+        advance_progress_bars(callback, steps)
+        self._record(vine_diagnostics([diagnostics for _, diagnostics in batches]))
 
     def _vine_for(self, env: VecEnv) -> Vine:
         """The vine of these environments, made when they are first collected from."""
@@ -293,14 +302,14 @@ class TRPO(OnPolicyAlgorithm):
 
         self.policy.set_training_mode(False)  # θ₀ must be at distance 0 from itself, whatever dropout or batch norm there is
         samples = Samples.from_buffer(self.rollout_buffer)
-        batch = Batch.from_samples(samples, self.sub_sampling_factor, self.normalize_advantage)
+        batch = Batch.from_samples(samples, self.sub_sampling_factor, self.normalize_advantage, self._ranks)
         actor = Actor(self.policy, batch.observations)
         objective: SinglePathObjective | VineObjective
         if self._vine_batch is None:
-            objective = SinglePathObjective(actor, batch, self.ent_coef)
+            objective = SinglePathObjective(actor, batch, self.ent_coef, self._ranks)
         else:
-            objective = VineObjective(actor, batch, self._vine_batch, self.ent_coef, self.normalize_advantage)
-        if float((objective.start.ratio - 1.0).abs().max()) > LARGEST_RATIO_ERROR:
+            objective = VineObjective(actor, batch, self._vine_batch, self.ent_coef, self.normalize_advantage, self._ranks)
+        if float(self._ranks.maximum((objective.start.ratio - 1.0).abs().max())) > LARGEST_RATIO_ERROR:
             self._warn_once("ratio", DISAGREEMENT)
 
         fisher = objective.fisher(self.cg_damping, self.fisher_sample_fraction)
@@ -316,18 +325,20 @@ class TRPO(OnPolicyAlgorithm):
             self.target_kl,
             self.line_search_shrinking_factor,
             self.line_search_max_iter,
+            self._ranks.mean,
         )
         if search.status is Status.OK:
             actor.assign(search.theta)
-        self._record(step_diagnostics(self.policy, batch, objective.start, solution, step, search, self.gamma))
+        self._record(step_diagnostics(self.policy, batch, objective.start, solution, step, search, self.gamma, self._ranks))
         if search.status is Status.NOT_FINITE:
             self._warn_once("gradient", f"{SKIPPED}: the gradient or the curvature of the policy's objective is not finite.")
             return
 
-        fit = fit_critic(actor, samples, self.n_critic_updates, self.batch_size)
-        self._record(critic_diagnostics(fit, self.rollout_buffer))
+        fit = fit_critic(actor, samples, self.n_critic_updates, self.batch_size, self._ranks)
+        self._record(critic_diagnostics(fit, self.rollout_buffer, self._ranks))
         if not fit.finite:
             self._warn_once("critic", "The critic's fit ended in NaN or infinity and was undone: try a lower learning_rate.")
+        self._check_parameters()
 
     def _rollout_is_finite(self) -> bool:
         """Whether there is nothing in the rollout that would spoil the networks; logs and warns if there is."""
@@ -335,10 +346,12 @@ class TRPO(OnPolicyAlgorithm):
         defect = find_defect(self.rollout_buffer)
         if defect is None and self._vine_batch is not None:
             defect = self._vine_batch.find_defect()
-        if defect is not None:
+        defects = [(rank, found) for rank, found in enumerate(self._ranks.gather(defect)) if found is not None]
+        if defects:
+            rank, found = defects[0]
             self._record({"train/status": Status.BAD_ROLLOUT.value})
-            self._warn_once(defect.key, f"{SKIPPED}: {defect}.")
-        return defect is None
+            self._warn_once(found.key, f"{SKIPPED}: {found}{f' of rank {rank}' if self._ranks.size > 1 else ''}.")
+        return not defects
 
     def _record(self, diagnostics: Mapping[str, float | str]) -> None:
         """Log; TensorBoard's text panel gets the status only where it is news."""
@@ -347,7 +360,7 @@ class TRPO(OnPolicyAlgorithm):
 
     def _warn_once(self, kind: str, text: str) -> None:
         """Warn, the first time each kind of problem occurs; the log under ``train/`` has every time."""
-        if kind not in self._warned:
+        if kind not in self._warned and self._ranks.rank == 0:
             self._warned.add(kind)
             warnings.warn(f"{text} This is said once.", RuntimeWarning, stacklevel=2)
 

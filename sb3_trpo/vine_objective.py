@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import torch as th
 
+from sb3_trpo.distributed import ALONE, Ranks, mean_and_std
 from sb3_trpo.objective import Batch, SinglePathObjective
 from sb3_trpo.policies import Actor
 from sb3_trpo.rollouts import VineBatch, select
@@ -23,18 +24,20 @@ class VineObjective:
     :param vine: the branches
     :param ent_coef: c
     :param normalize: whether the differences are divided by their standard deviation
+    :param ranks: processes that hold further samples and branches, as many each
     """
 
-    def __init__(self, actor: Actor, trunk: Batch, vine: VineBatch, ent_coef: float, normalize: bool):
-        self.actor, self.vine = actor, vine
-        self.region = SinglePathObjective(actor, replace(trunk, advantages=th.zeros_like(trunk.advantages)), ent_coef)
+    def __init__(self, actor: Actor, trunk: Batch, vine: VineBatch, ent_coef: float, normalize: bool, ranks: Ranks = ALONE):
+        self.actor, self.vine, self.ranks = actor, vine, ranks
+        self.region = SinglePathObjective(actor, replace(trunk, advantages=th.zeros_like(trunk.advantages)), ent_coef, ranks)
         self.contrasts = vine.q_values - vine.q_values.mean(dim=1, keepdim=True)
         if normalize:
-            self.contrasts = self.contrasts / (self.contrasts.std() + 1e-8)
-        surrogate, self.gradient = 0.0, self.region.gradient
+            self.contrasts = self.contrasts / (mean_and_std(self.contrasts.flatten(), ranks)[1] + 1e-8)
+        surrogate, gradient = 0.0, th.zeros_like(self.region.gradient)
         for part in self._surrogates():
             surrogate += float(part.detach())
-            self.gradient = self.gradient + flatten(th.autograd.grad(part, actor.parameters))
+            gradient += flatten(th.autograd.grad(part, actor.parameters))
+        self.gradient = self.region.gradient + ranks.mean(gradient)
         self.start = self._with(self.region.start, surrogate)
 
     def fisher(self, damping: float, fraction: float = 1.0) -> FisherMatrix:
@@ -65,6 +68,6 @@ class VineObjective:
                 terms = self_normalized(log_prob - vine.log_proposal[rows], self.contrasts[rows])
             yield terms.sum() / len(self.contrasts)
 
-    @staticmethod
-    def _with(evaluation: Evaluation, surrogate: float) -> Evaluation:
-        return replace(evaluation, surrogate=evaluation.surrogate + surrogate)
+    def _with(self, evaluation: Evaluation, surrogate: float) -> Evaluation:
+        mean = float(self.ranks.mean(th.tensor(surrogate, dtype=th.float64)))
+        return replace(evaluation, surrogate=evaluation.surrogate + mean)

@@ -14,6 +14,7 @@ from sb3_trpo.critic import fit_critic
 from sb3_trpo.critic.fit import _regression
 from sb3_trpo.critic.mlp_regression import MlpRegression
 from sb3_trpo.critic.regression import TorchRegression
+from sb3_trpo.distributed import ALONE
 from sb3_trpo.policies import Actor
 from sb3_trpo.rollouts import Samples
 from tests.toys import DICT_OBSERVATIONS, ToyEnv
@@ -75,7 +76,8 @@ def test_steps_aside() -> None:
         model = TRPO("MlpPolicy", ToyEnv(), policy_kwargs=kwargs, **SMALL).learn(96)
         samples = Samples.from_buffer(model.rollout_buffer)
         actor = Actor(model.policy, samples.observations)
-        assert type(_regression(model.policy, actor.critic_parameters(samples.observations), samples)) is expected
+        regression = _regression(model.policy, actor.critic_parameters(samples.observations), samples, 32, ALONE)
+        assert type(regression) is expected
 
 
 def test_fit_learns_the_returns() -> None:

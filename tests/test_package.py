@@ -50,6 +50,13 @@ def test_imports_point_one_way(path):
     if part in ("trust_region", "plain_network"):  # torch only
         for package in ("stable_baselines3", "gymnasium", "sb3_contrib", "rl_zoo3"):
             assert not under(imported, package)
+    if part in ("trust_region", "simulators", "rollouts"):  # what they compute does not depend on how many processes do
+        assert not under(imported, "sb3_trpo.distributed")
+    if part == "distributed":  # knows no TRPO
+        for above in ("objective", "vine_objective", "critic", "diagnostics", "settings", "policies", "trust_region"):
+            assert not under(imported, f"sb3_trpo.{above}")
+    else:  # one place talks to other processes
+        assert not under(imported, "torch.distributed")
     if part in ("trust_region", "simulators"):  # these stand alone
         own = under(imported, f"sb3_trpo.{part}") | under(imported, "sb3_trpo.plain_network")
         assert under(imported, "sb3_trpo") == own

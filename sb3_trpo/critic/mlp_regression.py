@@ -5,7 +5,9 @@ import torch as th
 from torch import nn
 from torch.nn import functional as F
 
-from sb3_trpo.critic.regression import CriticFit
+from sb3_trpo.critic.minibatches import Minibatch
+from sb3_trpo.critic.regression import CriticFit, mean_loss
+from sb3_trpo.distributed import Ranks
 from sb3_trpo.plain_network import backward, forward, is_plain_mlp
 
 _UNSUPPORTED = ("weight_decay", "amsgrad", "maximize", "capturable", "differentiable")
@@ -21,9 +23,18 @@ class MlpRegression:
     :param inputs: ``[B, n]``
     :param targets: ``[B]``
     :param optimizer: holds learning rate and moments
+    :param ranks: those who share every minibatch
     """
 
-    def __init__(self, modules: list[nn.Module], inputs: th.Tensor, targets: th.Tensor, optimizer: th.optim.Optimizer):
+    def __init__(
+        self,
+        modules: list[nn.Module],
+        inputs: th.Tensor,
+        targets: th.Tensor,
+        optimizer: th.optim.Optimizer,
+        ranks: Ranks,
+    ):
+        self.ranks = ranks
         self.modules, self.inputs, self.targets, self.optimizer = modules, inputs, targets[:, None], optimizer
         self.parameters = [parameter for module in modules for parameter in module.parameters()]
         self.theta = nn.utils.parameters_to_vector(self.parameters).detach()
@@ -56,11 +67,13 @@ class MlpRegression:
         self.shuffled_inputs, self.shuffled_targets = self.inputs[order], self.targets[order]
 
     @th.no_grad()
-    def step(self, rows: slice) -> None:
+    def step(self, minibatch: Minibatch) -> None:
+        rows, size = minibatch
         outputs = forward(self.modules, self.weights, self.shuffled_inputs[rows])
         error = outputs[-1] - self.shuffled_targets[rows]
-        self.losses.append(F.mse_loss(outputs[-1], self.shuffled_targets[rows]))
-        backward(self.modules, self.weights, outputs, error * (2.0 / len(error)), self.gradients)
+        self.losses.append(F.mse_loss(outputs[-1], self.shuffled_targets[rows], reduction="sum").div_(size))
+        backward(self.modules, self.weights, outputs, error * (2.0 / size), self.gradients)
+        self.ranks.add_up([self.gradient])
 
         group = self.optimizer.param_groups[0]
         beta1, beta2 = group["betas"]
@@ -79,7 +92,7 @@ class MlpRegression:
             ):
                 moments = {"exp_avg": first.clone(), "exp_avg_sq": second.clone()}
                 self.optimizer.state[parameter] = {"step": th.tensor(float(self.steps)), **moments}
-        return CriticFit(float(th.stack(self.losses).mean()), finite)
+        return CriticFit(mean_loss(self.losses, self.ranks), finite)
 
     def _split(self, flat: th.Tensor) -> list[th.Tensor]:
         """Views of a flat vector in the parameters' shapes."""

@@ -1,6 +1,6 @@
 """Regression of the returns on the states: what a fit is, and the one that serves every critic."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,6 +10,8 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 from torch.nn import functional as F
 
+from sb3_trpo.critic.minibatches import Minibatch
+from sb3_trpo.distributed import Ranks
 from sb3_trpo.rollouts import select
 
 
@@ -26,14 +28,19 @@ class CriticFit:
 
 
 class Regression(Protocol):
-    """A fit in progress."""
+    """A fit in progress.
+
+    :param ranks: those who share every minibatch
+    """
+
+    ranks: Ranks
 
     def shuffle(self, order: th.Tensor) -> None:
-        """Begin a pass over the samples in this order."""
+        """Begin a pass over the samples here in this order."""
         ...
 
-    def step(self, rows: slice) -> None:
-        """One optimizer step on a minibatch of the shuffled samples."""
+    def step(self, minibatch: Minibatch) -> None:
+        """One optimizer step on a minibatch, this rank's share of which are rows of the shuffled samples."""
         ...
 
     def finish(self) -> CriticFit:
@@ -49,6 +56,7 @@ class TorchRegression:
     :param targets: ``[B]``
     :param parameters: what may move
     :param optimizer: moves it; parameters without a gradient it leaves alone
+    :param ranks: those who share every minibatch
     """
 
     def __init__(
@@ -58,9 +66,10 @@ class TorchRegression:
         targets: th.Tensor,
         parameters: list[nn.Parameter],
         optimizer: th.optim.Optimizer,
+        ranks: Ranks,
     ):
         self.values_of, self.inputs, self.targets = values_of, inputs, targets
-        self.parameters, self.optimizer = parameters, optimizer
+        self.parameters, self.optimizer, self.ranks = parameters, optimizer, ranks
         self.parameters_before = [parameter.detach().clone() for parameter in parameters]
         self.optimizer_before = deepcopy(optimizer.state_dict())
         self.losses: list[th.Tensor] = []
@@ -69,10 +78,13 @@ class TorchRegression:
     def shuffle(self, order: th.Tensor) -> None:
         self.order = order.to(self.targets.device)
 
-    def step(self, rows: slice) -> None:
-        selected = self.order[rows]
-        loss = F.mse_loss(self.values_of(select(self.inputs, selected)).flatten(), self.targets[selected])
-        for parameter, gradient in zip(self.parameters, th.autograd.grad(loss, self.parameters), strict=True):
+    def step(self, minibatch: Minibatch) -> None:
+        selected = self.order[minibatch.rows]
+        values = self.values_of(select(self.inputs, selected)).flatten()
+        loss = F.mse_loss(values, self.targets[selected], reduction="sum") / minibatch.size
+        gradients = th.autograd.grad(loss, self.parameters)
+        self.ranks.add_up(gradients)
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         self.optimizer.step()
         self.losses.append(loss.detach())
@@ -85,4 +97,9 @@ class TorchRegression:
                 for parameter, value in zip(self.parameters, self.parameters_before, strict=True):
                     parameter.copy_(value)
             self.optimizer.load_state_dict(self.optimizer_before)
-        return CriticFit(float(th.stack(self.losses).mean()), finite)
+        return CriticFit(mean_loss(self.losses, self.ranks), finite)
+
+
+def mean_loss(losses: Sequence[th.Tensor], ranks: Ranks) -> float:
+    """Mean over minibatches of what all ranks' shares of each add up to."""
+    return ranks.size * float(ranks.mean(th.stack(list(losses)).mean()))

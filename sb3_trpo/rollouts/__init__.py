@@ -4,7 +4,8 @@
 ``numpy_actor``, a fast actor for MLP policies), ``shallow_copies`` spares DummyVecEnv its deep ones, ``advantages`` turns
 rewards into advantages, ``finite`` says where a rollout has a value that is not a number, ``samples`` gives a finished
 rollout as tensors, ``frame_stacks`` keeps stacked frames once each, ``stock`` tells SB3's own methods from a user's, and
-``row_states`` saves and restores single environments with their rows in VecEnv wrappers.
+``row_states`` saves and restores single environments with their rows in VecEnv wrappers, whose
+``running_statistics`` belong to all of them.
 
 ``vine`` branches from some of the states that the path has passed.
 """
@@ -14,6 +15,7 @@ from sb3_trpo.rollouts.evaluators import make_evaluator
 from sb3_trpo.rollouts.finite import Defect, check_running_statistics, find_defect, unchecked_distributions
 from sb3_trpo.rollouts.frame_stacks import FrameStackBuffer, stacks_grey_frames
 from sb3_trpo.rollouts.row_states import RowState, clone_rows, restore_rows
+from sb3_trpo.rollouts.running_statistics import running_statistics
 from sb3_trpo.rollouts.samples import Samples, select
 from sb3_trpo.rollouts.shallow_copies import shallow_copies
 from sb3_trpo.rollouts.single_path import Evaluator, Transition, single_path
@@ -41,6 +43,7 @@ __all__ = [
     "monte_carlo_advantages",
     "overrides",
     "restore_rows",
+    "running_statistics",
     "select",
     "shallow_copies",
     "single_path",

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env import VecEnv
 from torch.distributions import Distribution
+
+from sb3_trpo.rollouts.running_statistics import running_statistics
 
 
 @dataclass(frozen=True)
@@ -66,21 +67,17 @@ def check_running_statistics(env: VecEnv | None) -> None:
     :param env: the training environments with their wrappers
     :raises ValueError: naming the wrapper, the statistic, and what to do
     """
-    while isinstance(env, VecEnvWrapper):
-        unused = {"obs_rms": not getattr(env, "norm_obs", True), "ret_rms": not getattr(env, "norm_reward", True)}
-        for name, value in vars(env).items():
-            for key, statistics in (value if isinstance(value, dict) else {None: value}).items():
-                if not isinstance(statistics, RunningMeanStd) or unused.get(name, False):
-                    continue
-                if not (np.isfinite(statistics.mean).all() and np.isfinite(statistics.var).all()):
-                    where = name if key is None else f"{name}[{key!r}]"
-                    raise ValueError(
-                        f"The running statistics {type(env).__name__}.{where} are no longer finite, so every value they "
-                        "normalise from now on is NaN. An observation or reward was NaN or infinite before it was "
-                        "normalised: mend the environment (stable_baselines3.common.vec_env.VecCheckNan finds the step), "
-                        "and go on from statistics saved earlier (VecNormalize.load)."
-                    )
-        env = env.venv
+    for wrapper, where, statistics in running_statistics(env):
+        unused = {"obs_rms": not getattr(wrapper, "norm_obs", True), "ret_rms": not getattr(wrapper, "norm_reward", True)}
+        if unused.get(where.partition("[")[0], False):
+            continue
+        if not (np.isfinite(statistics.mean).all() and np.isfinite(statistics.var).all()):
+            raise ValueError(
+                f"The running statistics {type(wrapper).__name__}.{where} are no longer finite, so every value they "
+                "normalise from now on is NaN. An observation or reward was NaN or infinite before it was "
+                "normalised: mend the environment (stable_baselines3.common.vec_env.VecCheckNan finds the step), "
+                "and go on from statistics saved earlier (VecNormalize.load)."
+            )
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 Read in this order: ``distributions`` (KL and Fisher matrix of an action distribution), ``linearization`` (Jacobian
 products of the network), ``fisher`` (products with the Fisher matrix), ``conjugate_gradient`` (the search direction),
-``line_search`` (step size and backtracking), ``estimators`` (the vine's), ``bound`` (Theorem 1).
+``line_search`` (step size and backtracking), ``estimators`` (the vine's), ``bound`` (Theorem 1). A batch may be spread over
+several processes: ``reduction``.
 """
 
 from sb3_trpo.trust_region.bound import ImprovementBound, improvement_bound
@@ -12,6 +13,7 @@ from sb3_trpo.trust_region.estimators import self_normalized, sum_over_actions
 from sb3_trpo.trust_region.fisher import FisherMatrix
 from sb3_trpo.trust_region.line_search import Evaluation, FullStep, LineSearch, backtracking_line_search, full_step
 from sb3_trpo.trust_region.linearization import AutogradLinearization, Linearization, PlainLinearization, flatten, unflatten
+from sb3_trpo.trust_region.reduction import Reduction
 from sb3_trpo.trust_region.status import Status
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "LineSearch",
     "Linearization",
     "PlainLinearization",
+    "Reduction",
     "Solution",
     "Status",
     "backtracking_line_search",

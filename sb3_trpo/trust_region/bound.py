@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import torch as th
 
+from sb3_trpo.trust_region.reduction import Reduction, whole
+
 
 @dataclass(frozen=True)
 class ImprovementBound:
@@ -19,15 +21,24 @@ class ImprovementBound:
     lower: float
 
 
-def improvement_bound(ratio: th.Tensor, advantages: th.Tensor, kl_max: float, gamma: float) -> ImprovementBound:
+def improvement_bound(
+    ratio: th.Tensor,
+    advantages: th.Tensor,
+    kl_max: float,
+    gamma: float,
+    mean: Reduction = whole,
+    maximum: Reduction = whole,
+) -> ImprovementBound:
     """Theorem 1 with sample maxima in place of the true ones, which they under-estimate: no guarantee.
 
     :param ratio: π_θ(a|s)/π_θ₀(a|s) ``[B]``
     :param advantages: unnormalised advantages ``[B]``, reward units
     :param kl_max: largest KL(π_θ₀ ‖ π_θ) over the states, nats
     :param gamma: discount factor in [0, 1); the bound does not exist at 1
+    :param mean: gives the mean over all samples, where these are a part of them
+    :param maximum: gives the largest value likewise
     """
-    epsilon = float(advantages.abs().max())
+    epsilon = float(maximum(advantages.abs().max()))
     penalty = 4.0 * epsilon * gamma / (1.0 - gamma) ** 2
-    gain = float(((ratio - 1.0) * advantages).mean()) / (1.0 - gamma)
+    gain = float(mean(((ratio - 1.0) * advantages).mean())) / (1.0 - gamma)
     return ImprovementBound(epsilon, penalty, gain - penalty * kl_max)

@@ -6,6 +6,7 @@ import torch as th
 
 from sb3_trpo.trust_region.distributions import DistributionFamily, Metric
 from sb3_trpo.trust_region.linearization import Linearization
+from sb3_trpo.trust_region.reduction import Reduction, whole
 
 
 class FisherMatrix:
@@ -19,10 +20,17 @@ class FisherMatrix:
     :param chunks: functions that linearise the network at θ₀ for some of the states
     :param family: the distribution's Fisher matrix in its own parameters
     :param damping: λ ≥ 0
+    :param mean: gives the mean over all states, where these are a part of them
     """
 
-    def __init__(self, chunks: Sequence[Callable[[], Linearization]], family: DistributionFamily, damping: float):
-        self.family, self.damping = family, damping
+    def __init__(
+        self,
+        chunks: Sequence[Callable[[], Linearization]],
+        family: DistributionFamily,
+        damping: float,
+        mean: Reduction = whole,
+    ):
+        self.family, self.damping, self.mean = family, damping, mean
         self._chunks = chunks
         self._kept = self._with_metric(chunks[0]()) if len(chunks) == 1 else None
 
@@ -41,7 +49,7 @@ class FisherMatrix:
         for chunk, metric in self._parts():
             total += chunk.vjp(metric(chunk.jvp(vector)))
             states += len(chunk.at)
-        return total.div_(states).add_(vector, alpha=self.damping)
+        return self.mean(total.div_(states)).add_(vector, alpha=self.damping)
 
     def quadratic_form(self, vector: th.Tensor) -> float:
         """vᵀ(F + λI)v at half the price of a product: (1/B) Σ_s (J_s v)ᵀ M_s (J_s v) + λ vᵀv."""
@@ -50,4 +58,5 @@ class FisherMatrix:
             tangent = chunk.jvp(vector)
             total += float((tangent * metric(tangent)).sum())
             states += len(chunk.at)
-        return total / states + self.damping * float(vector @ vector)
+        of_fisher = self.mean(th.tensor(total / states, dtype=th.float64))
+        return float(of_fisher) + self.damping * float(vector @ vector)

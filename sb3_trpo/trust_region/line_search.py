@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch as th
 
 from sb3_trpo.trust_region.conjugate_gradient import Solution
+from sb3_trpo.trust_region.reduction import Reduction, whole
 from sb3_trpo.trust_region.status import Status
 
 
@@ -85,6 +86,7 @@ def backtracking_line_search(
     target_kl: float,
     shrinking_factor: float,
     max_iter: int,
+    mean: Reduction = whole,
 ) -> LineSearch:
     """First of θ₀ + shrink^i β x, i = 0, 1, …, with mean KL ≤ δ **and** L(θ) > L(θ₀).
 
@@ -97,6 +99,7 @@ def backtracking_line_search(
     :param target_kl: δ > 0, nats
     :param shrinking_factor: in (0, 1)
     :param max_iter: most candidates to try
+    :param mean: gives the mean over all states, where an evaluation's KL is that of a part of them
     """
     if not step.status.usable:
         return LineSearch(theta, start, 0, 0.0, step.status)
@@ -104,6 +107,6 @@ def backtracking_line_search(
         fraction = shrinking_factor**backtracks
         candidate = theta + fraction * step.vector
         evaluation = evaluate(candidate)
-        if float(evaluation.kl.mean()) <= target_kl and evaluation.surrogate > start.surrogate:
+        if float(mean(evaluation.kl.mean())) <= target_kl and evaluation.surrogate > start.surrogate:
             return LineSearch(candidate, evaluation, backtracks, fraction * step.size, Status.OK)
     return LineSearch(theta, start, max_iter, 0.0, Status.NO_CANDIDATE)
