@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import rl_zoo3.utils
 import torch as th
-import yaml
 from gymnasium import spaces
 from stable_baselines3.common.atari_wrappers import AtariWrapper
 from stable_baselines3.common.env_util import make_vec_env
@@ -18,9 +17,9 @@ from stable_baselines3.common.vec_env import VecFrameStack
 from sb3_trpo import TRPO
 from sb3_trpo.atari import FactoredActions, PaperAtariWrapper, PaperCnn
 from sb3_trpo.atari.frames import GreyPictures
+from sb3_trpo.hyperparams import hyperparams
 from sb3_trpo.policies import Actor
 from sb3_trpo.simulators import check_clone
-from sb3_trpo.zoo import SETTINGS
 
 gym.register_envs(ale_py)
 
@@ -108,7 +107,7 @@ def test_vine_and_single_path_learn_from_it() -> None:
 
 def test_settings_build_it_by_name() -> None:
     """RL Zoo finds the wrappers of the entry "atari" by their names, and the policy is an alias of TRPO's."""
-    entry = yaml.safe_load(open(SETTINGS))["atari"]
+    entry = hyperparams["atari"]
     wrapper = rl_zoo3.utils.get_wrapper_class(entry)
     env = wrapper(make("Seaquest"))
     assert env.observation_space.shape == (52, 40, 1) and env.action_space == spaces.MultiDiscrete([3, 3, 2])
