@@ -67,7 +67,7 @@ def _regression(
             layers = [*policy.mlp_extractor.value_net, policy.value_net]
 
     size, has_buffers = sum(parameter.numel() for parameter in parameters), any(True for _ in policy.buffers())
-    if every_rank_fits_alone(ranks, inputs, batch_size, size, has_buffers):
+    if ranks.size > 1 and every_rank_fits_alone(ranks, inputs, batch_size, size, has_buffers):
         inputs, targets, ranks = _concatenated(inputs, ranks), ranks.concatenate(targets), ALONE
     if layers and MlpRegression.supports(layers, parameters, policy.optimizer):
         return MlpRegression(layers, inputs, targets, policy.optimizer, ranks)  # type: ignore[arg-type]
@@ -92,5 +92,5 @@ def _value_head(policy: ActorCriticPolicy, features: th.Tensor) -> th.Tensor:
 def _concatenated(inputs: PyTorchObs, ranks: Ranks) -> PyTorchObs:
     """The inputs of all ranks' samples, in order."""
     if isinstance(inputs, dict):
-        return {key: ranks.concatenate(part) for key, part in inputs.items()}
-    return ranks.concatenate(inputs)
+        return {key: ranks.concatenate(part[:]) for key, part in inputs.items()}
+    return ranks.concatenate(inputs[:])

@@ -40,9 +40,10 @@ def every_rank_fits_alone(
     :param minibatch_statistics: whether the critic sees its minibatches as a whole (batch norm), which cannot be shared out
     """
     parts = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
-    n_bytes = ranks.size * sum(part.numel() * part.element_size() for part in parts)
+    rows = [part[:1] for part in parts]
+    n_bytes = ranks.size * sum(len(part) * row.nbytes for part, row in zip(parts, rows, strict=True))
     small = batch_size * n_parameters <= SMALL_WORK and n_bytes <= SMALL_DATA
-    return minibatch_statistics or (small and parts[0].device.type == "cpu")
+    return minibatch_statistics or (small and rows[0].device.type == "cpu")
 
 
 def share_of(order: th.Tensor, batch_size: int, ranks: Ranks) -> tuple[th.Tensor, list[Minibatch]]:
