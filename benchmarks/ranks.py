@@ -139,7 +139,8 @@ def save(name: str, rows: Any, lines: list[str]) -> None:
 
 
 def measure(rounds: int, updates: int) -> None:
-    speed, traffic = [], []
+    speed: list[dict[str, Any]] = []
+    traffic: list[dict[str, Any]] = []
     speed_lines = ["| Hopper-v5, default settings | parameters | times one process's steps/s |", "|---|---|---|"]
     traffic_lines = [
         "| an update of two ranks | calls | kB | ms in them | of the update | ms a reduction |",
