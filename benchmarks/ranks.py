@@ -115,22 +115,20 @@ def launched(size: int, network: str, updates: int) -> dict[str, Any]:
     return json.loads(output.splitlines()[-1])
 
 
-def projected_seconds(size: int, one: dict[str, Any], two: dict[str, Any], messages: int) -> float:
+def projected_seconds(steps_per_second: float, two: dict[str, float], messages: int) -> float:
     """Of one iteration of N ranks, each with the rollout that one process has here, and minibatches N times as large.
 
     What every rank does for itself takes what it takes one process. Of the calls of an update each takes, for b bytes,
     m (latency + b / bandwidth) between machines, m messages in turn, and once what it takes between two ranks here.
 
-    :param size: N
-    :param one: measured on one process
-    :param two: measured on two ranks
+    :param steps_per_second: of one process
+    :param two: calls in an update, seconds of a reduction and parameters, of two ranks
     :param messages: m, for N ranks
     """
     passes, minibatches = 10, STEPS // 128
     calls = two["calls"] + passes * minibatches  # the critic's gradients are added up, too: its data would be N times as large
     each = NETWORK_LATENCY + 4 * two["parameters"] / NETWORK_BANDWIDTH
-    alone = STEPS / one["steps_per_second"]
-    return alone + calls * (two["reduction_seconds"]["5000"] + messages * each)
+    return STEPS / steps_per_second + calls * (two["reduction"] + messages * each)
 
 
 def save(name: str, rows: Any, lines: list[str]) -> None:
@@ -141,7 +139,8 @@ def save(name: str, rows: Any, lines: list[str]) -> None:
 
 
 def measure(rounds: int, updates: int) -> None:
-    speed, traffic = [], []
+    speed: list[dict[str, Any]] = []
+    traffic: list[dict[str, Any]] = []
     speed_lines = ["| Hopper-v5, default settings | parameters | times one process's steps/s |", "|---|---|---|"]
     traffic_lines = [
         "| an update of two ranks | calls | kB | ms in them | of the update | ms a reduction |",
@@ -167,11 +166,18 @@ def measure(rounds: int, updates: int) -> None:
         traffic_lines.append(f"| {parameters} parameters | " + " | ".join(cells) + " |")
     save("ranks_speed", speed, speed_lines)
     save("ranks_communication", traffic, traffic_lines)
-    one, two = speed[0]["rounds"][0]
+    project(speed[0]["rounds"])
+
+
+def project(rounds: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    """The speed-up of more ranks, from the medians of these rounds of one process and two ranks."""
+    alone = float(np.median([one["steps_per_second"] for one, _ in rounds]))
+    two = {key: float(np.median([two[key] for _, two in rounds])) for key in ("calls", "parameters")}
+    two["reduction"] = float(np.median([two["reduction_seconds"]["5000"] for _, two in rounds]))
     rows, lines = [], ["| ranks | speed-up, messages along a tree | along a ring |", "|---|---|---|"]
     for size in RANKS:
-        seconds = [projected_seconds(size, one, two, m) for m in (2 * math.ceil(math.log2(size)), 2 * (size - 1))]
-        speed_ups = [size * STEPS / one["steps_per_second"] / each for each in seconds]
+        seconds = [projected_seconds(alone, two, m) for m in (2 * math.ceil(math.log2(size)), 2 * (size - 1))]
+        speed_ups = [size * STEPS / alone / each for each in seconds]
         rows.append({"ranks": size, "tree": speed_ups[0], "ring": speed_ups[1]})
         lines.append(f"| {size:,} | {speed_ups[0]:,.1f} | {speed_ups[1]:,.1f} |")
     save("ranks_projection", rows, lines)

@@ -6,6 +6,7 @@ import signal
 import time
 import warnings
 from contextlib import nullcontext
+from copy import copy
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -143,6 +144,7 @@ class FedTRPO(TRPO):
             setattr(rollout_buffer, name, part.reshape(getattr(rollout_buffer, name).shape).copy())
         rollout_buffer.full, rollout_buffer.pos = True, rollout_buffer.buffer_size
         self.num_timesteps += held * self._ranks.size
+        self._ranks = copy(self._ranks)  # ours to change
         self._ranks.generator = th.Generator().manual_seed(5)
         self._ranks.same_random_numbers = nullcontext
         return True
@@ -189,8 +191,8 @@ def test_two_ranks_of_two_environments_are_one_process_of_four(kind, small_work)
 
     With every rank fitting the critic alone, and with gradients added up over ranks.
     """
-    source = fed(None, None, kind, 4, small_work)
-    whole = fed(source["rows"], source["parameters"], kind, 4, small_work)
+    source = fed(None, None, kind, 4, minibatches.SMALL_WORK)
+    whole = fed(source["rows"], source["parameters"], kind, 4, minibatches.SMALL_WORK)
     first, second = on_ranks(fed, source["rows"], source["parameters"], kind, 2, small_work)
     assert identical(first["after"], second["after"])
     assert first["steps"] == second["steps"] == whole["steps"] == 128
