@@ -95,7 +95,7 @@ class Observer(BaseCallback):
         if self.num_timesteps // self.plan.every > (self.rows[-1]["steps"] // self.plan.every if self.rows else 0):
             self._evaluate(begin, self.plan.episodes)
         if self.plan.algo != "ppo":
-            observations = self.model.rollout_buffer.observations.copy()  # type: ignore[attr-defined]
+            observations = np.array(self.model.rollout_buffer.observations)  # type: ignore[attr-defined]
             self.rollout = th.as_tensor(observations.reshape(-1, *observations.shape[2:]))
             self.before = self._distribution()
         self.spent += self._clocks() - begin

@@ -263,7 +263,7 @@ def rollouts(env: VecEnv, policy: str, iterations: int, **settings: Any) -> list
         def _on_rollout_end(self) -> None:
             buffer = self.model.rollout_buffer
             names = ("observations", "actions", "rewards", "values", "advantages", "episode_starts")
-            kept.append({name: getattr(buffer, name).copy() for name in names})
+            kept.append({name: np.array(getattr(buffer, name)) for name in names})
 
     trpo.train = lambda: None
     for _ in range(iterations):

@@ -102,7 +102,7 @@ class FrameStackBuffer(RolloutBuffer):
     """SB3's rollout buffer with every frame kept once; gives what SB3's gives, to PPO and A2C too.
 
     TRPO takes it by itself where ``VecFrameStack`` stacks grey pictures. For frames that are stacked otherwise it is asked for
-    with ``rollout_buffer_class``; ``RolloutBuffer`` there is SB3's own.
+    with ``rollout_buffer_class``; ``RolloutBuffer`` there is SB3's own. ``np.asarray(buffer.observations)`` is SB3's array.
 
     :param args: as for SB3's ``RolloutBuffer``
     :param n_stack: frames in an observation, a divisor of its channels; None: every channel is a frame
