@@ -25,6 +25,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize
 from benchmarks.environment import RESULTS, describe
 from benchmarks.stopwatch import Stopwatch
 from sb3_trpo import TRPO
+from sb3_trpo.atari import PaperAtariWrapper
 from sb3_trpo.rollouts.vine import collector
 from sb3_trpo.rollouts.vine.branches import _Runner
 from sb3_trpo.rollouts.vine.envs import BranchEnvs
@@ -37,9 +38,14 @@ def mujoco(env_id: str) -> VecEnv:
     return VecNormalize(make_vec_env(env_id, 1, seed=0))
 
 
-def pong(_: str) -> VecEnv:
+def pong(env_id: str) -> VecEnv:
+    """Pong in the wrapper of a network's own pictures."""
+    wrapper = {"Pong": AtariWrapper, "Pong for the paper's network": PaperAtariWrapper}[env_id]
     settings = {"frameskip": 1, "repeat_action_probability": 0.0}
-    return VecFrameStack(make_vec_env("ALE/Pong-v5", 1, seed=0, wrapper_class=AtariWrapper, env_kwargs=settings), 4)
+    return VecFrameStack(make_vec_env("ALE/Pong-v5", 1, seed=0, wrapper_class=wrapper, env_kwargs=settings), 4)
+
+
+ATARI = {"n_steps": 512, "fisher_sample_fraction": 0.1}
 
 
 # environment, how it is made, policy, settings, the vine's settings
@@ -54,7 +60,11 @@ CASES: dict[str, tuple[str, Callable[[str], VecEnv], str, dict[str, Any], dict[s
         {"n_states": 1024, "branch_length": 100},
     ),
     "Pong, AtariWrapper, NatureCNN, 128 states × 6 × 20 steps, Fisher on a tenth": (
-        *("Pong", pong, "CnnPolicy", {"n_steps": 512, "fisher_sample_fraction": 0.1}),
+        *("Pong", pong, "CnnPolicy", ATARI),
+        {"n_states": 128, "branch_length": 20},
+    ),
+    "Pong, PaperAtariWrapper, the paper's network, 128 states × 6 × 20 steps, Fisher on a tenth": (
+        *("Pong for the paper's network", pong, "PaperCnnPolicy", ATARI),
         {"n_states": 128, "branch_length": 20},
     ),
 }
@@ -62,7 +72,7 @@ CASES: dict[str, tuple[str, Callable[[str], VecEnv], str, dict[str, Any], dict[s
 
 def bare_speed(env_id: str, seconds: float = 2.0) -> float:
     """Steps a second of ``env.step`` with random actions drawn beforehand, in what ``gym.make`` gives."""
-    env = pong("").get_attr("env")[0] if env_id == "Pong" else gym.make(env_id)
+    env = pong(env_id).get_attr("env")[0] if env_id.startswith("Pong") else gym.make(env_id)
     env.reset(seed=0)
     actions = [env.action_space.sample() for _ in range(1000)]
     steps, begin = 0, time.perf_counter()
