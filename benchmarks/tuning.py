@@ -2,12 +2,15 @@
 
     python -m benchmarks.tuning --env HalfCheetah-v5
 
-The first trial has the task's present settings. A trial's score is the mean of its evaluations over the second half of its
-steps (five deterministic episodes every twentieth of them); Optuna's TPE chooses, its median rule prunes. The study is a file
-in benchmarks/results/tuning, from which an interrupted search goes on.
+The first trial has the task's settings as they were before the search. A trial's score is the mean of its evaluations over the
+second half of its steps (five deterministic episodes every twentieth of them); Optuna's TPE chooses, its median rule prunes.
+One lucky seed can make a trial the best, so the first trial and the best three are run again with three fresh seeds each, and
+the best mean of these wins. The study is a file in benchmarks/results/tuning, the repetitions are a CSV beside it, and an
+interrupted search goes on from both.
 """
 
 import argparse
+import csv
 import math
 import warnings
 from typing import Any
@@ -15,12 +18,13 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import optuna
+import pandas as pd
 import torch as th
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 
 from benchmarks.environment import RESULTS
 from benchmarks.training import Plan, run, settings_for
-from sb3_trpo.zoo.search_space import sample_trpo_params
+from sb3_trpo.zoo.search_space import convert_trpo_params, sample_trpo_params
 
 FOLDER = RESULTS / "tuning"
 TASKS = {  # env steps of a trial
@@ -36,19 +40,23 @@ TASKS = {  # env steps of a trial
 }
 TRIALS = 20
 EVALUATIONS = 20
+BEST = 3
+FRESH_SEEDS = (101, 102, 103)
 
 
 def study_of(env_id: str) -> optuna.Study:
     """The task's study, as far as it has got."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    return optuna.create_study(
+    study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(FOLDER / f"{env_id}.log"))),
         study_name=env_id,
-        sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=8, multivariate=True),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=EVALUATIONS // 4),
         direction="maximize",
         load_if_exists=True,
     )
+    # A search that goes on must not draw again what it began with
+    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials), n_startup_trials=8, multivariate=True)
+    return study
 
 
 def as_drawn(settings: dict[str, Any]) -> dict[str, Any]:
@@ -62,26 +70,48 @@ def as_drawn(settings: dict[str, Any]) -> dict[str, Any]:
     return {**usual, **network, "ent_coef": 1e-8, "learning_rate": 1e-3, **drawn}
 
 
-def score_of(trial: optuna.Trial, env_id: str) -> float:
-    """Train with the settings a trial has drawn.
-
-    :raises optuna.TrialPruned: if it does worse than most others have at its stage
-    """
-    base = settings_for("sb3_trpo", env_id)
+def drawn_by(trial: optuna.Trial, env_id: str) -> dict[str, Any]:
+    """Settings that a trial draws."""
     space = gym.make(env_id).action_space
     n_actions = int(np.prod(space.shape)) if isinstance(space, gym.spaces.Box) else 0
-    settings = {**base, **sample_trpo_params(trial, n_actions, base.get("n_envs", 1), {})}
+    return sample_trpo_params(trial, n_actions, n_envs=0, additional_args={})
+
+
+def score_of(settings: dict[str, Any], env_id: str, seed: int, trial: optuna.Trial | None = None) -> float:
+    """Train with these settings and what the task needs besides, such as its environments.
+
+    :raises optuna.TrialPruned: if the trial does worse than most others have at its stage
+    """
     steps = TASKS[env_id]
     scores: list[float] = []
 
     def report(row: dict[str, float]) -> None:
         scores.append(row["mean"])
-        trial.report(row["mean"], len(scores))
-        if trial.should_prune():
-            raise optuna.TrialPruned
+        if trial is not None:
+            trial.report(row["mean"], len(scores))
+            if trial.should_prune():
+                raise optuna.TrialPruned
 
-    run(Plan("sb3_trpo", env_id, settings, steps, seed=trial.number, every=steps // EVALUATIONS), report)
+    settings = {**settings_for("sb3_trpo", env_id), **settings}
+    run(Plan("sb3_trpo", env_id, settings, steps, seed, every=steps // EVALUATIONS), report)
     return float(np.mean(scores[len(scores) // 2 :]))
+
+
+def repeat_best(study: optuna.Study, env_id: str) -> None:
+    """Run the first trial and the best ones with fresh seeds, as far as that has not been done."""
+    path = FOLDER / f"{env_id}.csv"
+    if not path.exists():
+        path.write_text("trial,seed,score\n")
+    with path.open() as file:
+        done = {(int(row["trial"]), int(row["seed"])) for row in csv.DictReader(file)}
+    complete = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+    best = sorted(complete, key=lambda trial: trial.values[0], reverse=True)[:BEST]
+    for seed in FRESH_SEEDS:
+        for number in sorted({0, *(trial.number for trial in best)}):
+            if (number, seed) not in done:
+                score = score_of(convert_trpo_params(study.trials[number].params), env_id, seed)
+                with path.open("a") as file:
+                    file.write(f"{number},{seed},{score:.3f}\n")
 
 
 def main() -> None:
@@ -95,8 +125,14 @@ def main() -> None:
     if not study.trials:
         study.enqueue_trial(as_drawn(settings_for("sb3_trpo", args.env)))
     finished = [trial for trial in study.trials if trial.state.is_finished()]
-    study.optimize(lambda trial: score_of(trial, args.env), n_trials=args.trials - len(finished), catch=(ValueError,))
-    print(study.best_trial.number, study.best_value, study.best_params)
+    study.optimize(
+        lambda trial: score_of(drawn_by(trial, args.env), args.env, trial.number, trial),
+        n_trials=args.trials - len(finished),
+        catch=(ValueError,),
+    )
+    repeat_best(study, args.env)
+    scores = pd.read_csv(FOLDER / f"{args.env}.csv").groupby("trial")["score"].mean()
+    print(scores, study.trials[int(scores.idxmax())].params)
 
 
 if __name__ == "__main__":
