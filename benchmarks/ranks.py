@@ -3,8 +3,10 @@
     python -m benchmarks.ranks
 
 The same script, TRPO with its defaults on one Hopper-v5 environment, learns as one process and as two ranks in turn, each
-process on a core of its own. Reductions are counted and timed where TRPO calls torch.distributed, on the first rank. The
-projection is arithmetic on these measurements; its model is in :func:`projected_seconds`.
+process on a core of its own and none of its threads pushing another aside (``chrt --batch 0``: gloo's do, and then spin until
+the kernel's next tick for a lock that the other one holds). Reductions are counted and timed where TRPO calls
+torch.distributed, on the first rank. The projection is arithmetic on these measurements; its model is in
+:func:`projected_seconds`.
 """
 
 import argparse
@@ -109,7 +111,8 @@ def reduction(count: int, repeats: int = 300) -> float:
 def launched(size: int, network: str, updates: int) -> dict[str, Any]:
     """What rank 0 of so many reports."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(size)] if size > 1 else []
-    command = [sys.executable, *launcher, "-m", "benchmarks.ranks", "--network", network, "--updates", str(updates)]
+    options = ["--network", network, "--updates", str(updates)]
+    command = ["chrt", "--batch", "0", sys.executable, *launcher, "-m", "benchmarks.ranks", *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     return json.loads(output.splitlines()[-1])
