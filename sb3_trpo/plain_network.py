@@ -10,24 +10,26 @@ _ACTIVATIONS = (nn.Tanh, nn.ReLU)
 
 
 def is_plain_mlp(modules: Iterable[nn.Module]) -> bool:
-    """Whether the modules are exactly Linear, Tanh and ReLU, a Linear first, with nothing hooked in."""
+    """Whether the modules are exactly Linear, Tanh and ReLU, a Linear first, with nothing hooked in or shared."""
     modules = list(modules)
-    return type(modules[0]) is nn.Linear and all(
-        type(module) in (nn.Linear, *_ACTIVATIONS) and _is_plain(module) for module in modules
-    )
+    return type(modules[0]) is nn.Linear and _are_plain(modules, (nn.Linear, *_ACTIVATIONS))
 
 
 def is_plain_cnn(modules: Iterable[nn.Module]) -> bool:
     """Whether the modules are such as make up an MLP, convolutions and Flatten, a convolution first."""
     modules = list(modules)
-    return type(modules[0]) is nn.Conv2d and all(
-        type(module) in (nn.Linear, nn.Conv2d, nn.Flatten, *_ACTIVATIONS) and _is_plain(module) for module in modules
-    )
+    return type(modules[0]) is nn.Conv2d and _are_plain(modules, (nn.Linear, nn.Conv2d, nn.Flatten, *_ACTIVATIONS))
 
 
 def is_untouched(module: nn.Module) -> bool:
     """Whether a module does what its class does, with nothing hooked in."""
     return not (module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
+
+
+def _are_plain(modules: Sequence[nn.Module], kinds: tuple[type[nn.Module], ...]) -> bool:
+    """Whether all layers are of these kinds and plain, and no two of them have a weight in common."""
+    weights = [id(weight) for module in modules for weight in module.parameters()]
+    return len(set(weights)) == len(weights) and all(type(module) in kinds and _is_plain(module) for module in modules)
 
 
 def _is_plain(module: nn.Module) -> bool:

@@ -210,7 +210,11 @@ class TRPO(DataParallelAlgorithm):
         self._vine_seed = np.random.SeedSequence(self._own_seed(self.seed)).generate_state(1)[0]
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_warned", "_vine", "_vine_batch"]
+        excluded = [*super()._excluded_save_params(), "_warned", "_vine", "_vine_batch"]
+        chosen = self.rollout_buffer_class is FrameStackBuffer and not self.rollout_buffer_kwargs
+        if chosen and stacks_grey_frames(self.env, self.observation_space):
+            excluded.append("rollout_buffer_class")  # whoever loads the file chooses anew, with or without this package
+        return excluded
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
@@ -257,7 +261,14 @@ class TRPO(DataParallelAlgorithm):
             return False
         evaluator.finish()
 
-        estimate_advantages(rollout_buffer, self.policy, self._last_obs, self._last_episode_starts, self.advantage_estimator)
+        estimate_advantages(
+            rollout_buffer,
+            self.policy,
+            self._last_obs,
+            self._last_episode_starts,
+            self.advantage_estimator,
+            self._ranks.mean,
+        )
         if vine is not None:
             self._grow_branches(vine, trunk, rng, callback)
         callback.update_locals(locals())
@@ -348,7 +359,8 @@ class TRPO(DataParallelAlgorithm):
             defect = self._vine_batch.find_defect()
         defects = [(rank, found) for rank, found in enumerate(self._ranks.gather(defect)) if found is not None]
         if defects:
-            rank, found = defects[0]
+            # A reward on one rank spoils the Monte-Carlo advantages of all: these are the last to blame
+            rank, found = min(defects, key=lambda defect: defect[1].key == "advantages")
             self._record({"train/status": Status.BAD_ROLLOUT.value})
             self._warn_once(found.key, f"{SKIPPED}: {found}{f' of rank {rank}' if self._ranks.size > 1 else ''}.")
         return not defects

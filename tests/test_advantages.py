@@ -34,7 +34,7 @@ def test_monte_carlo_advantages():
     buffer.rewards[:] = np.transpose([[1, 2, 3, 4, 5], [8, 0, 0, 0, 16]])
     buffer.episode_starts[:] = np.transpose([[1, 0, 0, 1, 0], [0, 1, 0, 0, 0]])
     buffer.values[:] = NAN  # no critic is asked
-    monte_carlo_advantages(buffer)
+    monte_carlo_advantages(buffer, lambda mean: mean)
     returns = np.transpose([[1 + 1 + 0.75, 2 + 1.5, 3, 4 + 2.5, 5], [8, 2, 4, 8, 16]])
     np.testing.assert_array_equal(buffer.returns, returns)
     np.testing.assert_array_equal(buffer.advantages, returns - 5.875)

@@ -1,6 +1,6 @@
 """The critic's fit gives what PyTorch's optimizer would, whichever way it is computed."""
 
-from copy import deepcopy
+from copy import copy, deepcopy
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import nn
 from sb3_trpo import TRPO
 from sb3_trpo.critic import fit_critic
 from sb3_trpo.critic.fit import _regression
+from sb3_trpo.critic.minibatches import Minibatch
 from sb3_trpo.critic.mlp_regression import MlpRegression
 from sb3_trpo.critic.regression import TorchRegression
 from sb3_trpo.distributed import ALONE
@@ -78,6 +79,32 @@ def test_steps_aside() -> None:
         actor = Actor(model.policy, samples.observations)
         regression = _regression(model.policy, actor.critic_parameters(samples.observations), samples, 32, ALONE)
         assert type(regression) is expected
+
+
+def test_what_is_hooked_into_the_critic_is_fitted_with_it() -> None:
+    """A hook that stops the hidden layers' outputs leaves the last layer nothing to learn from but its bias."""
+    model = TRPO("MlpPolicy", ToyEnv(), **SMALL)
+    model.policy.mlp_extractor.value_net.register_forward_hook(lambda module, inputs, outputs: outputs * 0.0)
+    before = model.policy.value_net.weight.clone()
+    model.learn(96)
+    assert th.equal(model.policy.value_net.weight, before) and float(model.policy.value_net.bias) != 0.0
+
+
+def test_a_minibatch_of_others_moves_by_their_gradient_alone() -> None:
+    """A rank that holds none of a minibatch's rows adds zeros, though its network cannot be given no rows."""
+    network = nn.Linear(4, 1)
+    optimizer = th.optim.SGD(network.parameters(), lr=1.0)
+    ranks = copy(ALONE)
+    ranks.add_up = lambda gradients: [gradient.add_(0.25) for gradient in gradients]
+    inputs, targets = th.randn(6, 2, 2), th.randn(6)
+    regression = TorchRegression(
+        lambda rows: network(rows.view(len(rows), -1)), inputs, targets, [*network.parameters()], optimizer, ranks
+    )
+    before = nn.utils.parameters_to_vector(network.parameters()).detach().clone()
+    regression.shuffle(th.arange(6))
+    regression.step(Minibatch(slice(3, 3), 5))
+    assert th.equal(nn.utils.parameters_to_vector(network.parameters()), before - 0.25)
+    assert regression.finish().loss == 0.0
 
 
 def test_fit_learns_the_returns() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch as th
+import torch.distributed as dist
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EvalCallback, EveryNTimesteps
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.running_mean_std import RunningMeanStd
@@ -37,7 +38,7 @@ from sb3_trpo.trust_region import (
     full_step,
     unflatten,
 )
-from tests.ranks import on_ranks
+from tests.ranks import free_port, on_ranks
 from tests.toys import DICT_OBSERVATIONS, ToyEnv
 
 SMALL: dict[str, Any] = {"n_steps": 32, "batch_size": 48, "device": "cpu", "seed": 0, "cg_max_steps": 8}
@@ -388,6 +389,27 @@ def test_a_value_that_is_not_a_number_skips_the_update_on_all_ranks():
     assert not any("skipped" in text for text in second["warnings"])
 
 
+def monte_carlo(reward: float) -> tuple[float, float, list[str]]:
+    """Sum and number of the returns, the baseline, and the warnings, where rank 1's second reward is given."""
+    faults = {2: ("reward", reward)} if join().rank == 1 else {}
+    settings = {**SMALL, "normalize_advantage": False, "advantage_estimator": "monte_carlo"}
+    model = TRPO("MlpPolicy", make_vec_env(lambda: ToyEnv(faults=faults), 1), **settings)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.learn(64)
+    buffer = model.rollout_buffer
+    baseline = float((buffer.returns - buffer.advantages).mean())
+    return float(buffer.returns.mean()), baseline, [str(warning.message) for warning in caught]
+
+
+def test_the_monte_carlo_baseline_is_the_mean_over_all_ranks():
+    (first, own, _), (second, other, _) = on_ranks(monte_carlo, 100.0)
+    assert abs(first - second) > 1.0
+    assert own == pytest.approx(other, abs=1e-4) == pytest.approx((first + second) / 2, abs=1e-4)
+    (_, _, texts), _ = on_ranks(monte_carlo, math.nan)
+    assert any("rewards is nan at step 1 of the rollout in environment 0 of rank 1" in text for text in texts)
+
+
 def with_dropout(small_work: int) -> dict[str, th.Tensor]:
     minibatches.SMALL_WORK = small_work
     env = make_vec_env(lambda: ToyEnv(observation_space=DICT_OBSERVATIONS), 1)
@@ -455,6 +477,19 @@ def tampered() -> None:
 def test_a_difference_between_ranks_is_raised_at_once():
     for error in on_ranks(tampered):
         assert "After update 2 the parameters of rank 1 are not those of rank 0" in error
+
+
+def made_too_early(port: int) -> None:
+    rank, size = (int(os.environ.pop(name)) for name in ("RANK", "WORLD_SIZE"))
+    model = TRPO("MlpPolicy", ToyEnv(), **SMALL)
+    dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
+    model.learn(100)
+
+
+def test_a_model_made_before_its_process_group_is_refused():
+    """It would have rank 0's seed on every rank, and with it the same samples."""
+    for rank, error in enumerate(on_ranks(made_too_early, free_port())):
+        assert f"RuntimeError: This is rank {rank} of 2, but the model was made, and seeded, as rank 0 of 1" in error
 
 
 def with_other_envs() -> None:

@@ -92,6 +92,14 @@ def test_product_is_symmetric_and_linear(case, network, written_out):
     th.testing.assert_close(product(2 * u - 3 * v), 2 * product(u) - 3 * product(v), rtol=1e-12, atol=1e-12)
 
 
+class TwicePolicy(ActorCriticPolicy):
+    """A hidden layer that is passed through twice."""
+
+    def _build_mlp_extractor(self):
+        super()._build_mlp_extractor()
+        self.mlp_extractor.policy_net.extend(2 * [nn.Linear(16, 16), nn.Tanh()])
+
+
 BOX = spaces.Box(-1.0, 1.0, (3,), np.float32)
 DICT = spaces.Dict({"joints": BOX, "mode": spaces.Discrete(4)})
 PICTURES = spaces.Box(0, 255, (2, 36, 37), np.uint8)
@@ -108,6 +116,7 @@ POLICIES = {
     "PaperCnn": (PaperCnnPolicy, PICTURES, spaces.MultiDiscrete([3, 3, 2]), {}),
     "Dict to Box": (MultiInputActorCriticPolicy, DICT, BOX, {}),
     "Dict to Discrete": (MultiInputActorCriticPolicy, DICT, spaces.Discrete(5), {}),
+    "a layer twice": (TwicePolicy, BOX, BOX, {}),
 }
 
 

@@ -1,20 +1,23 @@
 """A rollout whose frames are kept once is, bit for bit, the one that SB3's buffer keeps."""
 
+import io
 import weakref
 from collections.abc import Callable
 
 import gymnasium as gym
 import numpy as np
 import pytest
+import sb3_contrib
 import torch as th
 from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecTransposeImage
 
 from sb3_trpo import TRPO
-from sb3_trpo.rollouts import FrameStackBuffer, Samples, select
+from sb3_trpo.rollouts import FrameStackBuffer, Samples, find_defect, select
 from sb3_trpo.rollouts.frame_stacks import FrameTensors
 from tests.toys import parameters, same
 
@@ -115,6 +118,35 @@ CHOSEN: dict[str, tuple[Callable[[], VecEnv], type[RolloutBuffer]]] = {
 def test_it_is_chosen_for_grey_frames_that_sb3_stacks(case: str) -> None:
     make, expected = CHOSEN[case]
     assert type(TRPO("MlpPolicy", make(), **SETTINGS).rollout_buffer) is expected
+
+
+def test_files_do_not_depend_on_the_choice() -> None:
+    """What was chosen and not asked for is not saved: sb3-contrib's TRPO loads the file, with or without this package."""
+    file = io.BytesIO()
+    TRPO("MlpPolicy", stacked(), **SETTINGS).save(file)
+    data = load_from_zip_file(file)[0]
+    assert data is not None and "sb3_trpo" not in str(data.get("rollout_buffer_class"))
+    assert type(sb3_contrib.TRPO.load(file, env=stacked()).rollout_buffer) is RolloutBuffer
+    assert type(TRPO.load(file, env=stacked(n_envs=2)).rollout_buffer) is FrameStackBuffer
+    assert type(TRPO.load(file).rollout_buffer) is RolloutBuffer
+
+    file = io.BytesIO()
+    asked_for = {"rollout_buffer_class": FrameStackBuffer, "rollout_buffer_kwargs": {"n_stack": 2}}
+    TRPO("MlpPolicy", stacked(), **SETTINGS, **asked_for).save(file)
+    assert TRPO.load(file).rollout_buffer.observations.places.shape == (32, 3, 2)
+
+
+@pytest.mark.parametrize("read_from", [False, True])
+def test_a_frame_of_floats_that_is_not_finite_is_found(read_from: bool) -> None:
+    """The first stack that has it, by step and environment, as in SB3's buffer."""
+    buffer = FrameStackBuffer(5, spaces.Box(-1.0, 1.0, (4, 2, 3)), spaces.Discrete(2), device="cpu", n_envs=2)
+    for step in range(5):
+        stacks = np.full((2, 4, 2, 3), np.arange(step, step + 4)[:, None, None], dtype=np.float32)
+        stacks[1][stacks[1] == 5.0] = np.nan
+        buffer.add(stacks, np.zeros(2), np.zeros(2), np.zeros(2), th.zeros(2), th.zeros(2))
+    if read_from:
+        next(buffer.get())
+    assert str(find_defect(buffer)) == "observations is nan at step 2 of the rollout in environment 1"
 
 
 def test_other_observations_are_refused() -> None:

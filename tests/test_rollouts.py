@@ -103,9 +103,10 @@ def test_numpy_actor_steps_aside_too() -> None:
     """Hooks, gSDE, unknown activations and large layers go through PyTorch."""
     assert NumpyNetwork.supports(_policy(), 1)
     assert not NumpyNetwork.supports(_policy(net_arch=[256, 256]), 8)
-    hooked = _policy()
-    hooked.action_net.register_forward_hook(lambda *args: None)
-    assert not NumpyNetwork.supports(hooked, 1)
+    for part in ("action_net", "mlp_extractor.policy_net", "features_extractor.flatten"):
+        hooked = _policy()
+        hooked.get_submodule(part).register_forward_hook(lambda *args: None)
+        assert not NumpyNetwork.supports(hooked, 1)
     assert not NumpyNetwork.supports(_policy(use_sde=True), 1)
     assert not NumpyNetwork.supports(_policy(activation_fn=th.nn.ELU), 1)
 

@@ -21,6 +21,7 @@ from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
 from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack, VecNormalize
 
 from sb3_trpo import TRPO
@@ -425,6 +426,28 @@ def test_workers_give_what_one_process_gives(env_id, settings):
         runs.append((trpo.num_timesteps, parameters(trpo)))
         trpo.close_vine()
     assert runs[0][0] == runs[1][0] and same(runs[0][1], runs[1][1])
+
+
+class Squashed(BaseFeaturesExtractor):
+    """Features with parameters."""
+
+    def __init__(self, observation_space: spaces.Box):
+        super().__init__(observation_space, 4)
+        self.layer = th.nn.Linear(3, 4)
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        return th.tanh(self.layer(observations))
+
+
+def test_workers_tell_the_actors_features_from_the_critics():
+    kwargs = {"features_extractor_class": Squashed, "share_features_extractor": False}
+    runs = []
+    for n_workers in (0, 1):
+        trpo = model("Pendulum-v1", policy_kwargs=kwargs, vine_kwargs={**VINE, "n_workers": n_workers})
+        trpo.learn(1)
+        runs.append(trpo._vine_batch.q_values)
+        trpo.close_vine()
+    assert th.equal(*runs)
 
 
 def workers_of(trpo: TRPO) -> list[subprocess.Popen]:

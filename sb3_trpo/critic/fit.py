@@ -14,6 +14,7 @@ from sb3_trpo.critic.minibatches import every_rank_fits_alone, share_of
 from sb3_trpo.critic.mlp_regression import MlpRegression
 from sb3_trpo.critic.regression import CriticFit, Regression, TorchRegression
 from sb3_trpo.distributed import ALONE, Ranks
+from sb3_trpo.plain_network import is_untouched
 from sb3_trpo.policies import Actor
 from sb3_trpo.rollouts import Samples, is_stock_policy, select
 
@@ -63,7 +64,7 @@ def _regression(
     inputs, targets, layers = samples.observations, samples.returns, []
     if is_stock_policy(policy) and policy.vf_features_extractor is policy.pi_features_extractor:
         inputs, values_of = _features(policy, samples), partial(_value_head, policy)
-        if type(policy.mlp_extractor) is MlpExtractor:
+        if type(policy.mlp_extractor) is MlpExtractor and is_untouched(policy.mlp_extractor.value_net):
             layers = [*policy.mlp_extractor.value_net, policy.value_net]
 
     size, has_buffers = sum(parameter.numel() for parameter in parameters), any(True for _ in policy.buffers())

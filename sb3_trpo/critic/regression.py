@@ -80,9 +80,13 @@ class TorchRegression:
 
     def step(self, minibatch: Minibatch) -> None:
         selected = self.order[minibatch.rows]
-        values = self.values_of(select(self.inputs, selected)).flatten()
-        loss = F.mse_loss(values, self.targets[selected], reduction="sum") / minibatch.size
-        gradients = th.autograd.grad(loss, self.parameters)
+        if len(selected):
+            values = self.values_of(select(self.inputs, selected)).flatten()
+            loss = F.mse_loss(values, self.targets[selected], reduction="sum") / minibatch.size
+            gradients = th.autograd.grad(loss, self.parameters)
+        else:  # the others have all of this minibatch; not every network can be given no rows
+            loss = self.targets.new_zeros(())
+            gradients = tuple(map(th.zeros_like, self.parameters))
         self.ranks.add_up(gradients)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient

@@ -96,8 +96,13 @@ class DataParallelAlgorithm(OnPolicyAlgorithm):
         progress_bar: bool = False,
     ) -> tuple[int, BaseCallback]:
         if self._ranks.size == 1:
-            self._ranks = join()
-            self._rank, self._n_ranks = self._ranks.rank, self._ranks.size
+            ranks = join()
+            if (ranks.rank, ranks.size) != (self._rank, self._n_ranks):
+                raise RuntimeError(
+                    f"This is rank {ranks.rank} of {ranks.size}, but the model was made, and seeded, as rank {self._rank} of "
+                    f"{self._n_ranks}: call init_process_group first, or let torchrun start the script, and make it then."
+                )
+            self._ranks = ranks
         if self._ranks.size > 1:
             self._check_settings(total_timesteps, reset_num_timesteps)
             self._copy_first()

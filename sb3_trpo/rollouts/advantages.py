@@ -1,5 +1,7 @@
 """From rewards to advantages: generalised advantage estimation, or Monte-Carlo returns that need no critic."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
@@ -12,7 +14,12 @@ from sb3_trpo.rollouts.stock import overrides
 
 @th.no_grad()
 def estimate_advantages(
-    buffer: RolloutBuffer, policy: ActorCriticPolicy, last_obs: Observations, dones: np.ndarray, estimator: str
+    buffer: RolloutBuffer,
+    policy: ActorCriticPolicy,
+    last_obs: Observations,
+    dones: np.ndarray,
+    estimator: str,
+    mean: Callable[[th.Tensor], th.Tensor],
 ) -> None:
     """Fill the buffer's returns and advantages; a buffer with a way of its own is asked.
 
@@ -21,9 +28,10 @@ def estimate_advantages(
     :param last_obs: these ``[n_envs, …]``
     :param dones: whether the last step ended an episode ``[n_envs]``
     :param estimator: ``"gae"`` or ``"monte_carlo"``
+    :param mean: makes the mean over the buffer's samples that over everybody's
     """
     if estimator == "monte_carlo":
-        monte_carlo_advantages(buffer)
+        monte_carlo_advantages(buffer, mean)
         return
     last_values = policy.predict_values(obs_as_tensor(last_obs, policy.device))
     if overrides(buffer, RolloutBuffer, ("compute_returns_and_advantage",)):
@@ -51,7 +59,7 @@ def generalized_advantages(buffer: RolloutBuffer, last_values: np.ndarray, dones
     buffer.returns = advantages + buffer.values
 
 
-def monte_carlo_advantages(buffer: RolloutBuffer) -> None:
+def monte_carlo_advantages(buffer: RolloutBuffer, mean: Callable[[th.Tensor], th.Tensor]) -> None:
     """Fill the buffer's returns and advantages from its rewards alone (paper, section 5.1).
 
     Q̂_t = Σ_l γ^l r_{t+l} up to the end of the trajectory, Â_t = Q̂_t − mean Q̂: a constant baseline. A trajectory
@@ -60,6 +68,7 @@ def monte_carlo_advantages(buffer: RolloutBuffer) -> None:
     that few samples see the cut.
 
     :param buffer: full, not yet read from; rewards without time-limit bootstraps
+    :param mean: makes the mean over the buffer's samples that over everybody's
     """
     running = np.zeros(buffer.n_envs, dtype=np.float32)
     for step in reversed(range(buffer.buffer_size)):
@@ -67,4 +76,4 @@ def monte_carlo_advantages(buffer: RolloutBuffer) -> None:
             running = running * (1.0 - buffer.episode_starts[step + 1])
         running = buffer.rewards[step] + buffer.gamma * running
         buffer.returns[step] = running
-    buffer.advantages = buffer.returns - buffer.returns.mean()
+    buffer.advantages = buffer.returns - float(mean(th.as_tensor(buffer.returns.mean())))

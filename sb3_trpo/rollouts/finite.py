@@ -53,9 +53,9 @@ def find_defect(buffer: RolloutBuffer) -> Defect | None:
         if np.isfinite(array).all():
             continue
         if buffer.generator_ready and key != "rewards":
-            rows = array.reshape(buffer.n_envs, buffer.buffer_size, -1).swapaxes(0, 1)
+            rows = np.asarray(array).reshape(buffer.n_envs, buffer.buffer_size, -1).swapaxes(0, 1)
         else:
-            rows = array.reshape(buffer.buffer_size, buffer.n_envs, -1)
+            rows = np.asarray(array).reshape(buffer.buffer_size, buffer.n_envs, -1)
         step, env, column = np.argwhere(~np.isfinite(rows))[0]
         return Defect(key, float(rows[step, env, column]), int(step), int(env))
     return None

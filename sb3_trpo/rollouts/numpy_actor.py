@@ -11,7 +11,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from torch import nn
 
-from sb3_trpo.plain_network import is_plain_mlp
+from sb3_trpo.plain_network import is_plain_mlp, is_untouched
 
 # Multiplications of one layer beyond which NumPy's BLAS starts threads, at a cost above all that is saved here.
 LARGEST_PRODUCT = 2**17
@@ -43,12 +43,13 @@ class NumpyNetwork:
         """Whether the policy is SB3's own MLP on plain observations, small, on the CPU, with nothing hooked into it."""
         layers = [*policy.mlp_extractor.policy_net, policy.action_net]
         extractors = (policy.pi_features_extractor, policy.mlp_extractor)
+        containers = (*extractors[0].modules(), policy.mlp_extractor, policy.mlp_extractor.policy_net)
         return (
             type(policy.action_dist) in _DISTRIBUTIONS
             and type(policy.observation_space) is spaces.Box
             and not is_image_space(policy.observation_space)
             and tuple(map(type, extractors)) == (FlattenExtractor, MlpExtractor)
-            and not any(module._forward_hooks or module._forward_pre_hooks for module in extractors)
+            and all(map(is_untouched, containers))
             and is_plain_mlp(layers)
             and all(p.device.type == "cpu" for layer in layers for p in layer.parameters())
             and all(n_rows * p.numel() <= LARGEST_PRODUCT for layer in layers for p in layer.parameters())

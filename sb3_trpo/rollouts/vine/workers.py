@@ -77,6 +77,8 @@ class BranchWorkers:
 
     def __init__(self, template: gym.Env, policy: ActorCriticPolicy, rows: int, count: int):
         arguments = policy._get_constructor_parameters()
+        if not policy.share_features_extractor:  # which SB3 does not count among them
+            arguments["share_features_extractor"] = False
         start = cloudpickle.dumps((template, type(policy), arguments, rows))
         # What is pickled by name must be found there too, wherever this process found it
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
