@@ -66,7 +66,7 @@ def as_drawn(settings: dict[str, Any]) -> dict[str, Any]:
     drawn |= {f"{name}_pow": round(math.log2(settings[name])) for name in ("n_steps", "batch_size") if name in settings}
     drawn |= {f"one_minus_{name}": 1.0 - settings[name] for name in ("gamma", "gae_lambda") if name in settings}
     usual = {"advantage_estimator": "gae", "normalize_advantage": True, "fisher_sample_fraction": 1.0}
-    network = {"net_arch": "small", "activation_fn": "tanh"}
+    network = {"net_arch": "small", "activation_fn": "tanh", "log_std_init": 0.0}
     return {**usual, **network, "ent_coef": 1e-8, "learning_rate": 1e-3, **drawn}
 
 

@@ -31,6 +31,8 @@ def test_candidates_are_settings_of_trpo(task, settings):
         assert model.sampling == settings.get("sampling", "single_path")
         assert HYPERPARAMS_CONVERTER["trpo"](trial.params) == candidate  # what --trial-id makes of a stored trial
         assert trial.user_attrs["n_steps"] == candidate["n_steps"]
+        assert getattr(model.policy, "log_std_init", 0.0) == trial.params.get("log_std_init", 0.0)
+        assert ("log_std_init" in trial.params) == (TASKS[task] > 0)
         assert ("branch_length" in trial.params) == (settings.get("sampling") == "vine")
 
 

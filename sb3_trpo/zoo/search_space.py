@@ -13,8 +13,9 @@ def sample_trpo_params(trial: optuna.Trial, n_actions: int, n_envs: int, additio
     """One candidate. RL Zoo's ranges where it has them; the same parameters in every trial, as its sampler assumes.
 
     ``target_kl`` and ``cg_damping`` are in nats of the joint action, so their ranges grow with the number of action
-    dimensions. The vine's options are searched if the study's settings have ``sampling: vine``; those among its
-    ``vine_kwargs`` that are not searched, such as ``n_workers``, are kept.
+    dimensions. Of continuous actions the first standard deviation is drawn, too. The vine's options are searched if the
+    study's settings have ``sampling: vine``; those among its ``vine_kwargs`` that are not searched, such as ``n_workers``,
+    are kept.
 
     :param trial: draws the values
     :param n_actions: d, dimensions of a ``Box`` action space; 0 for any other
@@ -40,6 +41,8 @@ def sample_trpo_params(trial: optuna.Trial, n_actions: int, n_envs: int, additio
         "net_arch": trial.suggest_categorical("net_arch", ["small", "medium"]),
         "activation_fn": trial.suggest_categorical("activation_fn", ["tanh", "relu"]),
     }
+    if n_actions > 0:
+        params["log_std_init"] = trial.suggest_float("log_std_init", -3.0, 0.0)
     settings = trial.study.user_attrs  # RL Zoo notes there what it tunes, as text
     if settings.get("sampling") == "vine":
         params["branch_length"] = trial.suggest_int("branch_length", 1, 50, log=True)
@@ -60,8 +63,11 @@ def convert_trpo_params(sampled_params: dict[str, Any]) -> dict[str, Any]:
 
     :param sampled_params: values by the names they were drawn under
     """
+    own = ("log_std_init", *VINE_OPTIONS)
+    hyperparams = convert_onpolicy_params({name: value for name, value in sampled_params.items() if name not in own})
+    if "log_std_init" in sampled_params:
+        hyperparams["policy_kwargs"]["log_std_init"] = sampled_params["log_std_init"]
     vine_kwargs = {name: value for name, value in sampled_params.items() if name in VINE_OPTIONS}
-    hyperparams = convert_onpolicy_params({name: value for name, value in sampled_params.items() if name not in VINE_OPTIONS})
     if vine_kwargs:
         hyperparams |= {"sampling": "vine", "vine_kwargs": vine_kwargs}
     return hyperparams
