@@ -110,9 +110,10 @@ def main() -> None:
     for env_id in ENVS:
         for training in (TRAINING, 0):
             label = f"after {training:,} steps" if training else "untrained"
-            if (env_id, label, args.seed) not in done:
-                rows.append(row(env_id, training, args.seed))
-                print(rows[-1], flush=True)
+            if (env_id, label, args.seed) in done:
+                continue
+            rows.append(row(env_id, training, args.seed))
+            print(rows[-1], flush=True)
             lines = [
                 "| variance of a comparison, independent / common noise | ratio (95 %) | median over states |",
                 "|---|---|---|",
