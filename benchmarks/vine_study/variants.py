@@ -1,0 +1,72 @@
+"""Every way of sampling that the study compares: settings, wrappers of the environments, and what TRPO calls instead."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from stable_baselines3.common.vec_env import VecEnv
+
+from benchmarks.vine_study.branching import BeforeFailures, BranchingVecEnv, Present, Rare, Roots, Visited
+from benchmarks.vine_study.siblings import AdvantagesOfSiblings
+from benchmarks.vine_study.vines import HybridObjective, LargestAdvantages, TrunkAsBranch
+
+# 2,048 simulator steps an iteration, branches included; the methods without a critic need four times as many
+COMMON: dict[str, Any] = {"policy": "MlpPolicy", "normalize": True, "target_kl": 0.02, "n_envs": 2, "n_steps": 1024}
+HALF = {"n_steps": 512, "sampling": "vine"}
+ROWS = 16
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is different from single path with GAE.
+
+    :param settings: of TRPO
+    :param wrap: put around the training environments, inside VecNormalize; of the seed
+    :param functions: that TRPO calls, by their name in its module
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    wrap: Callable[[int, VecEnv], VecEnv] | None = None
+    functions: dict[str, Any] = field(default_factory=dict)
+
+
+def branching(n_trunks: int, period: int, roots: Callable[[], Roots], baseline: bool = False) -> Variant:
+    """Sixteen environments of 128 steps, of which all but the trunks are branches."""
+
+    def wrap(seed: int, venv: VecEnv) -> VecEnv:
+        return BranchingVecEnv(venv, n_trunks, period, roots(), seed)
+
+    functions = {"estimate_advantages": AdvantagesOfSiblings(n_trunks, period)} if baseline else {}
+    return Variant({"n_envs": ROWS, "n_steps": 2048 // ROWS}, wrap, functions)
+
+
+def vine(length: int = 10, branches: int = 4, **functions: Any) -> Variant:
+    """1,024 steps of trunk and as many of branches."""
+    options = {"branches_per_state": branches, "branch_length": length, "n_states": 1024 // (4 * length)}
+    return Variant({**HALF, "vine_kwargs": options}, functions=functions)
+
+
+VARIANTS: dict[str, Variant] = {
+    "GAE": Variant(),
+    "GAE, 16 environments": Variant({"n_envs": ROWS, "n_steps": 2048 // ROWS}),
+    "Monte Carlo": Variant({"n_envs": 8, "advantage_estimator": "monte_carlo", "n_critic_updates": 0}),
+    "vine": vine(),
+    "vine without critic": Variant(
+        {
+            "n_envs": 4,
+            "sampling": "vine",
+            "advantage_estimator": "monte_carlo",
+            "n_critic_updates": 0,
+            "vine_kwargs": {"branches_per_state": 4, "branch_length": 50, "n_states": 20, "bootstrap": False},
+        }
+    ),
+    "hybrid": vine(VineObjective=HybridObjective),
+    "trunk as a branch": vine(branches=3, Vine=TrunkAsBranch),
+    "roots by |advantage|": vine(Vine=LargestAdvantages),
+    "every branch step a sample": branching(8, 32, partial(Visited, every=4, size=64)),
+    "shadows, 8 × 1": branching(8, 128, Present, baseline=True),
+    "shadows, 4 × 3": branching(4, 32, Present, baseline=True),
+    "roots before failures": branching(8, 64, partial(BeforeFailures, within=100, every=5, size=400)),
+    "rare roots": branching(8, 128, partial(Rare, every=8, size=2_000)),
+}
