@@ -1,6 +1,7 @@
 """Where a vine might pay: dense rewards, a long horizon, an unstable balance, a rare reward, hidden velocities."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -19,10 +20,34 @@ class PositionsOnly(gym.ObservationWrapper):
         return observation[: self.shown]
 
 
-def hopper_without_velocities() -> gym.Env:
-    return PositionsOnly(gym.make("Hopper-v5").unwrapped)
+class RewardPerMetre(gym.Wrapper):
+    """A MuJoCo task that moves along x; pays 1 for every whole metre farther than ever before in the episode, nothing else."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        result = super().reset(seed=seed, options=options)
+        self.start, self.reached = self.place, 0
+        return result
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        observation, _, terminated, truncated, info = super().step(action)
+        metres = max(self.reached, int(self.place - self.start))
+        reward, self.reached = float(metres - self.reached), metres
+        return observation, reward, terminated, truncated, info
+
+    @property
+    def place(self) -> float:
+        return float(self.env.unwrapped.data.qpos[0])  # type: ignore[attr-defined]
 
 
+def sparse_cheetah(**arguments: Any) -> gym.Env:
+    return RewardPerMetre(gym.make("HalfCheetah-v5", **arguments).unwrapped)
+
+
+def hopper_without_velocities(**arguments: Any) -> gym.Env:
+    return PositionsOnly(gym.make("Hopper-v5", **arguments).unwrapped)
+
+
+gym.register("SparseHalfCheetah-v5", sparse_cheetah, max_episode_steps=1_000)
 gym.register("HopperPositions-v5", hopper_without_velocities, max_episode_steps=1_000)
 
 
@@ -44,6 +69,6 @@ TASKS = {
     "Hopper-v5": Task(300_000, 0.99, "dense rewards, falls"),
     "Swimmer-v5": Task(300_000, 0.999, "long horizon"),
     "InvertedDoublePendulum-v5": Task(100_000, 0.99, "unstable"),
-    "MountainCarContinuous-v0": Task(100_000, 0.99, "rare reward"),
+    "SparseHalfCheetah-v5": Task(200_000, 0.99, "sparse rewards"),
     "HopperPositions-v5": Task(300_000, 0.99, "partially observed"),
 }
