@@ -11,7 +11,7 @@ from stable_baselines3.common.env_util import make_vec_env
 
 import sb3_trpo.trpo
 from benchmarks.vine_study.branching import BeforeFailures, BranchingVecEnv, Present, Rare, Root
-from benchmarks.vine_study.siblings import AGES, relatives, sibling_baseline
+from benchmarks.vine_study.siblings import AGES, mirrored_noise, relatives, sibling_baseline
 from benchmarks.vine_study.tasks import TASKS
 from benchmarks.vine_study.vines import HybridObjective, LargestAdvantages, TrunkAsBranch
 from sb3_trpo import TRPO
@@ -24,7 +24,7 @@ from sb3_trpo.simulators import check_clone
 # Tasks
 
 
-@pytest.mark.parametrize("name", ["SparseHalfCheetah-v5", "HopperPositions-v5"])
+@pytest.mark.parametrize("name", ["SparseHalfCheetah-v5", "HopperPositions-v5", "HalfCheetahPositions-v5"])
 def test_tasks_can_be_copied_exactly(name):
     assert name in TASKS
     assert check_clone(gym.make(name), n_steps=50).exact
@@ -189,6 +189,19 @@ def test_hybrid_gradient_is_that_of_its_surrogate(monkeypatch):
     ahead, behind = (objective.evaluate(theta + sign * 1e-2 * direction).surrogate for sign in (1.0, -1.0))
     assert (ahead - behind) / 2e-2 == pytest.approx(float(objective.gradient @ direction), rel=0.05)
     assert objective.start.surrogate == pytest.approx(objective.evaluate(theta).surrogate, abs=1e-5)
+
+
+def test_mirrored_noise():
+    """In equal states the actions of a pair lie on both sides of the policy's mean, and of every pair elsewhere."""
+    model = TRPO("MlpPolicy", make_vec_env("Pendulum-v1", 4, seed=0), **{**SMALL, "sampling": "single_path"})
+    evaluator = mirrored_noise(model.policy, model.rollout_buffer, 3, 4, 0.99)
+    obs = np.ones((4, 3), dtype=np.float32)
+    for _ in range(3):
+        actions = evaluator.act(obs)
+        with th.no_grad():
+            mean = model.policy.get_distribution(th.as_tensor(obs)).distribution.mean.numpy()  # type: ignore[union-attr]
+        assert actions[:2] + actions[2:] == pytest.approx(2.0 * mean[:2], abs=1e-5)
+        assert len(np.unique(actions)) == 4
 
 
 def test_the_variants_learn_from_every_step():

@@ -19,10 +19,12 @@ COLORS = {
     "every branch step a sample": "tab:olive",
     "shadows, 8 × 1": "tab:green",
     "shadows, 4 × 3": "darkgreen",
+    "shadows, 4 × 3, of 8 steps": "yellowgreen",
+    "mirrored shadows, 8 × 1": "lime",
     "roots before failures": "tab:orange",
     "rare roots": "tab:brown",
 }
-POINTS = 20
+POINTS = 10
 
 
 def area(run: pd.DataFrame, steps: int) -> float:

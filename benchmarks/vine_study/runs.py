@@ -15,7 +15,7 @@ from benchmarks.vine_study.variants import COMMON, VARIANTS
 
 FOLDER = RESULTS / "vine_study"
 SEEDS = (0, 1, 2, 3, 4)
-EVALUATIONS = 20  # in a run
+EVALUATIONS = 10  # in a run
 
 
 def file_of(task: str, variant: str, seed: int) -> Path:
@@ -30,8 +30,10 @@ def read(task: str, variant: str) -> list[pd.DataFrame]:
 
 
 def make(task: str, variant: str, seed: int) -> None:
-    """Make a run and write its files, unless they are there already."""
+    """Make a run and write its files, unless they are there already or the variant is not for the task."""
     chosen, steps = VARIANTS[variant], TASKS[task].steps
+    if chosen.only is not None and task not in chosen.only:
+        return
     settings = {**COMMON, "gamma": TASKS[task].gamma, **chosen.settings}
     wrap = partial(chosen.wrap, seed) if chosen.wrap else None
     plan = Plan("sb3_trpo", task, settings, steps, seed, every=steps // EVALUATIONS, wrap=wrap)

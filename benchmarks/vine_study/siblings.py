@@ -1,12 +1,14 @@
-"""A baseline for shadows: what the others that began in the same state gained."""
+"""What shadows that began in the same state are to one another: a baseline, or each other's mirror image."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.policies import ActorCriticPolicy
 
-from sb3_trpo.rollouts import estimate_advantages
+from sb3_trpo.rollouts import Evaluator, estimate_advantages, make_evaluator
+from sb3_trpo.rollouts.evaluators import DeferredEvaluator
 
 AGES = 8  # steps of the same age, for which one coefficient is fitted
 
@@ -60,3 +62,16 @@ class AdvantagesOfSiblings:
         advantages = buffer.advantages.reshape(-1, self.period, buffer.n_envs)
         baseline = sibling_baseline(advantages, relatives(buffer.episode_starts, self.period), self.n_trunks)
         buffer.advantages = (advantages - baseline).reshape(buffer.advantages.shape).astype(np.float32)
+
+
+def mirrored_noise(policy: ActorCriticPolicy, buffer: RolloutBuffer, n_steps: int, n_envs: int, gamma: float) -> Evaluator:
+    """``make_evaluator``, but the second half of the environments get the first half's noise with its sign changed.
+
+    What an advantage has in common under ε and −ε, the critic's error above all, then cancels in the gradient of a pair that
+    begins in one state. Every row by itself follows the policy. Gaussian policies.
+    """
+    evaluator = make_evaluator(policy, buffer, n_steps, n_envs, gamma)
+    assert isinstance(evaluator, DeferredEvaluator) and evaluator.network is not None
+    noise = evaluator.network.noise
+    noise[:, n_envs // 2 :] = -noise[:, : n_envs // 2]
+    return evaluator

@@ -1,14 +1,14 @@
 """Every way of sampling that the study compares: settings, wrappers of the environments, and what TRPO calls instead."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from stable_baselines3.common.vec_env import VecEnv
 
 from benchmarks.vine_study.branching import BeforeFailures, BranchingVecEnv, Present, Rare, Roots, Visited
-from benchmarks.vine_study.siblings import AdvantagesOfSiblings
+from benchmarks.vine_study.siblings import AdvantagesOfSiblings, mirrored_noise
 from benchmarks.vine_study.vines import HybridObjective, LargestAdvantages, TrunkAsBranch
 
 # 2,048 simulator steps an iteration, branches included; the methods without a critic need four times as many
@@ -24,20 +24,21 @@ class Variant:
     :param settings: of TRPO
     :param wrap: put around the training environments, inside VecNormalize; of the seed
     :param functions: that TRPO calls, by their name in its module
+    :param only: tasks where it is something else than another variant, or can be hoped for; None for all
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
     wrap: Callable[[int, VecEnv], VecEnv] | None = None
     functions: dict[str, Any] = field(default_factory=dict)
+    only: tuple[str, ...] | None = None
 
 
-def branching(n_trunks: int, period: int, roots: Callable[[], Roots], baseline: bool = False) -> Variant:
+def branching(n_trunks: int, period: int, roots: Callable[[], Roots], **functions: Any) -> Variant:
     """Sixteen environments of 128 steps, of which all but the trunks are branches."""
 
     def wrap(seed: int, venv: VecEnv) -> VecEnv:
         return BranchingVecEnv(venv, n_trunks, period, roots(), seed)
 
-    functions = {"estimate_advantages": AdvantagesOfSiblings(n_trunks, period)} if baseline else {}
     return Variant({"n_envs": ROWS, "n_steps": 2048 // ROWS}, wrap, functions)
 
 
@@ -65,8 +66,13 @@ VARIANTS: dict[str, Variant] = {
     "trunk as a branch": vine(branches=3, Vine=TrunkAsBranch),
     "roots by |advantage|": vine(Vine=LargestAdvantages),
     "every branch step a sample": branching(8, 32, partial(Visited, every=4, size=64)),
-    "shadows, 8 × 1": branching(8, 128, Present, baseline=True),
-    "shadows, 4 × 3": branching(4, 32, Present, baseline=True),
-    "roots before failures": branching(8, 64, partial(BeforeFailures, within=100, every=5, size=400)),
-    "rare roots": branching(8, 128, partial(Rare, every=8, size=2_000)),
+    "shadows, 8 × 1": branching(8, 128, Present, estimate_advantages=AdvantagesOfSiblings(8, 128)),
+    "shadows, 4 × 3": branching(4, 32, Present, estimate_advantages=AdvantagesOfSiblings(4, 32)),
+    "shadows, 4 × 3, of 8 steps": branching(4, 8, Present, estimate_advantages=AdvantagesOfSiblings(4, 8)),
+    "mirrored shadows, 8 × 1": branching(8, 64, Present, make_evaluator=mirrored_noise),
+    "roots before failures": replace(
+        branching(8, 64, partial(BeforeFailures, within=100, every=5, size=400)),
+        only=("Hopper-v5", "InvertedDoublePendulum-v5", "HopperPositions-v5"),
+    ),
+    "rare roots": replace(branching(8, 128, partial(Rare, every=8, size=2_000)), only=("SparseHalfCheetah-v5",)),
 }
