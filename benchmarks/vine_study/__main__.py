@@ -4,8 +4,8 @@
     python -m benchmarks.vine_study --task Hopper-v5 --variant GAE "shadows, 8 × 1" --seeds 0 1
 
 Equal simulator steps, branches included; five seeds; five deterministic episodes from the task's own starts every tenth of a
-run, which is scored by its mean over steps. One CSV and one JSON for each run, which is not made again; options choose some of the
-runs. ``python -m benchmarks.report`` draws them.
+run, which is scored by its mean over steps. One CSV and one JSON for each run, which is not made again; options choose some
+of the runs. ``python -m benchmarks.report`` draws them.
 """
 
 import argparse

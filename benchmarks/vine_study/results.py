@@ -12,6 +12,7 @@ from benchmarks.vine_study.variants import VARIANTS
 BASE = "GAE"
 COLORS = {
     "GAE": "tab:blue",
+    "GAE, 2 environments": "lightsteelblue",
     "Monte Carlo": "tab:cyan",
     "vine": "tab:red",
     "vine without critic": "tab:pink",

@@ -12,9 +12,8 @@ from benchmarks.vine_study.siblings import AdvantagesOfSiblings, mirrored_noise
 from benchmarks.vine_study.vines import HybridObjective, LargestAdvantages, TrunkAsBranch
 
 # 2,048 simulator steps an iteration, branches included; the methods without a critic need four times as many
-COMMON: dict[str, Any] = {"policy": "MlpPolicy", "normalize": True, "target_kl": 0.02, "n_envs": 2, "n_steps": 1024}
-HALF = {"n_steps": 512, "sampling": "vine"}
-ROWS = 16
+ROWS, STEPS = 16, 128
+COMMON: dict[str, Any] = {"policy": "MlpPolicy", "normalize": True, "target_kl": 0.02, "n_envs": ROWS, "n_steps": STEPS}
 
 
 @dataclass(frozen=True)
@@ -34,28 +33,29 @@ class Variant:
 
 
 def branching(n_trunks: int, period: int, roots: Callable[[], Roots], **functions: Any) -> Variant:
-    """Sixteen environments of 128 steps, of which all but the trunks are branches."""
+    """The same environments, of which all but the trunks are branches."""
 
     def wrap(seed: int, venv: VecEnv) -> VecEnv:
         return BranchingVecEnv(venv, n_trunks, period, roots(), seed)
 
-    return Variant({"n_envs": ROWS, "n_steps": 2048 // ROWS}, wrap, functions)
+    return Variant(wrap=wrap, functions=functions)
 
 
-def vine(length: int = 10, branches: int = 4, **functions: Any) -> Variant:
-    """1,024 steps of trunk and as many of branches."""
-    options = {"branches_per_state": branches, "branch_length": length, "n_states": 1024 // (4 * length)}
-    return Variant({**HALF, "vine_kwargs": options}, functions=functions)
+def vine(branches: int = 4, **functions: Any) -> Variant:
+    """Half of the steps for the trunk and as many for branches."""
+    options = {"branches_per_state": branches, "n_states": 25}  # of 10 steps
+    return Variant({"n_envs": ROWS // 2, "sampling": "vine", "vine_kwargs": options}, functions=functions)
 
 
 VARIANTS: dict[str, Variant] = {
     "GAE": Variant(),
-    "GAE, 16 environments": Variant({"n_envs": ROWS, "n_steps": 2048 // ROWS}),
-    "Monte Carlo": Variant({"n_envs": 8, "advantage_estimator": "monte_carlo", "n_critic_updates": 0}),
+    "GAE, 2 environments": Variant({"n_envs": 2, "n_steps": 1024}),
+    "Monte Carlo": Variant({"n_envs": 8, "n_steps": 1024, "advantage_estimator": "monte_carlo", "n_critic_updates": 0}),
     "vine": vine(),
     "vine without critic": Variant(
         {
             "n_envs": 4,
+            "n_steps": 1024,
             "sampling": "vine",
             "advantage_estimator": "monte_carlo",
             "n_critic_updates": 0,
