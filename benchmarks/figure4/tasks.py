@@ -64,7 +64,7 @@ PAPER = {
 SAMPLING = ("single path", "vine")
 RADIAL_BASIS = {
     f"{name}, radial basis": replace(PAPER[name], hidden=(100, 50), activation=RadialBasis, methods=SAMPLING)
-    for name in ("Swimmer", "Hopper", "Walker")
+    for name in ("Swimmer", "Hopper")
 }
 LARGE_BATCHES = {
     "Swimmer, 50,000 steps": replace(PAPER["Swimmer"], batch=50_000, trunk=16_000, steps=2_000_000, methods=SAMPLING),

@@ -50,11 +50,12 @@ def _cell(task: str, variant: str) -> str:
     scores, base = ([area(run, TASKS[task].steps) for run in read(task, name)] for name in (variant, BASE))
     if not scores:
         return ""
-    text = f"{interquartile_mean(scores):.{1 if task.startswith('Sparse') else 0}f}"
+    digits = 1 if TASKS[task].kind == "sparse rewards" else 0
+    text = f"{interquartile_mean(scores):.{digits}f}"
     if variant == BASE or not base:
         return text
     low, high = interval_of_difference(scores, base)
-    text += f" ({low:+.0f} to {high:+.0f})" if np.isfinite(low) else ""
+    text += f" ({low:+.{digits}f} to {high:+.{digits}f})" if np.isfinite(low) else ""
     return f"**{text}**" if high >= 0.0 else text
 
 

@@ -47,13 +47,8 @@ def hopper_without_velocities(**arguments: Any) -> gym.Env:
     return PositionsOnly(gym.make("Hopper-v5", **arguments).unwrapped)
 
 
-def cheetah_without_velocities(**arguments: Any) -> gym.Env:
-    return PositionsOnly(gym.make("HalfCheetah-v5", **arguments).unwrapped)
-
-
 gym.register("SparseHalfCheetah-v5", sparse_cheetah, max_episode_steps=1_000)
 gym.register("HopperPositions-v5", hopper_without_velocities, max_episode_steps=1_000)
-gym.register("HalfCheetahPositions-v5", cheetah_without_velocities, max_episode_steps=1_000)
 
 
 @dataclass(frozen=True)
@@ -76,5 +71,4 @@ TASKS = {
     "InvertedDoublePendulum-v5": Task(100_000, 0.99, "unstable"),
     "SparseHalfCheetah-v5": Task(200_000, 0.99, "sparse rewards"),
     "HopperPositions-v5": Task(200_000, 0.99, "velocities hidden"),
-    "HalfCheetahPositions-v5": Task(200_000, 0.99, "velocities hidden"),
 }

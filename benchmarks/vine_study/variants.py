@@ -64,7 +64,7 @@ VARIANTS: dict[str, Variant] = {
     ),
     "hybrid": vine(VineObjective=HybridObjective),
     "trunk as a branch": vine(branches=3, Vine=TrunkAsBranch),
-    "roots by |advantage|": vine(Vine=LargestAdvantages),
+    "roots of large advantage": vine(Vine=LargestAdvantages),
     "every branch step a sample": branching(8, 32, partial(Visited, every=4, size=64)),
     "shadows, 8 × 1": branching(8, 128, Present, estimate_advantages=AdvantagesOfSiblings(8, 128)),
     "shadows, 4 × 3": branching(4, 32, Present, estimate_advantages=AdvantagesOfSiblings(4, 32)),
