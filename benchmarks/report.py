@@ -15,6 +15,8 @@ import pandas as pd
 
 from benchmarks import ablations, atari_table, comparison, comparison_results
 from benchmarks.environment import RESULTS
+from benchmarks.figure4 import results as figure4
+from benchmarks.vine_study import results as vine_study
 
 README = Path(__file__).parent.parent / "README.md"
 CURVES = RESULTS / "learning_curves"
@@ -86,7 +88,8 @@ def tables() -> dict[str, str]:
     """Every table by its name in the README; most were written as rows of text by the benchmark that made the figures."""
     written = {path.stem: json.loads(path.read_text())["table"] for path in sorted(RESULTS.glob("*/*.json"))}
     compared = {"comparison": comparison_results.table(), "differences": comparison_results.difference_table()}
-    return {**written, **compared, "learning": learning_table(), "atari": atari_table.tables(), "ablations": ablations.table()}
+    made = {"learning": learning_table(), "atari": atari_table.tables(), "ablations": ablations.table()}
+    return {**written, **compared, **made, "figure4": figure4.table(), "vine_study": vine_study.table()}
 
 
 def fill(text: str, name: str, table: str) -> str:
@@ -104,6 +107,10 @@ def main() -> None:
         atari_table.plot()
     if comparison.FOLDER.exists():
         comparison_results.plot(comparison.FOLDER / "comparison.png")
+    if figure4.FOLDER.exists():
+        figure4.plot()
+    if vine_study.FOLDER.exists():
+        vine_study.plot()
     text = README.read_text()
     for name, table in tables().items():
         text = fill(text, name, table)

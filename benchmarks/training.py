@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -20,7 +21,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize, sync_envs_normalization
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from torch.distributions import kl_divergence
 
 import sb3_trpo
@@ -50,6 +51,7 @@ class Plan:
     :param every: env steps between evaluations
     :param episodes: of an evaluation
     :param final_episodes: of the last one
+    :param wrap: put around the training environments, inside VecNormalize
     """
 
     algo: str
@@ -60,6 +62,7 @@ class Plan:
     every: int = 20_000
     episodes: int = 5
     final_episodes: int = 5
+    wrap: Callable[[VecEnv], VecEnv] | None = None
 
 
 class Observer(BaseCallback):
@@ -125,8 +128,9 @@ class Observer(BaseCallback):
 
     def _evaluate(self, begin: np.ndarray, episodes: int) -> None:
         wall, processor = begin - self.started - self.spent
-        if isinstance(self.env, VecNormalize):
-            sync_envs_normalization(self.training_env, self.env)
+        normalization = self.model.get_vec_normalize_env()
+        if normalization is not None and isinstance(self.env, VecNormalize):
+            self.env.obs_rms = deepcopy(normalization.obs_rms)
         rewards, _ = evaluate_policy(self.model, self.env, episodes, return_episode_rewards=True)
         row: dict[str, float] = {
             "steps": self.num_timesteps,
@@ -150,6 +154,7 @@ def run(plan: Plan, report: Callable[[dict[str, float]], object] = print) -> tup
     settings.pop("n_timesteps", None)
     n_envs, normalize = settings.pop("n_envs", 1), settings.pop("normalize", False)
     env: VecEnv = make_vec_env(plan.env_id, n_envs // N_RANKS, plan.seed)
+    env = plan.wrap(env) if plan.wrap else env
     eval_env: VecEnv = make_vec_env(plan.env_id, EVALUATED_AT_ONCE, plan.seed + 10_000)
     if normalize:
         options = normalize if isinstance(normalize, dict) else {}

@@ -1,0 +1,78 @@
+"""Every way of sampling that the study compares: settings, wrappers of the environments, and what TRPO calls instead."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from stable_baselines3.common.vec_env import VecEnv
+
+from benchmarks.vine_study.branching import BeforeFailures, BranchingVecEnv, Present, Rare, Roots, Visited
+from benchmarks.vine_study.siblings import AdvantagesOfSiblings, mirrored_noise
+from benchmarks.vine_study.vines import HybridObjective, LargestAdvantages, TrunkAsBranch
+
+# 2,048 simulator steps an iteration, branches included; the methods without a critic need four times as many
+ROWS, STEPS = 16, 128
+COMMON: dict[str, Any] = {"policy": "MlpPolicy", "normalize": True, "target_kl": 0.02, "n_envs": ROWS, "n_steps": STEPS}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is different from single path with GAE.
+
+    :param settings: of TRPO
+    :param wrap: put around the training environments, inside VecNormalize; of the seed
+    :param functions: that TRPO calls, by their name in its module
+    :param only: tasks where it is something else than another variant, or can be hoped for; None for all
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    wrap: Callable[[int, VecEnv], VecEnv] | None = None
+    functions: dict[str, Any] = field(default_factory=dict)
+    only: tuple[str, ...] | None = None
+
+
+def branching(n_trunks: int, period: int, roots: Callable[[], Roots], **functions: Any) -> Variant:
+    """The same environments, of which all but the trunks are branches."""
+
+    def wrap(seed: int, venv: VecEnv) -> VecEnv:
+        return BranchingVecEnv(venv, n_trunks, period, roots(), seed)
+
+    return Variant(wrap=wrap, functions=functions)
+
+
+def vine(branches: int = 4, **functions: Any) -> Variant:
+    """Half of the steps for the trunk and as many for branches."""
+    options = {"branches_per_state": branches, "n_states": 25}  # of 10 steps
+    return Variant({"n_envs": ROWS // 2, "sampling": "vine", "vine_kwargs": options}, functions=functions)
+
+
+VARIANTS: dict[str, Variant] = {
+    "GAE": Variant(),
+    "GAE, 2 environments": Variant({"n_envs": 2, "n_steps": 1024}),
+    "Monte Carlo": Variant({"n_envs": 8, "n_steps": 1024, "advantage_estimator": "monte_carlo", "n_critic_updates": 0}),
+    "vine": vine(),
+    "vine without critic": Variant(
+        {
+            "n_envs": 4,
+            "n_steps": 1024,
+            "sampling": "vine",
+            "advantage_estimator": "monte_carlo",
+            "n_critic_updates": 0,
+            "vine_kwargs": {"branches_per_state": 4, "branch_length": 50, "n_states": 20, "bootstrap": False},
+        }
+    ),
+    "hybrid": vine(VineObjective=HybridObjective),
+    "trunk as a branch": vine(branches=3, Vine=TrunkAsBranch),
+    "roots of large advantage": vine(Vine=LargestAdvantages),
+    "every branch step a sample": branching(8, 32, partial(Visited, every=4, size=64)),
+    "shadows, 8 × 1": branching(8, 128, Present, estimate_advantages=AdvantagesOfSiblings(8, 128)),
+    "shadows, 4 × 3": branching(4, 32, Present, estimate_advantages=AdvantagesOfSiblings(4, 32)),
+    "shadows, 4 × 3, of 8 steps": branching(4, 8, Present, estimate_advantages=AdvantagesOfSiblings(4, 8)),
+    "mirrored shadows, 8 × 1": branching(8, 64, Present, make_evaluator=mirrored_noise),
+    "roots before failures": replace(
+        branching(8, 64, partial(BeforeFailures, within=100, every=5, size=400)),
+        only=("Hopper-v5", "InvertedDoublePendulum-v5", "HopperPositions-v5"),
+    ),
+    "rare roots": replace(branching(8, 128, partial(Rare, every=8, size=2_000)), only=("SparseHalfCheetah-v5",)),
+}

@@ -1,0 +1,118 @@
+"""Vines that differ from the package's in the branches they grow, and an objective of trunk and branches together."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from sb3_trpo.distributed import ALONE, Ranks
+from sb3_trpo.objective import Batch, SinglePathObjective
+from sb3_trpo.policies import Actor
+from sb3_trpo.rollouts import Trunk, Vine, VineBatch
+from sb3_trpo.rollouts.vine.branches import Branch
+from sb3_trpo.trust_region import Evaluation, FisherMatrix
+from sb3_trpo.vine_objective import VineObjective
+
+
+class LargestAdvantages(Vine):
+    """Saves ``CANDIDATES`` times as many states as it branches from, and draws those with probability ∝ |Â|.
+
+    Each state's contrasts are divided by how many times likelier it was than under a uniform choice, so that the objective
+    is in expectation that of all candidates.
+    """
+
+    CANDIDATES = 4
+
+    def trunk(self, n_steps: int, rng: np.random.Generator) -> Trunk:
+        assert self.settings.n_states is not None
+        return Trunk(self.env, n_steps, self.CANDIDATES * self.settings.n_states, rng)
+
+    def grow(
+        self, policy: ActorCriticPolicy, buffer: RolloutBuffer, trunk: Trunk, rng: np.random.Generator, *others: Any
+    ) -> VineBatch:
+        steps, envs = np.divmod(trunk.chosen, trunk.n_envs)
+        size = np.abs(buffer.advantages[steps, envs].astype(np.float64))
+        probability = (size + size.mean()) / (2.0 * size.sum())  # half of it uniform: no weight is above two
+        drawn = rng.choice(len(size), self.settings.n_states, p=probability)
+        trunk.chosen, trunk.states = trunk.chosen[drawn], [trunk.states[index] for index in drawn]
+        batch = super().grow(policy, buffer, trunk, rng, *others)
+        weight = th.as_tensor(1.0 / (len(size) * probability[drawn]), dtype=th.float32)[:, None]
+        mean = batch.q_values.mean(dim=1, keepdim=True)
+        return replace(batch, q_values=mean + weight * (batch.q_values - mean))
+
+
+class TrunkAsBranch(Vine):
+    """The trunk is one more branch of every state, and the others share the noise behind its actions. Gaussian policies."""
+
+    def trunk(self, n_steps: int, rng: np.random.Generator) -> Trunk:
+        """States that have a whole branch's length of trunk after them."""
+        assert self.settings.n_states is not None
+        return Trunk(self.env, n_steps - self.settings.branch_length, self.settings.n_states, rng)
+
+    def grow(
+        self,
+        policy: ActorCriticPolicy,
+        buffer: RolloutBuffer,
+        trunk: Trunk,
+        rng: np.random.Generator,
+        gamma: float,
+        *others: Any,
+    ) -> VineBatch:
+        self._noise = [self._noise_after(policy, buffer, *place) for place in trunk.places]
+        batch = super().grow(policy, buffer, trunk, rng, gamma, *others)
+        steps, envs = np.transpose(trunk.places)
+        assert batch.log_proposal is not None
+        actions = th.as_tensor(buffer.actions[steps, envs])[:, None]
+        returns = th.tensor([self._return(buffer, gamma, *place) for place in trunk.places], dtype=th.float32)[:, None]
+        log_prob = th.as_tensor(buffer.log_probs[steps, envs])[:, None]
+        return replace(
+            batch,
+            actions=th.cat([batch.actions, actions], dim=1),
+            q_values=th.cat([batch.q_values, returns], dim=1),
+            log_proposal=th.cat([batch.log_proposal, log_prob], dim=1),
+        )
+
+    @th.no_grad()
+    def _noise_after(self, policy: ActorCriticPolicy, buffer: RolloutBuffer, step: int, env: int) -> np.ndarray:
+        """ε = (a − mean)/σ of the trunk's steps after the first ``[m − 1, d]``."""
+        rows = slice(step + 1, step + self.settings.branch_length)
+        observations, actions = buffer.observations[rows, env], buffer.actions[rows, env]  # type: ignore[index, call-overload]
+        normal = policy.get_distribution(th.as_tensor(observations)).distribution
+        assert isinstance(normal, th.distributions.Normal)
+        return ((th.as_tensor(actions) - normal.mean) / normal.stddev).numpy()
+
+    def _return(self, buffer: RolloutBuffer, gamma: float, step: int, env: int) -> float:
+        """The trunk's own Q̂, with the critic's value where it is cut."""
+        length = self.settings.branch_length
+        rewards, starts = buffer.rewards[step : step + length, env], buffer.episode_starts[step + 1 : step + length + 1, env]
+        taken = int(starts.argmax()) + 1 if starts.any() else length
+        value = 0.0 if starts.any() else gamma**length * float(buffer.values[step + length, env])
+        return float(rewards[:taken] @ gamma ** np.arange(taken)) + value
+
+    def _branches(self, policy: ActorCriticPolicy, states: Any, actions: th.Tensor, *others: Any) -> list[Branch]:
+        branches = super()._branches(policy, states, actions, *others)
+        return [branch._replace(noise=self._noise[index // actions.shape[1]]) for index, branch in enumerate(branches)]
+
+
+class HybridObjective:
+    """(1 − w) times the single-path surrogate of the trunk plus w times the vine's, under the same constraint."""
+
+    WEIGHT = 0.4
+
+    def __init__(self, actor: Actor, trunk: Batch, vine: VineBatch, ent_coef: float, normalize: bool, ranks: Ranks = ALONE):
+        self.path = SinglePathObjective(actor, trunk, ent_coef, ranks)
+        self.vine = VineObjective(actor, trunk, vine, ent_coef, normalize, ranks)
+        self.gradient = (1.0 - self.WEIGHT) * self.path.gradient + self.WEIGHT * self.vine.gradient
+        self.start = self._mixed(self.path.start, self.vine.start)
+
+    def _mixed(self, path: Evaluation, vine: Evaluation) -> Evaluation:
+        return replace(path, surrogate=(1.0 - self.WEIGHT) * path.surrogate + self.WEIGHT * vine.surrogate)
+
+    def fisher(self, damping: float, fraction: float = 1.0) -> FisherMatrix:
+        return self.path.fisher(damping, fraction)
+
+    def evaluate(self, theta: th.Tensor) -> Evaluation:
+        return self._mixed(self.path.evaluate(theta), self.vine.evaluate(theta))
