@@ -2,11 +2,11 @@
 
     python -m benchmarks.ranks
 
-The same script, TRPO with its defaults on one Hopper-v5 environment, learns as one process and as two ranks in turn, each
-process on a core of its own and none of its threads pushing another aside (``chrt --batch 0``: gloo's do, and then spin until
-the kernel's next tick for a lock that the other one holds). Reductions are counted and timed where TRPO calls
-torch.distributed, on the first rank. The projection is arithmetic on these measurements; its model is in
-:func:`projected_seconds`.
+The same script, TRPO with its defaults on one Hopper-v5 environment, learns as one process and as two ranks in turn: with one
+process's minibatches and with minibatches twice as large. Each process has a core of its own, and none of its threads pushes
+another aside (``chrt --batch 0``: gloo's do, and then spin until the kernel's next tick for a lock that the other one holds).
+Reductions are counted and timed where TRPO calls torch.distributed, on the first rank. The projection is arithmetic on these
+measurements; its model is in :func:`projected_seconds`.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from sb3_trpo import TRPO
 FOLDER = RESULTS / "distributed"
 STEPS = 2048  # env steps of an update, of each rank
 NETWORKS = {"64-64": [64, 64], "400-400": [400, 400]}
+BATCH_SIZES = (128, 256)  # one process's, and as much for each of two ranks
 RANKS = (2, 8, 64, 1024)
 NETWORK_LATENCY, NETWORK_BANDWIDTH = 30e-6, 1.25e9  # assumed: seconds a message between machines; bytes/s, 10 Gbit/s
 
@@ -70,14 +71,14 @@ class Meter:
         return wrapper
 
 
-def learn(network: str, updates: int) -> dict[str, Any]:
+def learn(network: str, batch_size: int, updates: int) -> dict[str, Any]:
     """Env steps a second of one of the ranks that torchrun has started, or of one process, and what it communicated."""
     th.set_num_threads(1)
     os.sched_setaffinity(0, {int(os.environ.get("LOCAL_RANK", 0))})  # a core of its own
     size = int(os.environ.get("WORLD_SIZE", 1))
     steps = updates * STEPS * size
-    policy_kwargs = {"net_arch": NETWORKS[network]}
-    model = TRPO("MlpPolicy", "Hopper-v5", n_steps=STEPS, seed=0, device="cpu", policy_kwargs=policy_kwargs)
+    settings: dict[str, Any] = {"n_steps": STEPS, "batch_size": batch_size, "policy_kwargs": {"net_arch": NETWORKS[network]}}
+    model = TRPO("MlpPolicy", "Hopper-v5", seed=0, device="cpu", **settings)
     model.learn(2 * STEPS * size)
     begin = time.perf_counter()
     model.learn(steps, reset_num_timesteps=False)
@@ -108,10 +109,10 @@ def reduction(count: int, repeats: int = 300) -> float:
     return float(np.median(seconds))
 
 
-def launched(size: int, network: str, updates: int) -> dict[str, Any]:
+def launched(size: int, network: str, batch_size: int, updates: int) -> dict[str, Any]:
     """What rank 0 of so many reports."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(size)] if size > 1 else []
-    options = ["--network", network, "--updates", str(updates)]
+    options = ["--network", network, "--batch-size", str(batch_size), "--updates", str(updates)]
     command = ["chrt", "--batch", "0", sys.executable, *launcher, "-m", "benchmarks.ranks", *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
@@ -144,29 +145,39 @@ def save(name: str, rows: Any, lines: list[str]) -> None:
 def measure(rounds: int, updates: int) -> None:
     speed: list[dict[str, Any]] = []
     traffic: list[dict[str, Any]] = []
-    speed_lines = ["| Hopper-v5, default settings | parameters | times one process's steps/s |", "|---|---|---|"]
+    speed_lines = [
+        "| Hopper-v5, default settings | batch_size | parameters | times one process's steps/s |",
+        "|---|---|---|---|",
+    ]
     traffic_lines = [
-        "| an update of two ranks | calls | kB | ms in them | of the update | ms a reduction |",
-        "|---|---|---|---|---|---|",
+        "| an update of two ranks | batch_size | calls | kB | ms in them | of the update | ms a reduction |",
+        "|---|---|---|---|---|---|---|",
     ]
     for network in NETWORKS:
-        pairs = [(launched(1, network, updates), launched(2, network, updates)) for _ in range(rounds)]
-        ratios = [two["steps_per_second"] / one["steps_per_second"] for one, two in pairs]
-        parameters = f"{pairs[0][1]['parameters']:,}"
-        speed.append({"network": network, "ratios": ratios, "rounds": pairs})
-        range_of_ratios = f"**{np.median(ratios):.2f}** ({min(ratios):.2f}–{max(ratios):.2f})"
-        speed_lines.append(f"| two ranks, a core each | {parameters} | {range_of_ratios} |")
-        middle = {key: float(np.median([two[key] for _, two in pairs])) for key in pairs[0][1] if key != "reduction_seconds"}
-        middle["one_reduction"] = float(np.median([two["reduction_seconds"]["5000"] for _, two in pairs]))
-        traffic.append({"network": network, **middle})
-        cells = (
-            f"{middle['calls']:.0f}",
-            f"{middle['bytes'] / 1000:,.0f}",
-            f"{1e3 * middle['communication_seconds']:.1f}",
-            f"**{middle['share']:.0%}** ({min(t['share'] for _, t in pairs):.0%}–{max(t['share'] for _, t in pairs):.0%})",
-            f"{1e3 * middle['communication_seconds'] / middle['calls']:.2f}",
-        )
-        traffic_lines.append(f"| {parameters} parameters | " + " | ".join(cells) + " |")
+        runs = [
+            (launched(1, network, BATCH_SIZES[0], updates), *(launched(2, network, size, updates) for size in BATCH_SIZES))
+            for _ in range(rounds)
+        ]
+        for batch_size, pairs in zip(BATCH_SIZES, ([(one, two[i]) for one, *two in runs] for i in range(2)), strict=True):
+            ratios = [two["steps_per_second"] / one["steps_per_second"] for one, two in pairs]
+            parameters = f"{pairs[0][1]['parameters']:,}"
+            speed.append({"network": network, "batch_size": batch_size, "ratios": ratios, "rounds": pairs})
+            range_of_ratios = f"**{np.median(ratios):.2f}** ({min(ratios):.2f}–{max(ratios):.2f})"
+            speed_lines.append(f"| two ranks, a core each | {batch_size} | {parameters} | {range_of_ratios} |")
+            middle = {
+                key: float(np.median([two[key] for _, two in pairs])) for key in pairs[0][1] if key != "reduction_seconds"
+            }
+            middle["one_reduction"] = float(np.median([two["reduction_seconds"]["5000"] for _, two in pairs]))
+            traffic.append({"network": network, "batch_size": batch_size, **middle})
+            shares = [two["share"] for _, two in pairs]
+            cells = (
+                f"{middle['calls']:.0f}",
+                f"{middle['bytes'] / 1000:,.0f}",
+                f"{1e3 * middle['communication_seconds']:.1f}",
+                f"**{middle['share']:.0%}** ({min(shares):.0%}–{max(shares):.0%})",
+                f"{1e3 * middle['communication_seconds'] / middle['calls']:.2f}",
+            )
+            traffic_lines.append(f"| {parameters} parameters | {batch_size} | " + " | ".join(cells) + " |")
     save("ranks_speed", speed, speed_lines)
     save("ranks_communication", traffic, traffic_lines)
     project(speed[0]["rounds"])
@@ -191,11 +202,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--updates", type=int, default=10, help="updates that are timed in each run")
     parser.add_argument("--network", choices=list(NETWORKS), help="be one of the processes measured")
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZES[0])
     args = parser.parse_args()
     if args.network is None:
         measure(args.rounds, args.updates)
         return
-    result = learn(args.network, args.updates)
+    result = learn(args.network, args.batch_size, args.updates)
     if int(os.environ.get("RANK", 0)) == 0:
         print(json.dumps(result))
 
