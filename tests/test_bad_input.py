@@ -71,6 +71,9 @@ def test_wrong_arguments(arguments: dict[str, Any], error: type[Exception], word
         (spaces.Dict({"a": spaces.Discrete(2)}), "flatten a Tuple or Dict"),
         (spaces.Box(-np.inf, np.inf, (2,)), "infinite bound"),
         (spaces.MultiBinary((2, 2)), "more than one dimension"),
+        (spaces.MultiDiscrete([[2, 3], [2, 2]]), "more than one dimension"),
+        (spaces.Discrete(3, start=1), "do not begin at 0"),
+        (spaces.MultiDiscrete([2, 3], start=[0, -1]), "do not begin at 0"),
     ],
 )
 def test_unsupported_action_spaces(space: spaces.Space, words: str) -> None:

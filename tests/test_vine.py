@@ -68,6 +68,15 @@ def test_every_action_space(actions, branches):
     assert trpo.num_timesteps == 32 + count * sum(min(5, left) for left in steps_left)
 
 
+def test_actions_in_rows_and_columns():
+    """A Box of any shape: an MLP's fast actor and the policy itself both give flat actions, the environment gets its shape."""
+    q_values = []
+    for shape in ((6,), (3, 2)):
+        trpo = model(ToyEnv(spaces.Box(-1.0, 1.0, shape))).learn(1)
+        q_values.append(trpo._vine_batch.q_values)
+    assert th.equal(*q_values)
+
+
 def test_a_branch_ends_where_the_episode_does():
     trpo = model(ToyEnv(), vine_kwargs={**VINE, "n_states": 32, "branch_length": 20})
     trpo.learn(1)
