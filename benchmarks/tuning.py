@@ -65,8 +65,8 @@ def as_drawn(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings as the space has them; what they do not say is the constructor's default."""
     defaults = {name: parameter.default for name, parameter in inspect.signature(TRPO).parameters.items()}
     settings = {**defaults, **settings}
-    alike = ("target_kl", "cg_damping", "n_critic_updates", "cg_max_steps", "learning_rate")
-    alike += ("advantage_estimator", "normalize_advantage", "fisher_sample_fraction")
+    alike = ["target_kl", "cg_damping", "n_critic_updates", "cg_max_steps", "learning_rate"]
+    alike += ["advantage_estimator", "normalize_advantage", "fisher_sample_fraction"]
     drawn = {name: settings[name] for name in alike}
     drawn |= {f"{name}_pow": round(math.log2(settings[name])) for name in ("n_steps", "batch_size")}
     drawn |= {f"one_minus_{name}": 1.0 - settings[name] for name in ("gamma", "gae_lambda")}

@@ -101,7 +101,10 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         if settings[name] not in allowed:
             raise ValueError(f"{name}={settings[name]!r} is unknown: use one of {', '.join(allowed)}.")
     check_vine(settings)
-    if settings["policy_kwargs"].get("squash_output") and not settings["use_sde"]:
+    policy_kwargs = settings["policy_kwargs"]
+    if not isinstance(policy_kwargs, Mapping):
+        raise TypeError(f"policy_kwargs={policy_kwargs!r} is a {type(policy_kwargs).__name__}: give a dict.")
+    if policy_kwargs.get("squash_output") and not settings["use_sde"]:
         raise ValueError("policy_kwargs has squash_output=True, which needs use_sde=True: SB3 squashes gSDE's actions only.")
     _check_batch(settings)
 

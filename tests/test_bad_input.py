@@ -50,6 +50,7 @@ SMALL: dict[str, Any] = {"n_steps": 32, "batch_size": 32, "device": "cpu", "seed
         ({"n_steps": 1, "batch_size": 1}, ValueError, "raise n_steps, or set normalize_advantage=False"),
         ({"sub_sampling_factor": 32}, ValueError, "leaves one sample"),
         ({"policy_kwargs": {"squash_output": True}}, ValueError, "needs use_sde=True"),
+        ({"policy_kwargs": "dict()"}, TypeError, "give a dict"),
         ({"clip_range": 0.2}, TypeError, "use target_kl"),
         ({"clip_range_vf": 0.2}, TypeError, "n_critic_updates"),
         ({"n_epochs": 10}, TypeError, "n_critic_updates"),
