@@ -90,7 +90,7 @@ def tables() -> str:
     for name, protocol, scores in rows:
         if name not in ("random", "human"):
             shares = [None if s is None else 100 * (s - r) / (h - r) for s, r, h in zip(scores, RANDOM, HUMAN, strict=True)]
-            lines.append(_row(name, protocol.split(",")[0].split(";")[0], shares, 0, " %"))
+            lines.append(_row(name, protocol.split(", ")[0].split(";")[0], shares, 0, " %"))
     return "\n".join(lines)
 
 

@@ -114,9 +114,7 @@ def plot(path: Path) -> None:
     """Above against steps, below against time; interquartile mean and its 95 % interval."""
     figure, axes = plt.subplots(2, len(TASKS), figsize=(3.1 * len(TASKS), 5.6), squeeze=False)
     for column, env_id in enumerate(TASKS):
-        for row, (key, unit, scale) in enumerate(
-            (("steps", "million env steps", 1e6), ("processor_seconds", "minutes", 60.0))
-        ):
+        for row, (key, unit, scale) in enumerate(AXES):
             axis = axes[row, column]
             for method, found in methods(env_id).items():
                 end = STEPS if key == "steps" else float(np.mean([run.seconds for run in found]))

@@ -11,6 +11,7 @@ interrupted search goes on from both.
 
 import argparse
 import csv
+import inspect
 import math
 import warnings
 from typing import Any
@@ -24,6 +25,7 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 
 from benchmarks.environment import RESULTS
 from benchmarks.training import Plan, run, settings_for
+from sb3_trpo import TRPO
 from sb3_trpo.zoo.search_space import convert_trpo_params, sample_trpo_params
 
 FOLDER = RESULTS / "tuning"
@@ -60,14 +62,16 @@ def study_of(env_id: str) -> optuna.Study:
 
 
 def as_drawn(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings as the space has them, as far as it does."""
-    alike = ("target_kl", "cg_damping", "n_critic_updates", "cg_max_steps", "learning_rate")
-    drawn = {name: settings[name] for name in alike if name in settings}
-    drawn |= {f"{name}_pow": round(math.log2(settings[name])) for name in ("n_steps", "batch_size") if name in settings}
-    drawn |= {f"one_minus_{name}": 1.0 - settings[name] for name in ("gamma", "gae_lambda") if name in settings}
-    usual = {"advantage_estimator": "gae", "normalize_advantage": True, "fisher_sample_fraction": 1.0}
+    """Settings as the space has them; what they do not say is the constructor's default."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(TRPO).parameters.items()}
+    settings = {**defaults, **settings}
+    alike = ["target_kl", "cg_damping", "n_critic_updates", "cg_max_steps", "learning_rate"]
+    alike += ["advantage_estimator", "normalize_advantage", "fisher_sample_fraction"]
+    drawn = {name: settings[name] for name in alike}
+    drawn |= {f"{name}_pow": round(math.log2(settings[name])) for name in ("n_steps", "batch_size")}
+    drawn |= {f"one_minus_{name}": 1.0 - settings[name] for name in ("gamma", "gae_lambda")}
     network = {"net_arch": "small", "activation_fn": "tanh", "log_std_init": 0.0}
-    return {**usual, **network, "ent_coef": 1e-8, "learning_rate": 1e-3, **drawn}
+    return {**network, "ent_coef": max(1e-8, settings["ent_coef"]), **drawn}
 
 
 def drawn_by(trial: optuna.Trial, env_id: str) -> dict[str, Any]:

@@ -22,8 +22,10 @@ def is_plain_cnn(modules: Iterable[nn.Module]) -> bool:
 
 
 def is_untouched(module: nn.Module) -> bool:
-    """Whether a module does what its class does, with nothing hooked in."""
-    return not (module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
+    """Whether a module does what its class does, with nothing hooked into it or its own parameters, forwards or backwards."""
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    hooked = any(getattr(module, name) for name in hooks)
+    return not (hooked or "forward" in vars(module) or any(p._backward_hooks for p in module.parameters(recurse=False)))
 
 
 def _are_plain(modules: Sequence[nn.Module], kinds: tuple[type[nn.Module], ...]) -> bool:

@@ -142,7 +142,7 @@ class Actor:
         extractor = policy.pi_features_extractor
         if type(extractor) not in PLAIN_EXTRACTORS or type(policy.mlp_extractor) is not MlpExtractor:
             return None
-        containers = [*extractor.modules(), policy.mlp_extractor, policy.mlp_extractor.policy_net]
+        containers = [policy, *extractor.modules(), policy.mlp_extractor, policy.mlp_extractor.policy_net]
         if not is_stock_policy(policy) or policy.use_sde or not all(map(is_untouched, containers)):
             return None
         layers = [*PLAIN_EXTRACTORS[type(extractor)](extractor), *policy.mlp_extractor.policy_net, policy.action_net]

@@ -75,8 +75,13 @@ def check_action_space(env: gym.Env | Any) -> None:
             f"The Box action space {space} has an infinite bound. Actions are clipped to the bounds: give it finite ones, "
             "for example with gymnasium.wrappers.RescaleAction or gymnasium.wrappers.TransformAction."
         )
-    if isinstance(space, spaces.MultiBinary) and not isinstance(space.n, Integral):
-        raise ValueError(f"The action space {space} has more than one dimension: flatten it into MultiBinary({space.n}) bits.")
+    if isinstance(space, (spaces.MultiDiscrete, spaces.MultiBinary)) and len(space.shape) != 1:
+        raise ValueError(f"The action space {space} has more than one dimension: flatten it with a wrapper, into one.")
+    if np.any(getattr(space, "start", 0)):
+        raise ValueError(
+            f"The actions of {space} do not begin at 0, as those of Stable-Baselines3's distributions do: add the start in a "
+            "wrapper, and let its action space begin at 0."
+        )
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
@@ -96,7 +101,10 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         if settings[name] not in allowed:
             raise ValueError(f"{name}={settings[name]!r} is unknown: use one of {', '.join(allowed)}.")
     check_vine(settings)
-    if settings["policy_kwargs"].get("squash_output") and not settings["use_sde"]:
+    policy_kwargs = settings["policy_kwargs"]
+    if not isinstance(policy_kwargs, Mapping):
+        raise TypeError(f"policy_kwargs={policy_kwargs!r} is a {type(policy_kwargs).__name__}: give a dict.")
+    if policy_kwargs.get("squash_output") and not settings["use_sde"]:
         raise ValueError("policy_kwargs has squash_output=True, which needs use_sde=True: SB3 squashes gSDE's actions only.")
     _check_batch(settings)
 

@@ -351,6 +351,10 @@ class TRPO(DataParallelAlgorithm):
             self._warn_once("critic", "The critic's fit ended in NaN or infinity and was undone: try a lower learning_rate.")
         self._check_parameters()
 
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        """SB3's; but the last rollout goes beyond the budget, and a falling schedule must not give a negative rate there."""
+        super()._update_current_progress_remaining(min(num_timesteps, total_timesteps), total_timesteps)
+
     def _rollout_is_finite(self) -> bool:
         """Whether there is nothing in the rollout that would spoil the networks; logs and warns if there is."""
         check_running_statistics(self.env)

@@ -117,6 +117,9 @@ def test_settings_build_it_by_name() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="NoFrameskip"):
         PaperAtariWrapper(gym.make("ALE/Pong-v5"))
+    for env in (gym.make("CartPole-v1"), gym.make("PongNoFrameskip-v4", obs_type="ram")):
+        with pytest.raises(ValueError, match="no screen"):
+            PaperAtariWrapper(env)
     with pytest.raises(ValueError, match="at least one pixel"):
         PaperAtariWrapper(make("Pong"), height=0)
     with pytest.raises(ValueError, match="joystick"):

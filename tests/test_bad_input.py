@@ -50,6 +50,7 @@ SMALL: dict[str, Any] = {"n_steps": 32, "batch_size": 32, "device": "cpu", "seed
         ({"n_steps": 1, "batch_size": 1}, ValueError, "raise n_steps, or set normalize_advantage=False"),
         ({"sub_sampling_factor": 32}, ValueError, "leaves one sample"),
         ({"policy_kwargs": {"squash_output": True}}, ValueError, "needs use_sde=True"),
+        ({"policy_kwargs": "dict()"}, TypeError, "give a dict"),
         ({"clip_range": 0.2}, TypeError, "use target_kl"),
         ({"clip_range_vf": 0.2}, TypeError, "n_critic_updates"),
         ({"n_epochs": 10}, TypeError, "n_critic_updates"),
@@ -71,6 +72,9 @@ def test_wrong_arguments(arguments: dict[str, Any], error: type[Exception], word
         (spaces.Dict({"a": spaces.Discrete(2)}), "flatten a Tuple or Dict"),
         (spaces.Box(-np.inf, np.inf, (2,)), "infinite bound"),
         (spaces.MultiBinary((2, 2)), "more than one dimension"),
+        (spaces.MultiDiscrete([[2, 3], [2, 2]]), "more than one dimension"),
+        (spaces.Discrete(3, start=1), "do not begin at 0"),
+        (spaces.MultiDiscrete([2, 3], start=[0, -1]), "do not begin at 0"),
     ],
 )
 def test_unsupported_action_spaces(space: spaces.Space, words: str) -> None:

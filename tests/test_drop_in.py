@@ -227,6 +227,27 @@ def test_load_with_another_number_of_environments(tmp_path: Path) -> None:
     assert loaded.learn(192).num_timesteps == 192
 
 
+@pytest.mark.parametrize("network", ["policy_net", "value_net"])
+def test_hooks_on_gradients_are_heeded(network: str) -> None:
+    """Weights whose gradients a hook sets to zero stay where they are, of the actor as of the critic."""
+    model = TRPO("MlpPolicy", ToyEnv(), n_steps=64, seed=0, device="cpu")
+    weight = getattr(model.policy.mlp_extractor, network)[0].weight
+    mask = th.rand_like(weight) < 0.5
+    weight.register_hook(lambda gradient: gradient * mask)
+    before = weight.detach().clone()
+    model.learn(64)
+    assert th.equal((weight == before), ~mask)
+
+
+def test_the_remaining_progress_ends_at_zero() -> None:
+    """A rollout goes beyond the steps asked for; a schedule that falls to 0 with them must not give a negative rate there."""
+    model = TRPO("MlpPolicy", ToyEnv(), n_steps=64, learning_rate=lambda progress: 1e-3 * progress, device="cpu")
+    model.learn(128)
+    assert model.logger.name_to_value["train/learning_rate"] == 0.0
+    model.learn(100)
+    assert model.logger.name_to_value["train/learning_rate"] == 0.0
+
+
 def test_learning_goes_on_after_a_stop() -> None:
     """A rollout cut short by a callback leaves a model that can go on where its environments stand."""
     model = TRPO("MlpPolicy", ToyEnv(), **SMALL)

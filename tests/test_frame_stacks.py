@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecTranspose
 from sb3_trpo import TRPO
 from sb3_trpo.rollouts import FrameStackBuffer, Samples, find_defect, select
 from sb3_trpo.rollouts.frame_stacks import FrameTensors
-from tests.toys import parameters, same
+from tests.toys import DICT_OBSERVATIONS, ToyEnv, parameters, same
 
 
 class Pictures(gym.Env):
@@ -154,6 +154,8 @@ def test_other_observations_are_refused() -> None:
         TRPO("MlpPolicy", "CartPole-v1", rollout_buffer_class=FrameStackBuffer, rollout_buffer_kwargs={"n_stack": 4})
     with pytest.raises(ValueError, match="n_stack"):
         TRPO("MlpPolicy", stacked(), **SETTINGS, rollout_buffer_class=FrameStackBuffer, rollout_buffer_kwargs={"n_stack": 3})
+    with pytest.raises(ValueError, match="stacks of grey frames"):
+        TRPO("MultiInputPolicy", ToyEnv(observation_space=DICT_OBSERVATIONS), rollout_buffer_class=FrameStackBuffer)
 
 
 def test_an_update_rebuilds_few_stacks_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

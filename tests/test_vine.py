@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import ale_py
@@ -21,11 +22,12 @@ from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
 from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack, VecNormalize
 
 from sb3_trpo import TRPO
-from sb3_trpo.rollouts import VineSettings
+from sb3_trpo.rollouts import Vine, VineSettings
 from sb3_trpo.rollouts.row_states import clone_rows
 from sb3_trpo.rollouts.vine.branches import Branch, BranchRules, run_branches
 from sb3_trpo.rollouts.vine.envs import BranchEnvs, WrapperStages
@@ -66,6 +68,15 @@ def test_every_action_space(actions, branches):
     count = 3 if branches == 3 else len(all_actions(ACTIONS[actions]))
     steps_left = (10 - step % 10 for step, _ in trpo._vine_batch.places)  # an episode has ten
     assert trpo.num_timesteps == 32 + count * sum(min(5, left) for left in steps_left)
+
+
+def test_actions_in_rows_and_columns():
+    """A Box of any shape: an MLP's fast actor and the policy itself both give flat actions, the environment gets its shape."""
+    q_values = []
+    for shape in ((6,), (3, 2)):
+        trpo = model(ToyEnv(spaces.Box(-1.0, 1.0, shape))).learn(1)
+        q_values.append(trpo._vine_batch.q_values)
+    assert th.equal(*q_values)
 
 
 def test_a_branch_ends_where_the_episode_does():
@@ -492,6 +503,41 @@ def test_a_worker_that_fails_says_why(monkeypatch):
     with pytest.raises(RuntimeError, match="license has expired"):
         trpo.learn(1)
     assert trpo._vine is None
+
+
+class MadeHereOnly(ActorCriticPolicy):
+    def __init__(self, *args: Any, **kwargs: Any):
+        if os.environ.get("MAIN_PROCESS") != str(os.getpid()):
+            raise OSError("the network's license has expired")
+        super().__init__(*args, **kwargs)
+
+
+def test_a_worker_that_fails_before_its_first_job_says_why(monkeypatch):
+    monkeypatch.setenv("MAIN_PROCESS", str(os.getpid()))
+    trpo = model("Pendulum-v1", MadeHereOnly, vine_kwargs={**VINE, "n_workers": 1})
+    grow = Vine.grow
+
+    def late(vine: Vine, *args: Any) -> Any:
+        vine._workers.processes[0].wait()
+        return grow(vine, *args)
+
+    monkeypatch.setattr(Vine, "grow", late)
+    with pytest.raises(RuntimeError, match="license has expired"):
+        trpo.learn(1)
+
+
+@pytest.mark.parametrize("change", ["hook", "method", "module"])
+def test_workers_refuse_a_policy_that_was_changed(change):
+    trpo = model("Pendulum-v1", vine_kwargs={**VINE, "n_workers": 1})
+    network = trpo.policy.mlp_extractor.policy_net
+    if change == "hook":
+        network.register_forward_hook(lambda module, inputs, outputs: 5.0 * outputs)
+    elif change == "method":
+        trpo.policy.get_distribution = partial(ActorCriticPolicy.get_distribution, trpo.policy)
+    else:
+        network[1] = th.nn.ReLU()
+    with pytest.raises(RuntimeError, match="hooked or put into it"):
+        trpo.learn(1)
 
 
 SCRIPT = """

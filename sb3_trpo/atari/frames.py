@@ -57,7 +57,7 @@ class PaperAtariWrapper(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
     :param terminal_on_life_loss: whether an episode is a life (resets go on with the next one)
     :param clip_reward: whether a reward is its sign
     :param action_repeat_probability: with which SB3's ``StickyActionEnv`` repeats the action before, in [0, 1)
-    :raises ValueError: for an environment that already skips frames, or a size below 1
+    :raises ValueError: for an environment that shows no Atari screen or already skips frames, or a size below 1
     """
 
     def __init__(
@@ -73,6 +73,8 @@ class PaperAtariWrapper(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
     ):
         if height < 1 or width < 1:
             raise ValueError(f"height={height}, width={width}: a picture has at least one pixel in each direction.")
+        if not hasattr(env.unwrapped, "get_action_meanings") or len(env.observation_space.shape or ()) < 2:
+            raise ValueError(f"{env} shows no screen of an Atari game: make it from ale_py, with obs_type rgb or grayscale.")
         if getattr(env.unwrapped, "_frameskip", 1) != 1:
             raise ValueError(
                 f"{env} skips frames itself, which this wrapper is there to do: make it with frameskip=1, or take the "

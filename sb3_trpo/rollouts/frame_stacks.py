@@ -118,17 +118,18 @@ class FrameStackBuffer(RolloutBuffer):
 
     @cached_property
     def _stacks(self) -> FrameStacks:
-        space, n_stack = self.observation_space, self.n_stack or self.obs_shape[0]
-        if not isinstance(space, spaces.Box) or len(self.obs_shape) != 3 or self.obs_shape[0] % n_stack:
+        space, shape = self.observation_space, self.observation_space.shape or ()
+        if not isinstance(space, spaces.Box) or len(shape) != 3 or shape[0] % (self.n_stack or 1):
             raise ValueError(
-                f"FrameStackBuffer keeps stacks of {n_stack} frames, channels first, not {space}: give "
+                f"FrameStackBuffer keeps stacks of {self.n_stack or 'grey'} frames, channels first, not {space}: give "
                 "rollout_buffer_kwargs={'n_stack': ...}, or leave rollout_buffer_class out."
             )
-        return FrameStacks(self.buffer_size, self.n_envs, self.obs_shape, n_stack, space.dtype)
+        return FrameStacks(self.buffer_size, self.n_envs, shape, self.n_stack or shape[0], space.dtype)
 
     def reset(self) -> None:
+        stacks = self._stacks  # refuses what SB3 would stumble over
         super().reset()
-        self.observations = self._stacks
+        self.observations = stacks
 
     @staticmethod
     def swap_and_flatten(arr: Any) -> Any:

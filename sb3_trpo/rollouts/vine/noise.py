@@ -92,7 +92,6 @@ def make_actor(policy: ActorCriticPolicy, n_rows: int) -> Callable[[Observations
         if isinstance(policy.action_dist, sb3.CategoricalDistribution):
             return lambda obs, noise: _inverse_cdf(network(obs), noise)  # type: ignore[arg-type]
         deviation = policy.log_std.detach().exp().numpy()
-        shape = (n_rows, *policy.action_space.shape)  # type: ignore[misc]
-        return lambda obs, noise: (network(obs) + deviation * noise).reshape(shape)  # type: ignore[arg-type]
+        return lambda obs, noise: network(obs) + deviation * noise  # type: ignore[arg-type]
     device = policy.device
     return lambda obs, noise: actions_from_noise(policy, obs_as_tensor(obs, device), noise).cpu().numpy()  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ class VineSettings:
     :param bootstrap: whether the critic stands in for what comes after a branch that was cut
     :param common_random_numbers: whether the branches of a state share the policy's noise, from the second step on, and the
         simulator's randomness
-    :param n_workers: processes that run branches; 0 for none beside this one
+    :param n_workers: processes that run branches, each with a policy that its class makes anew; 0 for none beside this one
     """
 
     n_states: int | None = None

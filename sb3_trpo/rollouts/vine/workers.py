@@ -43,6 +43,16 @@ def _receive(stream: IO[bytes]) -> bytes | None:
     return message if len(length) == _LENGTH_BYTES and len(message) == int.from_bytes(length, "big") else None
 
 
+def _anatomy(policy: ActorCriticPolicy) -> list[str]:
+    """What decides, besides its weights, what a policy does: its modules, and what is hooked or put into them."""
+    parts = []
+    for name, module in policy.named_modules():
+        hooks = len(module._forward_hooks), len(module._forward_pre_hooks)
+        put_in = sorted(key for key, value in vars(module).items() if callable(value) and hasattr(type(module), key))
+        parts.append(f"{name} {type(module).__name__}({module.extra_repr()}) {hooks} {put_in}")
+    return parts
+
+
 def serve() -> None:
     """Run branches until the other side closes the pipe: what a worker does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the first one decides
@@ -59,7 +69,12 @@ def serve() -> None:
         policy.set_training_mode(False)
         gc.freeze()  # each job brings and takes thousands of objects, and would have the collector go through all others too
         while (job := _receive(jobs)) is not None:
-            weights, stages, branches, rules = pickle.loads(job)
+            weights, anatomy, stages, branches, rules = pickle.loads(job)
+            if _anatomy(policy) != anatomy:
+                raise ValueError(
+                    "The policy is not what its class and policy_kwargs make: something was hooked or put into it afterwards, "
+                    "which other processes cannot know of. Do that in the constructor of a policy class."
+                )
             policy.load_state_dict(weights)
             _send(results, pickle.dumps(run_branches(policy, BranchEnvs(envs, stages), branches, rules)))
     except Exception:
@@ -97,11 +112,11 @@ class BranchWorkers:
 
         :raises RuntimeError: if a process fails or ends; all of them are ended then, as they are when this is interrupted
         """
-        weights = {name: value.cpu() for name, value in policy.state_dict().items()}
+        weights, anatomy = {name: value.cpu() for name, value in policy.state_dict().items()}, _anatomy(policy)
         bounds = np.linspace(0, len(branches), len(self.processes) + 1).astype(int)
         try:
             for process, begin, end in zip(self.processes, bounds[:-1], bounds[1:], strict=True):
-                self._send(process, pickle.dumps((weights, stages, branches[begin:end], rules)))
+                self._send(process, pickle.dumps((weights, anatomy, stages, branches[begin:end], rules)))
             parts = [self._receive(process) for process in self.processes]
         except BaseException:
             self.close()
@@ -111,8 +126,8 @@ class BranchWorkers:
     def _send(self, process: subprocess.Popen, message: bytes) -> None:
         try:
             _send(process.stdin, message)  # type: ignore[arg-type]
-        except OSError:
-            raise self._failure(process, "") from None
+        except OSError:  # it has ended, and may have said why
+            self._receive(process)
 
     def _receive(self, process: subprocess.Popen) -> Outcomes:
         message = _receive(process.stdout)  # type: ignore[arg-type]

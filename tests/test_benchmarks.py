@@ -1,0 +1,54 @@
+"""What the benchmarks compute from runs, and what they begin with."""
+
+import inspect
+import json
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+
+from benchmarks import atari_table, statistics, tuning
+from benchmarks.training import settings_for
+from sb3_trpo import TRPO
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pendulum's discount factor is outside the space
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1", "Hopper-v5"])
+def test_a_search_begins_with_the_settings_there_are(env_id: str) -> None:
+    """The first trial draws nothing: what the settings do not say is the constructor's default."""
+    settings = settings_for("sb3_trpo", env_id)
+    defaults = {name: parameter.default for name, parameter in inspect.signature(TRPO).parameters.items()}
+    study = optuna.create_study()
+    study.enqueue_trial(tuning.as_drawn(settings))
+    drawn = tuning.drawn_by(study.ask(), env_id)
+    del drawn["policy_kwargs"]
+    assert drawn == pytest.approx({name: {**defaults, **settings}[name] for name in drawn}, abs=2e-8)
+
+
+def test_bootstrap_intervals() -> None:
+    """Truth: percentiles of 20,000 resampled interquartile means, and of differences of two; within 0.05."""
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.normal(size=10), rng.normal(1.0, 1.0, 5)
+
+    def resampled(scores: np.ndarray) -> np.ndarray:
+        return np.sort(rng.choice(scores, (20_000, len(scores))))[:, len(scores) // 4 : len(scores) - len(scores) // 4].mean(
+            axis=1
+        )
+
+    means, others = resampled(ours), resampled(theirs)
+    np.testing.assert_allclose(statistics.interval(list(ours)), np.percentile(means, [2.5, 97.5]), atol=0.05)
+    difference = statistics.interval_of_difference(list(ours), list(theirs))
+    np.testing.assert_allclose(difference, np.percentile(means - others, [2.5, 97.5]), atol=0.05)
+
+
+def test_shares_of_our_runs_say_how_long_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Halfway from the random player to the human one is 50 %."""
+    folder = tmp_path / "Pong"
+    folder.mkdir()
+    run = {"mean": (-20.4 - 3.0) / 2, "steps": 503_808, "seed": 0, "train_seconds": 3600}
+    (folder / "vine_seed0.json").write_text(json.dumps(run))
+    (folder / "vine_seed0.csv").write_text("steps,mean,seconds\n")
+    monkeypatch.setattr(atari_table, "RUNS", tmp_path)
+    *_, row = (line for line in atari_table.tables().splitlines() if line.startswith("| **sb3_trpo, vine** |"))
+    assert "| 50 % |" in row and row.endswith("| 503,808 steps |")
