@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+import gymnasium as gym
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -18,7 +19,10 @@ AXES = (("steps", "million env steps", 1e6), ("processor_seconds", "minutes", 60
 
 
 class Run(NamedTuple):
-    """One run: its evaluations, and the KL of its updates with the bound they should keep, nats."""
+    """One run: its evaluations, and the KL of its updates, of the joint action, with the bound it sets itself, nats.
+
+    sb3-contrib bounds the mean over action dimensions, so d times its ``target_kl`` for the joint action.
+    """
 
     frame: pd.DataFrame
     kl: list[float]
@@ -27,7 +31,8 @@ class Run(NamedTuple):
     @classmethod
     def read(cls, path: Path) -> "Run":
         record = json.loads(path.with_suffix(".json").read_text())
-        return cls(pd.read_csv(path), record["kl"], float(record["settings"].get("target_kl") or 0.01))
+        d = gym.make(path.parent.name).action_space.shape[0] if path.stem.startswith("sb3_contrib") else 1  # type: ignore[index]
+        return cls(pd.read_csv(path), record["kl"], d * float(record["settings"].get("target_kl") or 0.01))
 
     @property
     def final(self) -> float:

@@ -9,7 +9,7 @@ RESAMPLES = 10_000
 
 
 def interquartile_mean(scores: Sequence[float] | np.ndarray, axis: int = -1) -> np.ndarray:
-    """Mean of the middle half."""
+    """Mean of what is left when a quarter of the scores, rounded down, is cut off at each end."""
     return trim_mean(scores, 0.25, axis=axis)
 
 
