@@ -4,7 +4,7 @@
 
 The first trial has the task's settings as they were before the search. A trial's score is the mean of its evaluations over the
 second half of its steps (five deterministic episodes every twentieth of them); Optuna's TPE chooses, its median rule prunes.
-One lucky seed can make a trial the best, so the first trial and the best three are run again with three fresh seeds each, and
+One lucky seed can make a trial the best, so the first trial and the best five are run again with three fresh seeds each, and
 the best mean of these wins. The study is a file in benchmarks/results/tuning, the repetitions are a CSV beside it, and an
 interrupted search goes on from both.
 """
@@ -42,7 +42,7 @@ TASKS = {  # env steps of a trial
 }
 TRIALS = 20
 EVALUATIONS = 20
-BEST = 3
+BEST = 5
 FRESH_SEEDS = (101, 102, 103)
 
 
