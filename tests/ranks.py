@@ -9,11 +9,19 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+import torch as th
+
+from sb3_trpo import TRPO
+
 TIMEOUT = 60.0  # seconds until a test gives up
 
 CONTEXT = multiprocessing.get_context("forkserver")
 # What the ranks run, and what PyTorch imports when an optimizer first steps
-CONTEXT.set_forkserver_preload(["tests.test_distributed", "torch._dynamo"])
+CONTEXT.set_forkserver_preload(
+    [*(f"tests.test_distributed_{part}" for part in ("step", "learning", "faults")), "torch._dynamo"]
+)
+
+SMALL: dict[str, Any] = {"n_steps": 32, "batch_size": 48, "device": "cpu", "seed": 0, "cg_max_steps": 8}
 
 
 def free_port() -> int:
@@ -64,3 +72,15 @@ def on_ranks(function: Callable[..., Any], *arguments: Any, size: int = 2) -> li
         for process in processes:
             process.kill()
     return results
+
+
+def learned(model: TRPO) -> dict[str, th.Tensor]:
+    """Everything that learning leaves in networks and optimizer, by name."""
+    state = {name: value.clone() for name, value in model.policy.state_dict().items()}
+    for index, moments in model.policy.optimizer.state_dict()["state"].items():
+        state |= {f"{index}.{name}": value.clone() for name, value in moments.items()}
+    return state
+
+
+def identical(one: dict[str, th.Tensor], other: dict[str, th.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(th.equal(one[name], other[name]) for name in one)

@@ -1,0 +1,110 @@
+"""What the vine refuses, and how it says so."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from stable_baselines3.common.distributions import DiagGaussianDistribution
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from sb3_trpo import TRPO
+from sb3_trpo.rollouts import VineSettings
+from tests.toys import ToyEnv, parameters, same
+from tests.vines import VINE, model
+
+
+class Global(ToyEnv):
+    def _observe(self) -> Any:
+        self.context = np.random.uniform(-1.0, 1.0, 4)
+        return self.context.astype(np.float32)
+
+
+class Streaming(ToyEnv):
+    def reset(self, **kwargs: Any) -> Any:
+        self.stream = (number for number in range(10))
+        return super().reset(**kwargs)
+
+
+@pytest.mark.parametrize(("env", "what"), [(Global, "global random generator"), (Streaming, "Streaming.stream")])
+def test_what_cannot_be_copied_is_refused_before_training(env, what):
+    trpo = model(env())
+    with pytest.raises(ValueError, match="clone_state") as error:
+        trpo.learn(1000)
+    assert what in str(error.value)
+    assert trpo.num_timesteps == 0
+
+
+def test_environments_that_differ_are_refused():
+    env = DummyVecEnv([lambda: gym.make("Pendulum-v1"), lambda: Monitor(gym.make("Pendulum-v1"))])
+    with pytest.raises(ValueError, match="Build all of them the same way"):
+        model(env, n_steps=16).learn(1)
+
+
+class Odd(DiagGaussianDistribution):
+    pass
+
+
+def test_distributions_of_others_are_refused():
+    trpo = model("Pendulum-v1")
+    trpo.policy.action_dist = Odd(1)
+    with pytest.raises(TypeError, match="Odd from noise that branches share"):
+        trpo.learn(1)
+
+
+class Poisonous(gym.Wrapper):
+    """Rewards of copies are NaN."""
+
+    original: Any = None
+
+    def step(self, action: Any) -> Any:
+        obs, reward, *rest = self.env.step(action)
+        return obs, (reward if self is Poisonous.original else float("nan")), *rest
+
+
+def test_nan_in_a_branch_reaches_nothing():
+    Poisonous.original = Poisonous(gym.make("Pendulum-v1"))
+    trpo = model(Poisonous.original)
+    before = parameters(trpo)
+    with pytest.warns(RuntimeWarning, match="the return of branch 0 is nan at step"):
+        trpo.learn(1)
+    assert same(before, parameters(trpo))
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "text"),
+    [
+        ({"states": 3}, ValueError, "n_states, branches_per_state, branch_length"),
+        ({"n_states": 0}, ValueError, "at least 1"),
+        ({"n_states": 33}, ValueError, "32 states of the trunk"),
+        ({"n_states": 2.5}, TypeError, "whole number"),
+        ({"branches_per_state": 1}, ValueError, "at least 2"),
+        ({"branches_per_state": "some"}, ValueError, "or 'all'"),
+        ({"branches_per_state": "all"}, ValueError, "needs a discrete action space"),
+        ({"branch_length": 0}, ValueError, "at least 1"),
+        ({"bootstrap": 1}, TypeError, "True or False"),
+        ({"n_workers": -1}, ValueError, "at least 0"),
+        (["n_states"], TypeError, "give a dict"),
+    ],
+)
+def test_wrong_options_are_refused(given, error, text):
+    with pytest.raises(error, match="vine_kwargs") as raised:
+        model("Pendulum-v1", vine_kwargs=given)
+    assert text in str(raised.value)
+
+
+def test_wrong_sampling_is_refused():
+    with pytest.raises(ValueError, match="single_path, vine"):
+        TRPO("MlpPolicy", "Pendulum-v1", sampling="tree")
+    with pytest.raises(ValueError, match='sampling="vine"'):
+        TRPO("MlpPolicy", "Pendulum-v1", vine_kwargs=VINE)
+
+
+def test_defaults_depend_on_the_environment():
+    few = VineSettings.of(None, spaces.Discrete(2), 2048)
+    assert few.branches_per_state == "all" and few.n_states == round(2048 / (2 * 10))
+    many = VineSettings.of(None, spaces.Discrete(18), 2048)
+    assert many.branches_per_state == 4 and many.n_states == round(2048 / (4 * 10))
+    assert VineSettings.of({"branch_length": 1}, spaces.Discrete(2), 64).n_states == 32

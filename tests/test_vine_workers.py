@@ -1,0 +1,193 @@
+"""Branches in other processes: the same ones, and no process left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecFrameStack, VecNormalize
+
+from sb3_trpo import TRPO
+from sb3_trpo.rollouts import Vine
+from sb3_trpo.simulators import CannotCloneError, CloneableEnv
+from tests.toys import parameters, same
+from tests.vines import VINE, model
+
+
+def test_environments_in_other_processes():
+    # Forked: RL Zoo, which other tests import, puts a class of its own in the place of gymnasium's TimeLimit
+    settings = {"vec_env_cls": SubprocVecEnv, "vec_env_kwargs": {"start_method": "fork"}}
+    env = make_vec_env("Pendulum-v1", 2, seed=0, wrapper_class=CloneableEnv, **settings)
+    try:
+        trpo = model(env, n_steps=16)
+        trpo.learn(1)
+        assert trpo.num_timesteps == 32 + 6 * 3 * 5
+    finally:
+        env.close()
+
+
+def test_environments_in_other_processes_need_the_wrapper():
+    env = make_vec_env("Pendulum-v1", 2, seed=0, vec_env_cls=SubprocVecEnv)
+    try:
+        with pytest.raises(CannotCloneError, match="CloneableEnv"):
+            model(env, n_steps=16).learn(1)
+    finally:
+        env.close()
+
+
+@pytest.mark.parametrize(("env_id", "settings"), [("Hopper-v5", {}), ("FrozenLake-v1", {"branches_per_state": 5})])
+def test_workers_give_what_one_process_gives(env_id, settings):
+    runs = []
+    for n_workers in (0, 2):
+        env = VecNormalize(VecFrameStack(make_vec_env(env_id, 2, seed=5), 2) if env_id == "Hopper-v5" else
+                           make_vec_env(env_id, 2, seed=5), norm_obs=env_id == "Hopper-v5")  # fmt: skip
+        trpo = model(env, vine_kwargs={**VINE, **settings, "n_workers": n_workers})
+        trpo.learn(400)
+        runs.append((trpo.num_timesteps, parameters(trpo)))
+        trpo.close_vine()
+    assert runs[0][0] == runs[1][0] and same(runs[0][1], runs[1][1])
+
+
+class Squashed(BaseFeaturesExtractor):
+    """Features with parameters."""
+
+    def __init__(self, observation_space: spaces.Box):
+        super().__init__(observation_space, 4)
+        self.layer = th.nn.Linear(3, 4)
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        return th.tanh(self.layer(observations))
+
+
+def test_workers_tell_the_actors_features_from_the_critics():
+    kwargs = {"features_extractor_class": Squashed, "share_features_extractor": False}
+    runs = []
+    for n_workers in (0, 1):
+        trpo = model("Pendulum-v1", policy_kwargs=kwargs, vine_kwargs={**VINE, "n_workers": n_workers})
+        trpo.learn(1)
+        runs.append(trpo._vine_batch.q_values)
+        trpo.close_vine()
+    assert th.equal(*runs)
+
+
+def workers_of(trpo: TRPO) -> list[subprocess.Popen]:
+    return trpo._vine._workers.processes
+
+
+class Killing(BaseCallback):
+    """Ends a worker while it has a job."""
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps:
+            victim = workers_of(self.model)[0].pid
+            threading.Timer(0.5, lambda: os.kill(victim, signal.SIGKILL)).start()
+
+
+def test_a_worker_that_dies_is_reported_at_once():
+    long = {"n_states": 32, "branches_per_state": 32, "branch_length": 2000, "bootstrap": False, "n_workers": 2}
+    trpo = model("Swimmer-v5", vine_kwargs={**long, "branch_length": 2})
+    trpo.learn(1)
+    trpo._vine.settings = replace(trpo._vine.settings, **long)
+    processes = workers_of(trpo)
+    begin = time.monotonic()
+    with pytest.raises(RuntimeError, match="exit status -9"):
+        trpo.learn(10_000, callback=Killing(), reset_num_timesteps=False)
+    assert time.monotonic() - begin < 10.0
+    assert all(process.poll() is not None for process in processes)
+
+
+class Failing(gym.Wrapper):
+    def step(self, action: Any) -> Any:
+        if os.environ.get("MAIN_PROCESS") != str(os.getpid()):
+            raise OSError("the simulator's license has expired")
+        return self.env.step(action)
+
+
+def test_a_worker_that_fails_says_why(monkeypatch):
+    monkeypatch.setenv("MAIN_PROCESS", str(os.getpid()))
+    trpo = model(Failing(gym.make("Pendulum-v1")), vine_kwargs={**VINE, "n_workers": 1})
+    with pytest.raises(RuntimeError, match="license has expired"):
+        trpo.learn(1)
+    assert trpo._vine is None
+
+
+class MadeHereOnly(ActorCriticPolicy):
+    def __init__(self, *args: Any, **kwargs: Any):
+        if os.environ.get("MAIN_PROCESS") != str(os.getpid()):
+            raise OSError("the network's license has expired")
+        super().__init__(*args, **kwargs)
+
+
+def test_a_worker_that_fails_before_its_first_job_says_why(monkeypatch):
+    monkeypatch.setenv("MAIN_PROCESS", str(os.getpid()))
+    trpo = model("Pendulum-v1", MadeHereOnly, vine_kwargs={**VINE, "n_workers": 1})
+    grow = Vine.grow
+
+    def late(vine: Vine, *args: Any) -> Any:
+        vine._workers.processes[0].wait()
+        return grow(vine, *args)
+
+    monkeypatch.setattr(Vine, "grow", late)
+    with pytest.raises(RuntimeError, match="license has expired"):
+        trpo.learn(1)
+
+
+@pytest.mark.parametrize("change", ["hook", "method", "module"])
+def test_workers_refuse_a_policy_that_was_changed(change):
+    trpo = model("Pendulum-v1", vine_kwargs={**VINE, "n_workers": 1})
+    network = trpo.policy.mlp_extractor.policy_net
+    if change == "hook":
+        network.register_forward_hook(lambda module, inputs, outputs: 5.0 * outputs)
+    elif change == "method":
+        trpo.policy.get_distribution = partial(ActorCriticPolicy.get_distribution, trpo.policy)
+    else:
+        network[1] = th.nn.ReLU()
+    with pytest.raises(RuntimeError, match="hooked or put into it"):
+        trpo.learn(1)
+
+
+SCRIPT = """
+import gymnasium as gym
+from sb3_trpo import TRPO
+
+class Mine(gym.Wrapper):
+    pass
+
+vine = {"n_states": 8, "branches_per_state": 2, "branch_length": 400, "bootstrap": False, "n_workers": 2}
+model = TRPO("MlpPolicy", Mine(gym.make("Swimmer-v5")), n_steps=32, batch_size=32, sampling="vine", vine_kwargs=vine)
+model.learn(1)
+print(*(process.pid for process in model._vine._workers.processes), flush=True)
+model.learn(10**9)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_no_process_is_left_behind(how):
+    """A script without a __main__ guard, interrupted, and killed."""
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    pids = [int(word) for word in process.stdout.readline().split()]
+    assert len(pids) == 2 and all(os.path.exists(f"/proc/{pid}") for pid in pids)
+    time.sleep(1.0)
+    process.send_signal(how)
+    process.wait(timeout=10.0)
+    process.stdout.close()
+    deadline = time.monotonic() + 10.0
+    while any(os.path.exists(f"/proc/{pid}") for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
