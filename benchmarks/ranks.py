@@ -3,8 +3,9 @@
     python -m benchmarks.ranks
 
 The same script, TRPO with its defaults on one Hopper-v5 environment, learns as one process and as two ranks in turn: with one
-process's minibatches and with minibatches twice as large. Each process has a core of its own, and none of its threads pushes
-another aside (``chrt --batch 0``: gloo's do, and then spin until the kernel's next tick for a lock that the other one holds).
+process's minibatches and with minibatches twice as large. Two processes at once that know nothing of each other show what
+the machine has to give. Each process has a core of its own, and none of its threads pushes another aside (``chrt --batch 0``:
+gloo's do, and then spin until the kernel's next tick for a lock that the other one holds).
 Reductions are counted and timed where TRPO calls torch.distributed, on the first rank. The projection is arithmetic on these
 measurements; its model is in :func:`projected_seconds`.
 """
@@ -83,6 +84,8 @@ def learn(network: str, batch_size: int, updates: int) -> dict[str, Any]:
     begin = time.perf_counter()
     model.learn(steps, reset_num_timesteps=False)
     result: dict[str, Any] = {"steps_per_second": steps / (time.perf_counter() - begin)}
+    if size == 1:
+        return result
     meter = Meter()
     model.train = meter.train(model)  # type: ignore[method-assign]
     with (
@@ -94,8 +97,7 @@ def learn(network: str, batch_size: int, updates: int) -> dict[str, Any]:
     result |= {"calls": meter.calls / updates, "bytes": meter.bytes / updates, "update_seconds": update}
     result |= {"communication_seconds": meter.seconds / updates, "share": meter.seconds / updates / update}
     result["parameters"] = sum(p.numel() for name, p in model.policy.named_parameters() if "value" not in name)
-    if size > 1:
-        result["reduction_seconds"] = {str(count): reduction(count) for count in (1, 5_000, 170_000)}
+    result["reduction_seconds"] = {str(count): reduction(count) for count in (1, 5_000, 170_000)}
     return result
 
 
@@ -109,14 +111,26 @@ def reduction(count: int, repeats: int = 300) -> float:
     return float(np.median(seconds))
 
 
-def launched(size: int, network: str, batch_size: int, updates: int) -> dict[str, Any]:
-    """What rank 0 of so many reports."""
+def started(size: int, network: str, batch_size: int, updates: int, core: int = 0) -> subprocess.Popen:
+    """So many ranks, which rank 0 reports of; a single process runs on this core."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(size)] if size > 1 else []
     options = ["--network", network, "--batch-size", str(batch_size), "--updates", str(updates)]
     command = ["chrt", "--batch", "0", sys.executable, *launcher, "-m", "benchmarks.ranks", *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "LOCAL_RANK": str(core)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def report_of(process: subprocess.Popen) -> dict[str, Any]:
+    output, _ = process.communicate()
     return json.loads(output.splitlines()[-1])
+
+
+def one_round(network: str, updates: int) -> dict[str, Any]:
+    """One process, two that know nothing of each other, and two ranks with each of the batch sizes."""
+    one = report_of(started(1, network, BATCH_SIZES[0], updates))
+    apart = [report_of(process) for process in [started(1, network, BATCH_SIZES[0], updates, core) for core in (0, 1)]]
+    ranks = [report_of(started(2, network, batch_size, updates)) for batch_size in BATCH_SIZES]
+    return {"one": one, "apart": sum(process["steps_per_second"] for process in apart), "ranks": ranks}
 
 
 def projected_seconds(steps_per_second: float, two: dict[str, float], messages: int) -> float:
@@ -142,28 +156,32 @@ def save(name: str, rows: Any, lines: list[str]) -> None:
     print("\n".join(lines), flush=True)
 
 
+def median_and_range(values: list[float]) -> str:
+    return f"{np.median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
+
+
 def measure(rounds: int, updates: int) -> None:
     speed: list[dict[str, Any]] = []
     traffic: list[dict[str, Any]] = []
     speed_lines = [
-        "| Hopper-v5, default settings | batch_size | parameters | times one process's steps/s |",
+        "| parameters | batch_size | two ranks: times one process's steps/s | two processes that share nothing |",
         "|---|---|---|---|",
     ]
     traffic_lines = [
         "| an update of two ranks | batch_size | calls | kB | ms in them | of the update | ms a reduction |",
         "|---|---|---|---|---|---|---|",
     ]
-    for network in NETWORKS:
-        runs = [
-            (launched(1, network, BATCH_SIZES[0], updates), *(launched(2, network, size, updates) for size in BATCH_SIZES))
-            for _ in range(rounds)
-        ]
-        for batch_size, pairs in zip(BATCH_SIZES, ([(one, two[i]) for one, *two in runs] for i in range(2)), strict=True):
+    rounds_of = {network: [one_round(network, updates) for _ in range(rounds)] for network in NETWORKS}
+    for network, runs in rounds_of.items():
+        alone = [run["one"]["steps_per_second"] for run in runs]
+        apart = [run["apart"] / one for run, one in zip(runs, alone, strict=True)]
+        for i, batch_size in enumerate(BATCH_SIZES):
+            pairs = [(run["one"], run["ranks"][i]) for run in runs]
             ratios = [two["steps_per_second"] / one["steps_per_second"] for one, two in pairs]
             parameters = f"{pairs[0][1]['parameters']:,}"
-            speed.append({"network": network, "batch_size": batch_size, "ratios": ratios, "rounds": pairs})
-            range_of_ratios = f"**{np.median(ratios):.2f}** ({min(ratios):.2f}–{max(ratios):.2f})"
-            speed_lines.append(f"| two ranks, a core each | {batch_size} | {parameters} | {range_of_ratios} |")
+            speed.append({"network": network, "batch_size": batch_size, "ratios": ratios, "apart": apart, "rounds": pairs})
+            row = f"{parameters} | {batch_size} | **{median_and_range(ratios)}** | {median_and_range(apart)}"
+            speed_lines.append(f"| {row} |")
             middle = {
                 key: float(np.median([two[key] for _, two in pairs])) for key in pairs[0][1] if key != "reduction_seconds"
             }
