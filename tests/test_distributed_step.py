@@ -128,9 +128,9 @@ CRITICS = {
 }
 
 
-def fed(rows: dict[str, np.ndarray] | None, parameters: Any, kind: str, n_envs: int, small_work: int) -> dict[str, Any]:
+def fed(rows: dict[str, np.ndarray] | None, parameters: Any, kind: str, n_envs: int, small: tuple[int, int]) -> dict[str, Any]:
     """A model after one update from these samples; from a rollout of its own if there are none."""
-    minibatches.SMALL_WORK = small_work
+    minibatches.SMALL_WORK, minibatches.SMALL_DATA = small
     env = make_vec_env(ToyEnv, n_envs, seed=0)
     model = (FedTRPO if rows else TRPO)("MlpPolicy", env, policy_kwargs=CRITICS[kind], **SMALL)
     if rows is None:
@@ -155,25 +155,25 @@ def change(result: dict[str, Any], actors: bool) -> th.Tensor:
     return flatten([result["after"][name] - result["before"][name] for name in names])
 
 
-@pytest.mark.parametrize(
-    "kind, small_work", [("small", 2**22), ("small", 0), ("own extractors", 2**22), ("own extractors", 0)]
-)
-def test_two_ranks_of_two_environments_are_one_process_of_four(kind, small_work):
-    """Fed the same data: the policy's step to 0.5 % of its norm, the critic to 1e-6, the log to 1 %.
+SMALL_WORK_AND_DATA = {"fitted by each": (2**22, 2**26), "in equal parts": (0, 2**26), "each its own samples": (0, 0)}
 
-    With every rank fitting the critic alone, and with gradients added up over ranks.
-    """
-    source = fed(None, None, kind, 4, minibatches.SMALL_WORK)
-    whole = fed(source["rows"], source["parameters"], kind, 4, minibatches.SMALL_WORK)
-    first, second = on_ranks(fed, source["rows"], source["parameters"], kind, 2, small_work)
+
+@pytest.mark.parametrize("kind", list(CRITICS))
+@pytest.mark.parametrize("critic", list(SMALL_WORK_AND_DATA))
+def test_two_ranks_of_two_environments_are_one_process_of_four(kind, critic):
+    """Fed the same data: the policy's step to 0.5 % of its norm, the critic to 1e-6, the log to 1 %."""
+    small = SMALL_WORK_AND_DATA[critic]
+    source = fed(None, None, kind, 4, small)
+    whole = fed(source["rows"], source["parameters"], kind, 4, small)
+    first, second = on_ranks(fed, source["rows"], source["parameters"], kind, 2, small)
     assert identical(first["after"], second["after"])
     assert first["steps"] == second["steps"] == whole["steps"] == 128
     step, expected = change(first, True), change(whole, True)
     assert float(expected.norm()) > 0.01
     assert float((step - expected).norm()) < 0.005 * float(expected.norm())
-    critic, expected = change(first, False), change(whole, False)
+    moved, expected = change(first, False), change(whole, False)
     assert float(expected.abs().max()) > 0.01
-    assert float((critic - expected).abs().max()) < 1e-6
+    assert float((moved - expected).abs().max()) < 1e-6
     for key in (
         "train/kl_divergence_loss",
         "train/kl_max",
@@ -184,13 +184,16 @@ def test_two_ranks_of_two_environments_are_one_process_of_four(kind, small_work)
         assert first["log"][key] == pytest.approx(whole["log"][key], rel=0.01)
 
 
-def test_shares_of_a_minibatch_make_up_the_whole():
+@pytest.mark.parametrize("held", [8, 24])
+def test_shares_of_a_minibatch_make_up_the_whole(held):
     """A permutation of 3 · 8 samples in minibatches of 7: on three ranks together exactly the samples of one process."""
     order = th.randperm(24, generator=th.Generator().manual_seed(1))
-    parts = [share_of(order, 7, SimpleNamespace(rank=rank, size=3)) for rank in range(3)]
-    whole_order, whole = share_of(order, 7, SimpleNamespace(rank=0, size=1))
+    parts = [share_of(order, 7, held, SimpleNamespace(rank=rank, size=3)) for rank in range(3)]
+    whole_order, whole = share_of(order, 7, 24, SimpleNamespace(rank=0, size=1))
     assert th.equal(whole_order, order) and [minibatch.size for minibatch in whole] == [7, 7, 7, 3]
     for index, minibatch in enumerate(whole):
-        shared = [8 * rank + own[batches[index].rows] for rank, (own, batches) in enumerate(parts)]
+        offset = held % 24  # of a rank's samples among all
+        shared = [offset * rank + own[batches[index].rows] for rank, (own, batches) in enumerate(parts)]
         assert all(batches[index].size == minibatch.size for _, batches in parts)
         assert sorted(th.cat(shared).tolist()) == sorted(order[minibatch.rows].tolist())
+        assert held == 8 or max(map(len, shared)) - min(map(len, shared)) <= 1

@@ -10,7 +10,7 @@ from stable_baselines3.common.torch_layers import MlpExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
-from sb3_trpo.critic.minibatches import every_rank_fits_alone, share_of
+from sb3_trpo.critic.minibatches import fitted_by_each, held_by_all, share_of
 from sb3_trpo.critic.mlp_regression import MlpRegression
 from sb3_trpo.critic.regression import CriticFit, Regression, TorchRegression
 from sb3_trpo.distributed import ALONE, Ranks
@@ -45,7 +45,7 @@ def fit_critic(actor: Actor, samples: Samples, n_updates: int, batch_size: int, 
     with ranks.same_random_numbers() if regression.ranks is ALONE else nullcontext():
         for _ in range(n_updates):
             order = th.randperm(ranks.size * len(samples), generator=ranks.generator)
-            order, minibatches = share_of(order, batch_size, regression.ranks)
+            order, minibatches = share_of(order, batch_size, len(regression.targets), regression.ranks)
             regression.shuffle(order)
             for minibatch in minibatches:
                 regression.step(minibatch)
@@ -68,8 +68,10 @@ def _regression(
             layers = [*policy.mlp_extractor.value_net, policy.value_net]
 
     size, has_buffers = sum(parameter.numel() for parameter in parameters), any(True for _ in policy.buffers())
-    if ranks.size > 1 and every_rank_fits_alone(ranks, inputs, batch_size, size, has_buffers):
-        inputs, targets, ranks = _concatenated(inputs, ranks), ranks.concatenate(targets), ALONE
+    if ranks.size > 1 and (has_buffers or held_by_all(ranks, inputs)):
+        inputs, targets = _concatenated(inputs, ranks), ranks.concatenate(targets)
+        if has_buffers or fitted_by_each(batch_size, size, targets.device):  # batch norm must see whole minibatches
+            ranks = ALONE
     if layers and MlpRegression.supports(layers, parameters, policy.optimizer):
         return MlpRegression(layers, inputs, targets, policy.optimizer, ranks)  # type: ignore[arg-type]
     return TorchRegression(values_of, inputs, targets, parameters, policy.optimizer, ranks)

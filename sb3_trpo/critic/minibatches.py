@@ -25,40 +25,45 @@ class Minibatch(NamedTuple):
     size: int
 
 
-def every_rank_fits_alone(
-    ranks: Ranks, inputs: PyTorchObs, batch_size: int, n_parameters: int, minibatch_statistics: bool
-) -> bool:
-    """Whether ranks exchange their samples once and then all make the same fit, rather than each its share of every step.
+def held_by_all(ranks: Ranks, inputs: PyTorchObs) -> bool:
+    """Whether all ranks' samples are few enough to be exchanged once and held on each.
+
+    :param ranks: the processes
+    :param inputs: of the samples here ``[B, …]``, or a dict of such
+    """
+    parts = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
+    return ranks.size * sum(len(part) * part[:1].nbytes for part in parts) <= SMALL_DATA
+
+
+def fitted_by_each(batch_size: int, n_parameters: int, device: th.device) -> bool:
+    """Whether ranks that hold all samples make the whole fit each, rather than a part of every minibatch.
 
     Adding up the gradients of a small minibatch takes longer than computing them. On GPUs, where the same sums need not
     give the same bits twice, gradients are added up whatever the size.
 
-    :param ranks: the processes
-    :param inputs: of the samples here ``[B, …]``, or a dict of such
     :param batch_size: samples of a minibatch
     :param n_parameters: of the critic
-    :param minibatch_statistics: whether the critic sees its minibatches as a whole (batch norm), which cannot be shared out
+    :param device: where it is
     """
-    parts = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
-    rows = [part[:1] for part in parts]
-    n_bytes = ranks.size * sum(len(part) * row.nbytes for part, row in zip(parts, rows, strict=True))
-    small = batch_size * n_parameters <= SMALL_WORK and n_bytes <= SMALL_DATA
-    return minibatch_statistics or (small and rows[0].device.type == "cpu")
+    return batch_size * n_parameters <= SMALL_WORK and device.type == "cpu"
 
 
-def share_of(order: th.Tensor, batch_size: int, ranks: Ranks) -> tuple[th.Tensor, list[Minibatch]]:
+def share_of(order: th.Tensor, batch_size: int, held: int, ranks: Ranks) -> tuple[th.Tensor, list[Minibatch]]:
     """One pass over the samples of all ranks, as this rank sees it.
 
     :param order: a permutation of all samples, rank 0's first ``[N·B]``
     :param batch_size: samples of a minibatch; the last one may have fewer
+    :param held: samples here: all of them, and the minibatches are cut in equal parts, or B, and each rank takes its own
     :param ranks: those who share every minibatch
     :return: the samples here in the order of the pass, and their minibatches
     """
     bounds = [*range(0, len(order), batch_size), len(order)]
     sizes = [end - start for start, end in pairwise(bounds)]
-    if ranks.size > 1:
-        held = len(order) // ranks.size
+    if held == len(order):
+        first, last = ([size * rank // ranks.size for size in sizes] for rank in (ranks.rank, ranks.rank + 1))
+        rows = [slice(start + a, start + b) for start, a, b in zip(bounds[:-1], first, last, strict=True)]
+    else:
         here = order // held == ranks.rank
         order = order[here] - ranks.rank * held
-        bounds = [0, *here.cumsum(0)[th.tensor(bounds[1:]) - 1].tolist()]
-    return order, [Minibatch(slice(start, end), size) for (start, end), size in zip(pairwise(bounds), sizes, strict=True)]
+        rows = [slice(*ends) for ends in pairwise([0, *here.cumsum(0)[th.tensor(bounds[1:]) - 1].tolist()])]
+    return order, [Minibatch(*minibatch) for minibatch in zip(rows, sizes, strict=True)]

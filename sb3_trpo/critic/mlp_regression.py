@@ -3,7 +3,6 @@ optimizer cost several times the arithmetic."""
 
 import torch as th
 from torch import nn
-from torch.nn import functional as F
 
 from sb3_trpo.critic.minibatches import Minibatch
 from sb3_trpo.critic.regression import CriticFit, mean_loss
@@ -45,7 +44,16 @@ class MlpRegression:
             th.cat([state.get(name, th.zeros_like(p)).reshape(-1) for p, state in zip(self.parameters, states, strict=True)])
             for name in ("exp_avg", "exp_avg_sq")
         )
-        self.steps = int(states[0].get("step", 0))
+        self.steps = th.as_tensor(float(states[0].get("step", 0)), device=self.theta.device)
+        group = optimizer.param_groups[0]
+        self.options = {
+            "lr": float(group["lr"]),
+            "eps": group["eps"],
+            "weight_decay": 0.0,
+            "amsgrad": False,
+            "maximize": False,
+        }
+        self.options |= dict(zip(("beta1", "beta2"), group["betas"], strict=True))
         self.losses: list[th.Tensor] = []
 
     @staticmethod
@@ -71,17 +79,13 @@ class MlpRegression:
         rows, size = minibatch
         outputs = forward(self.modules, self.weights, self.shuffled_inputs[rows])
         error = outputs[-1] - self.shuffled_targets[rows]
-        self.losses.append(F.mse_loss(outputs[-1], self.shuffled_targets[rows], reduction="sum").div_(size))
+        self.losses.append(th.linalg.vecdot(error, error, dim=0).div_(size))
         backward(self.modules, self.weights, outputs, error * (2.0 / size), self.gradients)
         self.ranks.add_up([self.gradient])
 
-        group = self.optimizer.param_groups[0]
-        beta1, beta2 = group["betas"]
         self.steps += 1
-        self.first.lerp_(self.gradient, 1.0 - beta1)
-        self.second.mul_(beta2).addcmul_(self.gradient, self.gradient, value=1.0 - beta2)
-        denominator = self.second.sqrt().div_((1.0 - beta2**self.steps) ** 0.5).add_(group["eps"])
-        self.theta.addcdiv_(self.first, denominator, value=-float(group["lr"]) / (1.0 - beta1**self.steps))
+        # What Adam(fused=True) calls: one pass over memory instead of six
+        th._fused_adam_([self.theta], [self.gradient], [self.first], [self.second], [], [self.steps], **self.options)
 
     def finish(self) -> CriticFit:
         finite = bool(th.isfinite(self.theta).all())
@@ -91,7 +95,7 @@ class MlpRegression:
                 self.parameters, self._split(self.first), self._split(self.second), strict=True
             ):
                 moments = {"exp_avg": first.clone(), "exp_avg_sq": second.clone()}
-                self.optimizer.state[parameter] = {"step": th.tensor(float(self.steps)), **moments}
+                self.optimizer.state[parameter] = {"step": self.steps.to("cpu", copy=True), **moments}
         return CriticFit(mean_loss(self.losses, self.ranks), finite)
 
     def _split(self, flat: th.Tensor) -> list[th.Tensor]:

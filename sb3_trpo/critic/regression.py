@@ -30,9 +30,11 @@ class CriticFit:
 class Regression(Protocol):
     """A fit in progress.
 
+    :param targets: returns of the samples here ``[B, …]``
     :param ranks: those who share every minibatch
     """
 
+    targets: th.Tensor
     ranks: Ranks
 
     def shuffle(self, order: th.Tensor) -> None:
