@@ -4,13 +4,12 @@
 
 The first trial has the task's settings as they were before the search. A trial's score is the mean of its evaluations over the
 second half of its steps (five deterministic episodes every twentieth of them); Optuna's TPE chooses, its median rule prunes.
-One lucky seed can make a trial the best, so the first trial and the best five are run again with three fresh seeds each, and
-the best mean of these wins. The study is a file in benchmarks/results/tuning, the repetitions are a CSV beside it, and an
-interrupted search goes on from both.
+One lucky seed can make a trial the best, so the first trial and the best others are run again with fresh seeds: five with one,
+the three best of these with a second, the two best of these with a third, and the best mean of three wins. The study is a file
+in benchmarks/results/tuning, the repetitions are a CSV beside it, and an interrupted search goes on from both.
 """
 
 import argparse
-import csv
 import inspect
 import math
 import warnings
@@ -42,8 +41,7 @@ TASKS = {  # env steps of a trial
 }
 TRIALS = 20
 EVALUATIONS = 20
-BEST = 5
-FRESH_SEEDS = (101, 102, 103)
+FRESH_SEEDS = {101: 5, 102: 3, 103: 2}  # and how many trials are run with each, beside the first one
 
 
 def study_of(env_id: str) -> optuna.Study:
@@ -101,21 +99,24 @@ def score_of(settings: dict[str, Any], env_id: str, seed: int, trial: optuna.Tri
     return float(np.mean(scores[len(scores) // 2 :]))
 
 
-def repeat_best(study: optuna.Study, env_id: str) -> None:
-    """Run the first trial and the best ones with fresh seeds, as far as that has not been done."""
+def repeat_best(study: optuna.Study, env_id: str) -> int:
+    """Run the first trial and the best ones with fresh seeds, as far as that has not been done, and return the winner."""
     path = FOLDER / f"{env_id}.csv"
     if not path.exists():
         path.write_text("trial,seed,score\n")
-    with path.open() as file:
-        done = {(int(row["trial"]), int(row["seed"])) for row in csv.DictReader(file)}
     complete = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
-    best = sorted(complete, key=lambda trial: trial.values[0], reverse=True)[:BEST]
-    for seed in FRESH_SEEDS:
-        for number in sorted({0, *(trial.number for trial in best)}):
-            if (number, seed) not in done:
+    standing = {trial.number: trial.values[0] for trial in complete}
+    for seed, count in FRESH_SEEDS.items():
+        best = sorted((number for number in standing if number), key=standing.__getitem__, reverse=True)[:count]
+        found = pd.read_csv(path)
+        for number in (0, *best):
+            if not ((found["trial"] == number) & (found["seed"] == seed)).any():
                 score = score_of(convert_trpo_params(study.trials[number].params), env_id, seed)
                 with path.open("a") as file:
                     file.write(f"{number},{seed},{score:.3f}\n")
+        means = pd.read_csv(path).query("seed <= @seed").groupby("trial")["score"].mean()
+        standing = {number: means[number] for number in (0, *best)}
+    return max(standing, key=standing.__getitem__)
 
 
 def main() -> None:
@@ -134,9 +135,8 @@ def main() -> None:
         n_trials=args.trials - len(finished),
         catch=(ValueError,),
     )
-    repeat_best(study, args.env)
-    scores = pd.read_csv(FOLDER / f"{args.env}.csv").groupby("trial")["score"].mean()
-    print(scores, study.trials[int(scores.idxmax())].params)
+    winner = repeat_best(study, args.env)
+    print(pd.read_csv(FOLDER / f"{args.env}.csv").groupby("trial")["score"].mean(), winner, study.trials[winner].params)
 
 
 if __name__ == "__main__":
