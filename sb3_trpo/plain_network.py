@@ -1,14 +1,14 @@
 """Forward and backward passes of a plain network, written out: for small ones autograd and modules cost several times the
-arithmetic, and of large ones derivatives along a direction are had at a fraction of their price. Knows no other part of the
-package."""
+arithmetic, and of large ones derivatives along a direction are had at a fraction of their price. Knows PyTorch only."""
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import torch as th
 from torch import nn
 
-_ACTIVATIONS = (nn.Tanh, nn.ReLU)
+from sb3_trpo.tanh import Tanh, tanh
+
+_ACTIVATIONS = (nn.Tanh, Tanh, nn.ReLU)
 
 
 def is_plain_mlp(modules: Iterable[nn.Module]) -> bool:
@@ -87,16 +87,9 @@ def forward(modules: Sequence[nn.Module], weights: Sequence[th.Tensor], inputs: 
         elif isinstance(module, nn.Flatten):
             x = x.flatten(1)
         else:
-            x = _tanh(x) if isinstance(module, nn.Tanh) else th.relu(x)
+            x = tanh(x) if isinstance(module, nn.Tanh) else th.relu(x)
         outputs.append(x)
     return outputs
-
-
-def _tanh(x: th.Tensor) -> th.Tensor:
-    """NumPy's on a CPU: one core takes a quarter of the time that PyTorch's takes, and the results differ by rounding."""
-    if x.device.type != "cpu" or x.dtype not in (th.float32, th.float64):
-        return th.tanh(x)
-    return th.from_numpy(np.tanh(x.numpy()))
 
 
 def through(activation: nn.Module, value: th.Tensor, vector: th.Tensor) -> th.Tensor:

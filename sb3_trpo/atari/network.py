@@ -10,6 +10,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import nn
 
+from sb3_trpo.tanh import Tanh
+
 FILTERS = 16
 KERNEL, STRIDE = 4, 2
 
@@ -33,11 +35,11 @@ class PaperCnn(BaseFeaturesExtractor):
                 'environment in sb3_trpo.atari.PaperAtariWrapper, or use "MlpPolicy" for vectors.'
             )
         convolutions = nn.Sequential(
-            nn.Conv2d(shape[0], FILTERS, KERNEL, STRIDE), nn.Tanh(), nn.Conv2d(FILTERS, FILTERS, KERNEL, STRIDE), nn.Tanh()
+            nn.Conv2d(shape[0], FILTERS, KERNEL, STRIDE), Tanh(), nn.Conv2d(FILTERS, FILTERS, KERNEL, STRIDE), Tanh()
         )
         with th.no_grad():
             size = convolutions(th.zeros(1, *shape)).numel()
-        self.layers = nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(size, features_dim), nn.Tanh())
+        self.layers = nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(size, features_dim), Tanh())
 
     def forward(self, observations: th.Tensor) -> th.Tensor:
         # With channels last in memory PyTorch convolves forwards and backwards a fifth faster
