@@ -66,8 +66,13 @@ class ProcessGroup:
         return self._reduced(values, dist.ReduceOp.MAX)
 
     def add_up(self, tensors: Sequence[th.Tensor]) -> None:
-        flat = th.cat([tensor.reshape(-1) for tensor in tensors])
-        parts = self._reduced(flat, dist.ReduceOp.SUM).split([tensor.numel() for tensor in tensors])
+        joined = tensors[0] if len(tensors) == 1 else th.cat([tensor.reshape(-1) for tensor in tensors])
+        summed = self._within_reach(joined).contiguous()
+        with self._explained():
+            dist.all_reduce(summed, group=self._in_step)
+        if summed is tensors[0]:  # done in place: each copy of a large gradient takes a good part of the time of its sum
+            return
+        parts = summed.reshape(-1).split([tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view_as(tensor))
 
