@@ -164,7 +164,7 @@ def measure(rounds: int, updates: int) -> None:
     speed: list[dict[str, Any]] = []
     traffic: list[dict[str, Any]] = []
     speed_lines = [
-        "| parameters | batch_size | two ranks: times one process's steps/s | two processes that share nothing |",
+        "| parameters | batch_size | two ranks on Hopper-v5: times one process's steps/s | two processes that share nothing |",
         "|---|---|---|---|",
     ]
     traffic_lines = [
