@@ -46,14 +46,9 @@ class MlpRegression:
         )
         self.steps = th.as_tensor(float(states[0].get("step", 0)), device=self.theta.device)
         group = optimizer.param_groups[0]
-        self.options = {
-            "lr": float(group["lr"]),
-            "eps": group["eps"],
-            "weight_decay": 0.0,
-            "amsgrad": False,
-            "maximize": False,
-        }
-        self.options |= dict(zip(("beta1", "beta2"), group["betas"], strict=True))
+        beta1, beta2 = group["betas"]
+        self.options = {"lr": float(group["lr"]), "beta1": beta1, "beta2": beta2, "eps": group["eps"]}
+        self.options |= {"weight_decay": 0.0, "amsgrad": False, "maximize": False}
         self.losses: list[th.Tensor] = []
 
     @staticmethod
