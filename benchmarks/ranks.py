@@ -26,6 +26,7 @@ import torch as th
 import torch.distributed as dist
 
 from benchmarks.environment import RESULTS, describe
+from benchmarks.statistics import median_and_range
 from sb3_trpo import TRPO
 
 FOLDER = RESULTS / "distributed"
@@ -154,10 +155,6 @@ def save(name: str, rows: Any, lines: list[str]) -> None:
     result = {**describe(), "rows": rows, "table": "\n".join(lines)}
     (FOLDER / f"{name}.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     print("\n".join(lines), flush=True)
-
-
-def median_and_range(values: list[float]) -> str:
-    return f"{np.median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
 
 
 def measure(rounds: int, updates: int) -> None:

@@ -29,6 +29,7 @@ from stable_baselines3.common.atari_wrappers import AtariWrapper
 from stable_baselines3.common.monitor import Monitor
 
 from benchmarks.environment import RESULTS, describe
+from benchmarks.statistics import median_and_range
 from sb3_trpo.simulators import CannotCloneError, check_clone, clone_state, restore_state
 
 FOLDER = RESULTS / "simulators"
@@ -144,8 +145,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         at_once = [(float(row["clone_us"]) + float(row["restore_us"])) / float(row["step_us"]) for row in later]
         cells = (
             f"{len(exact)} of {len(names)}",
-            f"{np.median(at_once):.0%} ({min(at_once):.0%}–{max(at_once):.0%})",
-            f"{np.median(share):.0%} ({min(share):.0%}–{max(share):.0%})",
+            median_and_range(at_once, ".0%"),
+            median_and_range(share, ".0%"),
             f"{np.median(clone):.0f}",
             f"{np.median(restore):.0f}",
             f"{np.median(size) / 1e3:.1f}",

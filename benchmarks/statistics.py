@@ -8,6 +8,12 @@ from scipy.stats import bootstrap, trim_mean
 RESAMPLES = 10_000
 
 
+def median_and_range(values: Sequence[float] | np.ndarray, form: str = ".2f") -> str:
+    """As text, each number in this format: median (smallest–largest)."""
+    middle, low, high = (format(value, form) for value in (np.median(values), np.min(values), np.max(values)))
+    return f"{middle} ({low}–{high})"
+
+
 def interquartile_mean(scores: Sequence[float] | np.ndarray, axis: int = -1) -> np.ndarray:
     """Mean of what is left when a quarter of the scores, rounded down, is cut off at each end."""
     return trim_mean(scores, 0.25, axis=axis)
