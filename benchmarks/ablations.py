@@ -9,8 +9,8 @@ so its discount factor is 0.999. Three seeds; a run's score is the mean of its e
 
 import argparse
 import warnings
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
@@ -50,7 +50,9 @@ def search_by_kl_alone(evaluate: Any, theta: th.Tensor, start: Any, *others: Any
     return backtracking_line_search(evaluate, theta, replace(start, surrogate=-float("inf")), *others)
 
 
-def search_by_a_tenth(evaluate: Any, theta: th.Tensor, start: Any, step: Any, target_kl: float, factor: float, n: int) -> Any:
+def search_by_a_tenth(
+    evaluate: Any, theta: th.Tensor, start: Any, step: Any, target_kl: float, factor: float, *others: Any
+) -> Any:
     """Accept an improvement of at least a tenth of the expected one."""
     backtracks = count()
 
@@ -58,7 +60,7 @@ def search_by_a_tenth(evaluate: Any, theta: th.Tensor, start: Any, step: Any, ta
         found = evaluate(candidate)
         return replace(found, surrogate=found.surrogate - 0.1 * factor ** next(backtracks) * step.expected_improvement)
 
-    return backtracking_line_search(demanding, theta, start, step, target_kl, factor, n)
+    return backtracking_line_search(demanding, theta, start, step, target_kl, factor, *others)
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,13 @@ class Variant:
 
     settings: dict[str, Any] = field(default_factory=dict)
     functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
+
+    @contextmanager
+    def functions_replaced(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for name, function in self.functions.items():
+                stack.enter_context(patch.object(sb3_trpo.trpo, name, function))
+            yield
 
 
 VARIANTS: dict[str, Variant] = {
@@ -133,9 +142,7 @@ def main() -> None:
                     continue  # of continuous actions
                 steps, needed = TASKS[env_id]
                 plan = Plan("sb3_trpo", env_id, {**COMMON, **needed, **variant.settings}, steps, seed, every=10_000)
-                with ExitStack() as stack:
-                    for name, function in variant.functions.items():
-                        stack.enter_context(patch.object(sb3_trpo.trpo, name, function))
+                with variant.functions_replaced():
                     write_run(plan, FOLDER / env_id / f"{file_name(label)}_seed{seed}")
 
 

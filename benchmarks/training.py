@@ -39,6 +39,12 @@ def settings_for(algo: str, env_id: str) -> dict[str, Any]:
     return dict(entries.get(env_id) or entries.get(env_id.replace("-v5", "-v4")) or entries["default"])
 
 
+def policy_kwargs_of(settings: dict[str, Any]) -> dict[str, Any]:
+    """What the settings say about networks; RL Zoo's files have code there."""
+    given = settings.get("policy_kwargs") or {}
+    return dict(eval(given, {"nn": th.nn, "dict": dict}) if isinstance(given, str) else given)
+
+
 @dataclass
 class Plan:
     """A run.
@@ -160,8 +166,7 @@ def run(plan: Plan, report: Callable[[dict[str, float]], object] = print) -> tup
         options = normalize if isinstance(normalize, dict) else {}
         env = VecNormalize(env, gamma=settings.get("gamma", 0.99), **options)
         eval_env = VecNormalize(eval_env, training=False, **{**options, "norm_reward": False})
-    if isinstance(settings.get("policy_kwargs"), str):
-        settings["policy_kwargs"] = eval(settings["policy_kwargs"], {"nn": th.nn, "dict": dict})  # RL Zoo writes code there
+    settings["policy_kwargs"] = policy_kwargs_of(settings)
     model = ALGORITHMS[plan.algo](env=env, seed=plan.seed, device="cpu", **settings)
     observer = Observer(eval_env, plan, report)
     model.learn(plan.steps, callback=observer if RANK == 0 else None)

@@ -23,7 +23,7 @@ import torch as th
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 
 from benchmarks.environment import RESULTS
-from benchmarks.training import Plan, run, settings_for
+from benchmarks.training import Plan, policy_kwargs_of, run, settings_for
 from sb3_trpo import TRPO
 from sb3_trpo.zoo.search_space import convert_trpo_params, sample_trpo_params
 
@@ -39,6 +39,7 @@ TASKS = {  # env steps of a trial
     "Walker2d-v5": 300_000,
     "HalfCheetah-v5": 300_000,
 }
+MEDIUM = {"pi": [256, 256], "vf": [256, 256]}  # RL Zoo's name for it
 TRIALS = 20
 EVALUATIONS = 20
 FRESH_SEEDS = {101: 5, 102: 3, 103: 2}  # and how many trials are run with each, beside the first one
@@ -68,8 +69,13 @@ def as_drawn(settings: dict[str, Any]) -> dict[str, Any]:
     drawn = {name: settings[name] for name in alike}
     drawn |= {f"{name}_pow": round(math.log2(settings[name])) for name in ("n_steps", "batch_size")}
     drawn |= {f"one_minus_{name}": 1.0 - settings[name] for name in ("gamma", "gae_lambda")}
-    network = {"net_arch": "small", "activation_fn": "tanh", "log_std_init": 0.0}
-    return {**network, "ent_coef": max(1e-8, settings["ent_coef"]), **drawn}
+    network = policy_kwargs_of(settings)
+    drawn |= {
+        "net_arch": "medium" if network.get("net_arch") == MEDIUM else "small",
+        "activation_fn": "relu" if network.get("activation_fn") is th.nn.ReLU else "tanh",
+        "log_std_init": float(network.get("log_std_init", 0.0)),
+    }
+    return {"ent_coef": max(1e-8, settings["ent_coef"]), **drawn}
 
 
 def drawn_by(trial: optuna.Trial, env_id: str) -> dict[str, Any]:

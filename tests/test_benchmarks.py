@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+import torch as th
 
-from benchmarks import atari_table, statistics, tuning
-from benchmarks.training import settings_for
+from benchmarks import ablations, atari_table, statistics, tuning
+from benchmarks.training import policy_kwargs_of, settings_for
 from sb3_trpo import TRPO
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pendulum's discount factor is outside the space
-@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1", "Hopper-v5"])
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1", "Hopper-v5", "HalfCheetah-v5", "Walker2d-v5"])
 def test_a_search_begins_with_the_settings_there_are(env_id: str) -> None:
     """The first trial draws nothing: what the settings do not say is the constructor's default."""
     settings = settings_for("sb3_trpo", env_id)
@@ -22,8 +23,24 @@ def test_a_search_begins_with_the_settings_there_are(env_id: str) -> None:
     study = optuna.create_study()
     study.enqueue_trial(tuning.as_drawn(settings))
     drawn = tuning.drawn_by(study.ask(), env_id)
-    del drawn["policy_kwargs"]
+    network = {"log_std_init": 0.0, "net_arch": {"pi": [64, 64], "vf": [64, 64]}, "activation_fn": th.nn.Tanh}
+    expected = {**network, **policy_kwargs_of(settings)}
+    assert {**expected, **drawn.pop("policy_kwargs")} == expected
     assert drawn == pytest.approx({name: {**defaults, **settings}[name] for name in drawn}, abs=2e-8)
+
+
+@pytest.mark.parametrize("label", [label for label, variant in ablations.VARIANTS.items() if variant.functions])
+def test_ablations_of_functions_learn(label: str) -> None:
+    """They take what TRPO.train passes, and their steps keep the trust region; one with no damping in it is longer."""
+    steps = {}
+    for name in ("defaults", label):
+        model = TRPO("MlpPolicy", "CartPole-v1", n_steps=256, seed=0)
+        with ablations.VARIANTS[name].functions_replaced():
+            model.learn(256)
+        assert model.logger.name_to_value["train/status"] == "ok"
+        assert 0.0 < model.logger.name_to_value["train/kl_divergence_loss"] <= 0.01
+        steps[name] = model.logger.name_to_value["train/step_size"]
+    assert steps[label] > steps["defaults"] if "damping" in label else steps[label] == steps["defaults"]
 
 
 def test_bootstrap_intervals() -> None:
