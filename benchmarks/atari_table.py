@@ -1,6 +1,7 @@
 """The paper's Atari table with our runs in it: scores, the same normalised, and the curves. Used by ``benchmarks.report``."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,8 +12,13 @@ import pandas as pd
 from benchmarks.atari import GAMES, RUNS
 from benchmarks.environment import RESULTS
 
-LABELS = {"single_path": "sb3_trpo, single path", "vine": "sb3_trpo, vine", "ppo": "SB3's PPO"}
-COLORS = {"single_path": "tab:blue", "vine": "tab:red", "ppo": "tab:orange"}
+LABELS = {
+    "single_path": "sb3_trpo, single path",
+    "single_path_long": "sb3_trpo, single path, until a mean of 19",
+    "vine": "sb3_trpo, vine",
+    "ppo": "SB3's PPO",
+}
+COLORS = {"single_path": "tab:blue", "single_path_long": "tab:cyan", "vine": "tab:red", "ppo": "tab:orange"}
 NAMES = dict(zip(GAMES, ("Beam Rider", "Breakout", "Enduro", "Pong", "Q*bert", "Seaquest", "Space Invaders"), strict=True))
 
 
@@ -95,9 +101,12 @@ def tables() -> str:
 
 
 def plot() -> None:
-    """Training scores of every run against simulator steps, one panel a game."""
-    figure, axes = plt.subplots(2, 4, figsize=(13, 6))
-    for axis, game in zip(axes.flat, GAMES, strict=False):
+    """Training scores of every run against simulator steps, one panel a game and one for the legend."""
+    played = [game for game in GAMES if any(game in games for games in runs().values())]
+    rows = math.ceil((len(played) + 1) / 4)
+    columns = math.ceil((len(played) + 1) / rows)
+    figure, axes = plt.subplots(rows, columns, figsize=(3.3 * columns, 3 * rows), squeeze=False)
+    for axis, game in zip(axes.flat, played, strict=False):
         for label, games in runs().items():
             for run in games.get(game, []):
                 axis.plot(
@@ -106,7 +115,8 @@ def plot() -> None:
         axis.set(title=NAMES[game], xlabel="million steps")
         axis.grid(alpha=0.3)
     handles = {text: line for axis in axes.flat for line, text in zip(*axis.get_legend_handles_labels(), strict=True)}
-    axes.flat[-1].axis("off")
+    for axis in axes.flat[len(played) :]:
+        axis.axis("off")
     axes.flat[-1].legend(handles.values(), handles.keys(), loc="center", frameon=False)
     figure.suptitle("Mean score of the last hundred training games")
     figure.tight_layout()
