@@ -40,6 +40,7 @@ from stable_baselines3.common.vec_env import VecFrameStack
 
 import sb3_trpo
 from benchmarks.environment import RESULTS, describe
+from benchmarks.training import assignment
 from sb3_trpo.atari import FactoredActions, PaperAtariWrapper, PaperCnnPolicy
 from sb3_trpo.rollouts import clone_rows, restore_rows
 
@@ -199,12 +200,6 @@ def run(method: str, game: str, args: argparse.Namespace) -> None:
     result.write_text(json.dumps(record, indent=2) + "\n")
     progress.forget()
     print(result, record["mean"], flush=True)
-
-
-def assignment(text: str) -> tuple[str, Any]:
-    """``NAME=VALUE``, the value as YAML reads it."""
-    name, _, value = text.partition("=")
-    return name, yaml.safe_load(value)
 
 
 def main() -> None:

@@ -45,6 +45,12 @@ def policy_kwargs_of(settings: dict[str, Any]) -> dict[str, Any]:
     return dict(eval(given, {"nn": th.nn, "dict": dict}) if isinstance(given, str) else given)
 
 
+def assignment(text: str) -> tuple[str, Any]:
+    """``NAME=VALUE``, the value as YAML reads it: what a command line changes of the settings."""
+    name, _, value = text.partition("=")
+    return name, yaml.safe_load(value)
+
+
 @dataclass
 class Plan:
     """A run.
