@@ -16,6 +16,8 @@ from stable_baselines3.common.preprocessing import preprocess_obs
 from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.batchnorm import _NormBase
 
 from sb3_trpo.atari.network import PaperCnn
 from sb3_trpo.plain_network import is_plain_cnn, is_plain_mlp, is_untouched
@@ -120,7 +122,8 @@ class Actor:
         By hand where the network is a plain one.
         """
         if self._plain_layers is None:
-            distribution = self.policy.get_distribution(observations)
+            with sdpa_kernel(SDPBackend.MATH):  # of attention, this alone can be differentiated twice
+                distribution = self.policy.get_distribution(observations)
             return AutogradLinearization(distribution_parameters(distribution), self.parameters), distribution
         log_std = getattr(self.policy, "log_std", None)
         linearization = PlainLinearization(self._plain_layers, self._inputs(observations), log_std, self.parameters)
@@ -190,6 +193,11 @@ class Actor:
             return []
         reached = th.autograd.grad(values.sum(), candidates, allow_unused=True)
         return [parameter for parameter, gradient in zip(candidates, reached, strict=True) if gradient is not None]
+
+    @property
+    def has_running_statistics(self) -> bool:
+        """Whether it normalises over batches and means to keep count of their moments."""
+        return any(isinstance(module, _NormBase) and module.track_running_stats for module in self.modules)
 
     def keep_in_eval_mode(self) -> None:
         """Put the modules the actor runs in eval mode, so that training the critic leaves their statistics alone."""

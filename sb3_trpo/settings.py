@@ -10,6 +10,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.rollouts import VineSettings
 
@@ -58,12 +60,14 @@ def reject_unknown_arguments(unknown: Mapping[str, Any]) -> None:
         raise TypeError(f"TRPO has no argument {name}={value!r}: {_COUNTERPARTS.get(name, guess)}")
 
 
-def check_action_space(env: gym.Env | Any) -> None:
+def check_action_space(env: Any) -> None:
     """Refuse an environment whose actions no distribution here covers, before anything is built.
 
-    :param env: anything with an ``action_space``
+    :param env: gymnasium's or SB3's; anything else is SB3's to convert or to refuse
     :raises ValueError: naming the space and what to do
     """
+    if not isinstance(env, (gym.Env, VecEnv)):
+        return
     space = env.action_space
     if not isinstance(space, _ACTION_SPACES):
         raise ValueError(
@@ -123,6 +127,18 @@ def check_vine(settings: Mapping[str, Any]) -> None:
         raise ValueError('vine_kwargs has no effect with sampling="single_path": leave it out, or set sampling="vine".')
     if settings["sampling"] == "vine" and settings["env"] is not None:
         VineSettings.of(given, settings["env"].action_space, settings["n_steps"] * settings["n_envs"])
+
+
+def check_rollout_length(n_steps: int, buffer: RolloutBuffer) -> None:
+    """Refuse a rollout that leaves some of the buffer unfilled, or does not fit into it.
+
+    :raises ValueError: if the model's ``n_steps`` was changed
+    """
+    if n_steps != buffer.buffer_size:
+        raise ValueError(
+            f"n_steps={n_steps}, but the rollout buffer was made for {buffer.buffer_size} steps of each environment: save the "
+            f"model and load it with TRPO.load(path, env, n_steps={n_steps})."
+        )
 
 
 def _check_real(name: str, value: Any, low: float, low_allowed: bool, high: float, high_allowed: bool) -> None:

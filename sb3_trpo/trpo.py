@@ -36,7 +36,13 @@ from sb3_trpo.rollouts import (
     single_path,
     stacks_grey_frames,
 )
-from sb3_trpo.settings import check_action_space, check_settings, reject_unknown_arguments, warn_of_truncated_minibatches
+from sb3_trpo.settings import (
+    check_action_space,
+    check_rollout_length,
+    check_settings,
+    reject_unknown_arguments,
+    warn_of_truncated_minibatches,
+)
 from sb3_trpo.trust_region import (
     Status,
     backtracking_line_search,
@@ -50,6 +56,10 @@ DISAGREEMENT = (
     "The policy's log-probabilities differ from those in the rollout by more than 1 % before any step: what acts (forward) "
     "and what is optimised (get_distribution) are not the same distribution. A policy that overrides forward or "
     "extract_features must override get_distribution too."
+)
+RUNNING_STATISTICS = (
+    "The actor has batch normalisation. Its running statistics stay what they are, at first a mean of 0 and a variance of 1: "
+    "if they moved, the policy would, outside the trust region. Use VecNormalize or layer normalisation instead."
 )
 SKIPPED = "The update was skipped and the networks left as they were"
 
@@ -223,13 +233,15 @@ class TRPO(DataParallelAlgorithm):
         Fill the buffer with single-path experience and its advantages; with a vine, then branch from some of its states.
 
         :param env: the training environments
-        :param callback: called as SB3 calls it; its locals hold the step, but ``values`` and ``log_probs`` only where
-            these are computed step by step
+        :param callback: called as SB3 calls it; its locals hold the step, but ``obs_tensor``, ``values`` and ``log_probs``
+            only where these are computed step by step; at the end of the rollout ``values`` are those after the last step
         :param rollout_buffer: buffer to fill
         :param n_rollout_steps: env steps of each environment
         :return: whether the rollout was completed (a callback may stop it)
+        :raises ValueError: if the buffer was made for another number of steps
         """
         assert self._last_obs is not None and self._last_episode_starts is not None, "No previous observation was provided"
+        check_rollout_length(n_rollout_steps, rollout_buffer)
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
         self._vine_batch = None
@@ -248,9 +260,9 @@ class TRPO(DataParallelAlgorithm):
         callback.update_locals(locals())
         begin, completed = self.num_timesteps, True
         with shallow_copies(env):
-            for step in path:
+            for n_steps, step in enumerate(path):
                 self.num_timesteps += env.num_envs * self._ranks.size
-                callback.update_locals({**vars(step), **evaluator.locals()})
+                callback.update_locals({**vars(step), **evaluator.locals(), "n_steps": n_steps})
                 if not callback.on_step():
                     completed = False
                     break
@@ -261,7 +273,7 @@ class TRPO(DataParallelAlgorithm):
             return False
         evaluator.finish()
 
-        estimate_advantages(
+        values = estimate_advantages(
             rollout_buffer,
             self.policy,
             self._last_obs,
@@ -322,6 +334,8 @@ class TRPO(DataParallelAlgorithm):
             objective = VineObjective(actor, batch, self._vine_batch, self.ent_coef, self.normalize_advantage, self._ranks)
         if float(self._ranks.maximum((objective.start.ratio - 1.0).abs().max())) > LARGEST_RATIO_ERROR:
             self._warn_once("ratio", DISAGREEMENT)
+        if actor.has_running_statistics:
+            self._warn_once("statistics", RUNNING_STATISTICS)
 
         fisher = objective.fisher(self.cg_damping, self.fisher_sample_fraction)
         solution = conjugate_gradient(fisher.product, objective.gradient, self.cg_max_steps)

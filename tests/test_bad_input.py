@@ -83,6 +83,12 @@ def test_unsupported_action_spaces(space: spaces.Space, words: str) -> None:
         TRPO("MlpPolicy", ToyEnv(space), **SMALL)
 
 
+def test_not_an_environment() -> None:
+    """A class instead of an instance: SB3 says what is wrong."""
+    with pytest.raises(ValueError, match="not a Gymnasium environment"):
+        TRPO("MlpPolicy", ToyEnv)
+
+
 def test_any_integral_type_counts() -> None:
     """NumPy's integers are as good as Python's, and n_critic_updates may be 0."""
     model = TRPO("MlpPolicy", ToyEnv(), n_steps=np.int64(32), batch_size=np.int32(32), n_critic_updates=0, device="cpu")

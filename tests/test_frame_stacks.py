@@ -79,6 +79,21 @@ def test_every_frame_is_kept_once() -> None:
     assert buffer.observations.n_frames == 96 + 3 * beginnings
 
 
+def test_it_does_what_an_array_does() -> None:
+    """Operators, methods and NumPy's functions give what they give for the whole array; nothing can be written to a copy."""
+    model = TRPO("MlpPolicy", stacked(), **SETTINGS).learn(96)
+    stacks = model.rollout_buffer.observations
+    array = np.array(stacks)
+    assert array.shape == stacks.shape == (32, 3, 4, 12, 14) and stacks.ndim == 5
+    assert np.array_equal(stacks / 255, array / 255) and np.array_equal(stacks.astype(float), array)
+    assert stacks.mean() == array.mean() == np.mean(stacks)
+    assert th.equal(th.as_tensor(stacks.copy()), th.as_tensor(array))
+    with pytest.raises(ValueError, match="read-only"):
+        stacks.fill(0)
+    with pytest.raises(AttributeError, match="colour"):
+        _ = stacks.colour
+
+
 def test_ppo_learns_the_same_from_it() -> None:
     """SB3's minibatches, drawn from a flattened buffer: equal parameters."""
     settings = {"n_steps": 32, "batch_size": 24, "n_epochs": 2, "seed": 0, "device": "cpu"}

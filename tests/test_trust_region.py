@@ -113,6 +113,34 @@ def test_critic_moves_nothing_the_policy_depends_on() -> None:
     assert th.equal(*means) and not th.equal(*values)
 
 
+def test_running_statistics_that_stay_are_reported() -> None:
+    """A user who normalises over batches learns that it does not, and what to do."""
+    model = TRPO("MlpPolicy", ToyEnv(), policy_kwargs={"features_extractor_class": NoisyExtractor}, **SMALL)
+    with pytest.warns(RuntimeWarning, match="batch normalisation.*VecNormalize"):
+        model.learn(256)
+
+
+class AttentiveExtractor(BaseFeaturesExtractor):
+    """Attention of the observation's numbers to each other, for which PyTorch has a kernel with one derivative only."""
+
+    def __init__(self, observation_space: spaces.Space):
+        super().__init__(observation_space, features_dim=8)
+        self.embed, self.attention = nn.Linear(1, 8), nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        return self.attention(self.embed(observations[..., None])).mean(dim=1)
+
+
+def test_attention_can_be_differentiated_twice() -> None:
+    """One update: accepted, and its KL by PyTorch's divergences within the bound."""
+    model = TRPO("MlpPolicy", ToyEnv(), policy_kwargs={"features_extractor_class": AttentiveExtractor}, **SMALL)
+    before = snapshot(model)
+    model.learn(256)
+    assert model.logger.name_to_value["train/status"] == "ok"
+    kl = float(joint_kl(before, model.policy, buffer_observations(model)).mean())
+    assert 0.003 < kl <= 0.01001
+
+
 def test_dropout_does_not_widen_the_trust_region() -> None:
     """The step is taken in eval mode: with dropout the KL measured from outside is still the logged one."""
     model = TRPO("MlpPolicy", ToyEnv(), policy_kwargs={"features_extractor_class": NoisyExtractor}, **SMALL)

@@ -53,12 +53,13 @@ class MlpRegression:
 
     @staticmethod
     def supports(modules: list[nn.Module], parameters: list[nn.Parameter], optimizer: th.optim.Optimizer) -> bool:
-        """Whether this is a plain MLP that makes up the whole critic, under Adam with nothing but rate, betas and ε."""
+        """Whether this is a plain MLP and the whole critic, under Adam with but rate, betas and ε, and nothing hooked in."""
         own = {id(parameter) for module in modules for parameter in module.parameters()}
         steps = {float(optimizer.state.get(parameter, {}).get("step", 0)) for parameter in parameters}
         return (
             is_plain_mlp(modules)
             and type(optimizer) is th.optim.Adam
+            and not (optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks or "step" in vars(optimizer))
             and len(optimizer.param_groups) == 1
             and not any(optimizer.param_groups[0][option] for option in _UNSUPPORTED)
             and own == {id(parameter) for parameter in parameters}
@@ -82,13 +83,14 @@ class MlpRegression:
         # What Adam(fused=True) calls: one pass over memory instead of six
         th._fused_adam_([self.theta], [self.gradient], [self.first], [self.second], [], [self.steps], **self.options)
 
+    @th.no_grad()
     def finish(self) -> CriticFit:
         finite = bool(th.isfinite(self.theta).all())
         if finite:
-            nn.utils.vector_to_parameters(self.theta, self.parameters)
-            for parameter, first, second in zip(
-                self.parameters, self._split(self.first), self._split(self.second), strict=True
+            for parameter, weight, first, second in zip(
+                self.parameters, self.weights, self._split(self.first), self._split(self.second), strict=True
             ):
+                parameter.copy_(weight)
                 moments = {"exp_avg": first.clone(), "exp_avg_sq": second.clone()}
                 self.optimizer.state[parameter] = {"step": self.steps.to("cpu", copy=True), **moments}
         return CriticFit(mean_loss(self.losses, self.ranks), finite)

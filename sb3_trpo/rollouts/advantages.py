@@ -20,7 +20,7 @@ def estimate_advantages(
     dones: np.ndarray,
     estimator: str,
     mean: Callable[[th.Tensor], th.Tensor],
-) -> None:
+) -> th.Tensor | None:
     """Fill the buffer's returns and advantages; a buffer with a way of its own is asked.
 
     :param buffer: full, not yet read from
@@ -29,15 +29,17 @@ def estimate_advantages(
     :param dones: whether the last step ended an episode ``[n_envs]``
     :param estimator: ``"gae"`` or ``"monte_carlo"``
     :param mean: makes the mean over the buffer's samples that over everybody's
+    :return: values after the last step ``[n_envs, 1]``, where they were asked for
     """
     if estimator == "monte_carlo":
         monte_carlo_advantages(buffer, mean)
-        return
+        return None
     last_values = policy.predict_values(obs_as_tensor(last_obs, policy.device))
     if overrides(buffer, RolloutBuffer, ("compute_returns_and_advantage",)):
         buffer.compute_returns_and_advantage(last_values, dones)
     else:
         generalized_advantages(buffer, last_values.cpu().numpy().flatten(), dones)
+    return last_values
 
 
 def generalized_advantages(buffer: RolloutBuffer, last_values: np.ndarray, dones: np.ndarray) -> None:

@@ -1,5 +1,7 @@
 """Values and log-probabilities of a rollout: at every step, as SB3 does, or after the last one, in batches."""
 
+import warnings
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
+from torch.nn.utils import parameters_to_vector
 
 from sb3_trpo.rollouts.finite import unchecked_distributions
 from sb3_trpo.rollouts.numpy_actor import NumpyActor, NumpyNetwork
@@ -15,6 +18,10 @@ from sb3_trpo.rollouts.samples import as_drawn
 from sb3_trpo.rollouts.single_path import Evaluator, Observations, Transition
 from sb3_trpo.rollouts.stock import is_stock_buffer, is_stock_policy
 
+CHANGED = (
+    "The policy's parameters were changed while it collected a rollout. Its actions came from those at the beginning, and are "
+    "taken for draws from those at the end: change parameters between rollouts, in a callback's on_rollout_start."
+)
 ROWS = 512  # a batch of this many states fills the CPU's vector units; more only takes memory
 
 
@@ -79,6 +86,7 @@ class DeferredEvaluator:
         self.device = policy.device
         self.network = NumpyActor(policy, n_steps, n_envs) if NumpyNetwork.supports(policy, n_envs) else None
         self.cuts: list[tuple[int, int, Observations]] = []
+        self.theta = self._parameters()
 
     def act(self, obs: Observations) -> np.ndarray:
         if self.network is not None:
@@ -98,7 +106,7 @@ class DeferredEvaluator:
         buffer.rewards[position] = step.rewards
         buffer.episode_starts[position] = episode_starts
         if self.bootstrap_gamma > 0.0:
-            self.cuts.extend((position, index, terminal) for index, terminal in step.cut_by_time_limit())
+            self.cuts.extend((position, index, deepcopy(terminal)) for index, terminal in step.cut_by_time_limit())
         buffer.pos += 1
         buffer.full = buffer.pos == buffer.buffer_size
 
@@ -106,6 +114,8 @@ class DeferredEvaluator:
     @unchecked_distributions()
     def finish(self) -> None:
         buffer, policy = self.buffer, self.policy
+        if not th.equal(self._parameters(), self.theta):
+            warnings.warn(CHANGED, RuntimeWarning, stacklevel=3)
         steps = max(1, ROWS // buffer.n_envs)
         for begin in range(0, buffer.pos, steps):
             rows = slice(begin, begin + steps)
@@ -126,3 +136,6 @@ class DeferredEvaluator:
 
     def locals(self) -> dict[str, Any]:
         return {}
+
+    def _parameters(self) -> th.Tensor:
+        return parameters_to_vector(self.policy.parameters()).detach()

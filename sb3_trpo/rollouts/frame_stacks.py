@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 import torch as th
 from gymnasium import spaces
+from numpy.lib.mixins import NDArrayOperatorsMixin
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecFrameStack
 
 
-class FrameStacks:
+class FrameStacks(NDArrayOperatorsMixin):
     """Read and written like an array ``[n_steps, n_envs, C, H, W]``, in a fraction of its memory.
+
+    What else an array can do is done with a read-only copy of all stacks, which takes the memory saved here.
 
     Behind it are the frames, and for every stack the places of its frames among them. Whether a stack goes on from the one
     of the step before is found by comparing all they should share, so what is read is bit for bit what was written, after
@@ -46,6 +49,17 @@ class FrameStacks:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:], dtype=dtype)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        arrays = (np.asarray(value) if isinstance(value, FrameStacks) else value for value in inputs)
+        return getattr(ufunc, method)(*arrays, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(np.ndarray, name):
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        stacks = np.asarray(self)
+        stacks.flags.writeable = False
+        return getattr(stacks, name)
 
     def __setitem__(self, step: int, stacks: np.ndarray) -> None:
         """Keep the stacks ``[n_envs, C, H, W]`` of one step; steps are written in order, step 0 begins anew."""

@@ -41,14 +41,15 @@ class NumpyNetwork:
     @staticmethod
     def supports(policy: ActorCriticPolicy, n_rows: int) -> bool:
         """Whether the policy is SB3's own MLP on plain observations, small, on the CPU, with nothing hooked into it."""
-        layers = [*policy.mlp_extractor.policy_net, policy.action_net]
         extractors = (policy.pi_features_extractor, policy.mlp_extractor)
+        if tuple(map(type, extractors)) != (FlattenExtractor, MlpExtractor):
+            return False
+        layers = [*policy.mlp_extractor.policy_net, policy.action_net]
         containers = (*extractors[0].modules(), policy.mlp_extractor, policy.mlp_extractor.policy_net)
         return (
             type(policy.action_dist) in _DISTRIBUTIONS
             and type(policy.observation_space) is spaces.Box
             and not is_image_space(policy.observation_space)
-            and tuple(map(type, extractors)) == (FlattenExtractor, MlpExtractor)
             and all(map(is_untouched, containers))
             and is_plain_mlp(layers)
             and all(p.device.type == "cpu" for layer in layers for p in layer.parameters())

@@ -2,19 +2,23 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
+from typing import Any
 
+import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from stable_baselines3.common.vec_env.util import dict_to_obs
 
+UNCHANGEABLE = {bool, int, float, str, type(None), np.bool_, np.int64, np.float32, np.float64}
+
 
 @contextmanager
 def shallow_copies(env: VecEnv) -> Iterator[None]:
-    """For a while, let an innermost DummyVecEnv hand out arrays copied and infos copied one level deep.
+    """For a while, let an innermost DummyVecEnv deep-copy only what can change; what it returns is the same.
 
-    What it returns is the same. Only who keeps an info from one step to the next and finds a nested object in it that
-    the environment goes on changing sees a difference. A subclass of DummyVecEnv is left as it is.
+    A subclass of DummyVecEnv is left as it is.
 
     :param env: the environments with their wrappers
     """
@@ -41,4 +45,9 @@ def _step_wait(vec_env: DummyVecEnv) -> VecEnvStepReturn:
         vec_env.buf_rews[index], vec_env.buf_dones[index], vec_env.buf_infos[index] = reward, done, info
         vec_env._save_obs(index, obs)
     observations = dict_to_obs(vec_env.observation_space, {key: array.copy() for key, array in vec_env.buf_obs.items()})
-    return observations, vec_env.buf_rews.copy(), vec_env.buf_dones.copy(), [dict(info) for info in vec_env.buf_infos]
+    infos = [{key: copied(value) for key, value in info.items()} for info in vec_env.buf_infos]
+    return observations, vec_env.buf_rews.copy(), vec_env.buf_dones.copy(), infos
+
+
+def copied(value: Any) -> Any:
+    return value if type(value) in UNCHANGEABLE else deepcopy(value)
