@@ -124,7 +124,10 @@ def check_vine(settings: Mapping[str, Any]) -> None:
     if not isinstance(given, (Mapping, type(None))):
         raise TypeError(f"vine_kwargs={given!r} is a {type(given).__name__}: give a dict, or None.")
     if given and settings["sampling"] != "vine":
-        raise ValueError('vine_kwargs has no effect with sampling="single_path": leave it out, or set sampling="vine".')
+        raise ValueError(
+            'vine_kwargs has no effect with sampling="single_path": leave it out, or set sampling="vine"; a model that was '
+            "saved with them, load with vine_kwargs=None."
+        )
     if settings["sampling"] == "vine" and settings["env"] is not None:
         VineSettings.of(given, settings["env"].action_space, settings["n_steps"] * settings["n_envs"])
 

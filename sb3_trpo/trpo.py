@@ -217,7 +217,15 @@ class TRPO(DataParallelAlgorithm):
         if self.rollout_buffer_class is None and stacks_grey_frames(self.env, self.observation_space):
             self.rollout_buffer_class = FrameStackBuffer
         super()._setup_model()
-        self._vine_seed = np.random.SeedSequence(self._own_seed(self.seed)).generate_state(1)[0]
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """
+        Seed all random generators, on every rank differently.
+
+        :param seed: rank 0's; the others' follow from it
+        """
+        super().set_random_seed(seed)
+        self._vine_seed = np.random.SeedSequence(self._own_seed(seed)).generate_state(1)[0]
 
     def _excluded_save_params(self) -> list[str]:
         excluded = [*super()._excluded_save_params(), "_warned", "_vine", "_vine_batch"]
@@ -254,7 +262,7 @@ class TRPO(DataParallelAlgorithm):
         path = single_path(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq)
         vine = self._vine_for(env) if self.sampling == "vine" else None
         if vine is not None:
-            rng = np.random.default_rng([self._vine_seed, self.num_timesteps])
+            rng = np.random.default_rng([self._vine_seed, self._n_updates, self.num_timesteps])
             trunk = vine.trunk(n_rollout_steps, rng)
             path = trunk.watch(path)
         callback.update_locals(locals())
@@ -302,10 +310,10 @@ class TRPO(DataParallelAlgorithm):
         self._record(vine_diagnostics([diagnostics for _, diagnostics in batches]))
 
     def _vine_for(self, env: VecEnv) -> Vine:
-        """The vine of these environments, made when they are first collected from."""
-        if self._vine is None or self._vine.env is not env:
+        """The vine of these environments, made when they are first collected from, or anew for other settings."""
+        settings = VineSettings.of(self.vine_kwargs, self.action_space, self.n_steps * self.n_envs)
+        if self._vine is None or self._vine.env is not env or self._vine.settings != settings:
             self.close_vine()
-            settings = VineSettings.of(self.vine_kwargs, self.action_space, self.n_steps * self.n_envs)
             self._vine = Vine(env, self.policy, settings)
         return self._vine
 

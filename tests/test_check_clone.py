@@ -1,5 +1,6 @@
 """What check_clone finds: copies that are not copies, and how it compares."""
 
+import time
 from copy import deepcopy
 from typing import Any
 
@@ -7,8 +8,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.monitor import Monitor
 
-from sb3_trpo.simulators import check_clone
+from sb3_trpo.simulators import check_clone, copy_env
 from tests.simulator_toys import Forgetful, Walk
 
 
@@ -108,3 +110,22 @@ def test_the_environment_is_left_in_the_state_that_was_saved():
     check_clone(env, warm_up=0, seed=2)
     twin.reset(seed=2)
     assert env.step(1)[1] == twin.step(1)[1]
+
+
+def test_a_strict_monitor_may_be_checked():
+    """SB3's Monitor can forbid resets within an episode, which the check needs."""
+    env = Monitor(gym.make("Pendulum-v1"), allow_early_resets=False)
+    assert check_clone(env, n_steps=30).exact and check_clone(env, copy_env(env), n_steps=30).exact
+    assert not env.allow_early_resets
+
+
+def test_infos_may_be_left_out():
+    assert not check_clone(Telling(lambda env: time.perf_counter()), n_steps=10).exact
+    assert check_clone(Telling(lambda env: time.perf_counter()), n_steps=10, infos=False).exact
+
+
+def test_what_cannot_be_compared():
+    with pytest.raises(ValueError, match="at least one step"):
+        check_clone(Walk(), n_steps=0)
+    with pytest.raises(ValueError, match="same layers"):
+        check_clone(Walk(), Monitor(Walk()))

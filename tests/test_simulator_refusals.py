@@ -20,7 +20,7 @@ from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 from gymnasium.utils import EzPickle
 from stable_baselines3.common.monitor import Monitor
 
-from sb3_trpo.simulators import CannotCloneError, check_clone, clone_state, restore_state
+from sb3_trpo.simulators import CannotCloneError, check_clone, clone_state, copy_env, restore_state
 from sb3_trpo.simulators.mujoco_state import _Views
 from tests.simulator_toys import Walk, game
 
@@ -238,3 +238,27 @@ def test_what_can_be_pickled_and_not_unpickled_is_named(thing):
     env = Holding([thing()])
     with pytest.raises(CannotCloneError, match=r"Holding\.thing.*not unpickled"):
         restore_state(env, clone_state(env))
+
+
+class Forgotten(HopperEnv):
+    """Its arguments are remembered by nobody."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        del self._ezpickle_args
+
+
+class Heavier(HopperEnv):
+    """The arguments remembered are those of the class it derives from."""
+
+    def __init__(self, factor: float):
+        super().__init__()
+        self.factor = factor
+
+
+@pytest.mark.parametrize("make", [Forgotten, lambda: Heavier(2.0)])
+def test_arguments_that_are_not_remembered(make):
+    env = make()
+    env.reset(seed=0)
+    with pytest.raises(CannotCloneError, match=r"EzPickle\.__init__\(self, …\) with all of its own arguments"):
+        copy_env(env)

@@ -182,3 +182,41 @@ def test_what_is_logged():
     assert logged["rollout/branch_length_mean"] == 5.0
     assert logged["rollout/branch_terminated"] == 0.0
     assert logged["rollout/branch_spread"] > 0.0 and logged["rollout/branch_steps_per_second"] > 0.0
+
+
+def noise_of(trpo: TRPO) -> tuple[list[Any], np.ndarray]:
+    """Where the last iteration branched, and the returns."""
+    return trpo._vine_batch.places, trpo._vine_batch.q_values.numpy()
+
+
+def test_no_iteration_repeats_anothers_random_numbers():
+    """However often ``learn`` begins to count anew: other states, of ten draws from 32."""
+    trpo = model("Pendulum-v1")
+    places = [tuple(noise_of(trpo.learn(1))[0]) for _ in range(3)]
+    assert len(set(places)) == 3
+
+
+def test_the_models_seed_is_the_vines():
+    """``set_random_seed`` and the constructor's seed: the same states, the same returns."""
+    first, second = model("Pendulum-v1", seed=5), model("Pendulum-v1", seed=4)
+    second.policy.load_state_dict(first.policy.state_dict())
+    second.set_random_seed(5)
+    th.manual_seed(7)
+    first.learn(1)
+    th.manual_seed(7)
+    second.learn(1)
+    assert noise_of(first)[0] == noise_of(second)[0]
+    assert np.array_equal(noise_of(first)[1], noise_of(second)[1])
+
+
+def test_options_may_change():
+    trpo = model("Pendulum-v1").learn(1)
+    trpo.vine_kwargs = {**VINE, "n_states": 3}
+    trpo.learn(1, reset_num_timesteps=False)
+    assert trpo.num_timesteps == 2 * 32 + (6 + 3) * 3 * 5
+
+
+def test_environments_that_offer_their_state_need_not():
+    """CloneableEnv, which other processes need, does no harm in this one."""
+    trpo = model(make_vec_env("Pendulum-v1", 2, seed=0, wrapper_class=CloneableEnv), n_steps=16).learn(1)
+    assert trpo.num_timesteps == 32 + 6 * 3 * 5

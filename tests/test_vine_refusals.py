@@ -1,5 +1,6 @@
 """What the vine refuses, and how it says so."""
 
+import time
 from typing import Any
 
 import gymnasium as gym
@@ -108,3 +109,36 @@ def test_defaults_depend_on_the_environment():
     many = VineSettings.of(None, spaces.Discrete(18), 2048)
     assert many.branches_per_state == 4 and many.n_states == round(2048 / (4 * 10))
     assert VineSettings.of({"branch_length": 1}, spaces.Discrete(2), 64).n_states == 32
+
+
+@pytest.mark.parametrize("kind", ["recorded", "shown"])
+def test_branches_are_not_for_watching(kind, tmp_path):
+    """Videos would be of branches, and of the check before them."""
+    env = gym.make("FrozenLake-v1", render_mode="rgb_array" if kind == "recorded" else None)
+    if kind == "recorded":
+        env = gym.wrappers.RecordVideo(env, str(tmp_path))
+    else:
+        env.unwrapped.render_mode = "human"
+    trpo = model(env)
+    with pytest.raises(ValueError, match="RecordVideo"):
+        trpo.learn(1)
+    assert not list(tmp_path.iterdir()) and trpo.num_timesteps == 0
+
+
+class Timed(ToyEnv):
+    """Its infos tell the time."""
+
+    def step(self, action: Any) -> Any:
+        return *super().step(action)[:-1], {"time": time.perf_counter()}
+
+
+def test_infos_may_differ():
+    """Branches do not look at them."""
+    assert model(Timed()).learn(1).num_timesteps > 32
+
+
+def test_monitors_that_forbid_early_resets():
+    """What is checked before the first branch resets copies, and leaves the training environment's rule alone."""
+    monitor = Monitor(gym.make("Pendulum-v1"), allow_early_resets=False)
+    assert model(monitor).learn(1).num_timesteps == 32 + 6 * 3 * 5
+    assert not monitor.allow_early_resets

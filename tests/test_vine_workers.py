@@ -18,7 +18,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from stable_baselines3.common.vec_env import SubprocVecEnv, VecFrameStack, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecNormalize
 
 from sb3_trpo import TRPO
 from sb3_trpo.rollouts import Vine
@@ -36,6 +36,23 @@ def test_environments_in_other_processes():
         trpo.learn(1)
         assert trpo.num_timesteps == 32 + 6 * 3 * 5
     finally:
+        env.close()
+
+
+@pytest.mark.parametrize(("vec_env", "n_workers"), [(DummyVecEnv, 1), (SubprocVecEnv, 0)])
+def test_classes_made_in_a_function(vec_env, n_workers):
+    """As in a notebook's cell: a class that is sent to another process loses the name of the function it was made in."""
+
+    class Local(gym.Wrapper):
+        pass
+
+    env = vec_env([lambda: CloneableEnv(Local(gym.make("Pendulum-v1")))] * 2)
+    trpo = model(env, n_steps=16, vine_kwargs={**VINE, "n_workers": n_workers})
+    try:
+        trpo.learn(1)
+        assert trpo.num_timesteps == 32 + 6 * 3 * 5
+    finally:
+        trpo.close_vine()
         env.close()
 
 

@@ -59,7 +59,7 @@ def clone_rows(env: VecEnv, indices: Sequence[int] | None = None) -> list[RowSta
     _check_inner(inner)
     indices = range(env.num_envs) if indices is None else indices
     if isinstance(inner, DummyVecEnv):
-        states = [clone_state(_environment(inner, index)) for index in indices]
+        states = [clone_state(environment_at(inner, index)) for index in indices]
     else:
         states = inner.env_method("clone_state", indices=list(indices))
     return [
@@ -91,7 +91,7 @@ def restore_rows(env: VecEnv, states: Sequence[RowState], indices: Sequence[int]
     arrays = _arrays(env)
     for index, state in zip(indices, states, strict=True):
         if isinstance(inner, DummyVecEnv):
-            restore_state(_environment(inner, index), state.env)
+            restore_state(environment_at(inner, index), state.env)
         else:
             inner.env_method("restore_state", state.env, indices=[index])
         for layer, rows in zip(arrays, state.rows, strict=True):
@@ -99,7 +99,7 @@ def restore_rows(env: VecEnv, states: Sequence[RowState], indices: Sequence[int]
                 array[index] = row
 
 
-def _environment(env: DummyVecEnv, index: int) -> Env:
+def environment_at(env: DummyVecEnv, index: int) -> Env:
     """One environment; states are those of what CloneableEnv wraps, as they are where it must be called by name."""
     inner = env.envs[index]
     return inner.env if type(inner) is CloneableEnv else inner

@@ -57,8 +57,11 @@ def _construct(layer: Any) -> Any | None:
     if isinstance(layer, EzPickle) and not isinstance(layer, gym.Wrapper):
         try:
             new: Any = type(layer)(*layer._ezpickle_args, **layer._ezpickle_kwargs)
-        except TypeError as error:  # the arguments are those of a class that this one derives from
-            reason = f"no second instance can be made with the arguments that gymnasium.utils.EzPickle remembers ({error})"
+        except (AttributeError, TypeError) as error:  # none, or those of a class that this one derives from
+            reason = (
+                f"no second instance can be made with the arguments that gymnasium.utils.EzPickle remembers ({error}): call "
+                "EzPickle.__init__(self, …) with all of its own arguments in its __init__, after super().__init__"
+            )
             raise CannotCloneError(name_of(type(layer)), reason) from error
         new.spec = vars(layer).get("spec")
         return new
@@ -80,7 +83,7 @@ def _outline(layer: Any, trusted: bool, memo: dict[int, Any]) -> Any:
             raise CannotCloneError(
                 name_of(type(layer)),
                 "it holds a simulator, and a second instance cannot be made without the arguments of the first: let the "
-                "class derive from gymnasium.utils.EzPickle",
+                "class derive from gymnasium.utils.EzPickle, and call EzPickle.__init__(self, …) with all of its arguments",
             )
         elif isinstance(value, gym.Env):
             continue

@@ -9,8 +9,8 @@ from gymnasium.envs.registration import EnvSpec
 
 
 def _name_of(kind: type) -> str:
-    """A class's name with its module."""
-    return f"{kind.__module__}.{kind.__qualname__}"
+    """A class's name with its module, the same in a process that it was sent to from within a function."""
+    return f"{kind.__module__}.{kind.__qualname__.rpartition('<locals>.')[2]}"
 
 
 name_of: Callable[[type], str] = cache(_name_of)

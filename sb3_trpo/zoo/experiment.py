@@ -1,7 +1,9 @@
 """RL Zoo's experiment with what a vine needs, mistakes told in one line, and an evaluation of what training ends with."""
 
 import inspect
+import json
 import sys
+import zipfile
 from typing import Any
 
 import gymnasium as gym
@@ -41,13 +43,20 @@ class EvaluatedExperiment(ExperimentManager):
     def read_hyperparameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Read the settings; a vine's environments in other processes are made to offer their state."""
         hyperparams, saved = super().read_hyperparameters()
-        if hyperparams.get("sampling") == "vine" and self.vec_env_class is SubprocVecEnv:
+        if self._sampling(hyperparams) == "vine" and self.vec_env_class is SubprocVecEnv:
             wrappers = hyperparams.get("env_wrapper") or []
             wrappers = wrappers if isinstance(wrappers, list) else [wrappers]
             if CLONEABLE not in wrappers:
                 wrappers = [*wrappers, CLONEABLE]
             hyperparams["env_wrapper"] = saved["env_wrapper"] = wrappers
         return hyperparams, saved
+
+    def _sampling(self, hyperparams: dict[str, Any]) -> str | None:
+        """How it will sample: as the settings say, or else the model that training goes on with."""
+        if "sampling" not in hyperparams and self.continue_training:
+            with zipfile.ZipFile(self.trained_agent) as archive:
+                return json.loads(archive.read("data")).get("sampling")
+        return hyperparams.get("sampling")
 
     def setup_experiment(self) -> tuple[BaseAlgorithm, dict[str, Any]] | None:
         """Prepare everything up to the model.
@@ -69,7 +78,8 @@ class EvaluatedExperiment(ExperimentManager):
         every trial of a search would stumble over, and what a vine cannot copy."""
         known = inspect.signature(TRPO.__init__).parameters
         reject_unknown_arguments({name: value for name, value in self._hyperparams.items() if name not in known})
-        if not (self.optimize_hyperparameters or self._hyperparams.get("sampling") == "vine"):
+        vine = self._sampling(self._hyperparams) == "vine"
+        if not (self.optimize_hyperparameters or vine):
             return
         verbose, self.verbose = self.verbose, 0
         env = self.create_envs(1, eval_env=True)
@@ -77,7 +87,7 @@ class EvaluatedExperiment(ExperimentManager):
         try:
             if self.optimize_hyperparameters:
                 TRPO(env=env, device=self.device, **self._hyperparams)
-            if self._hyperparams.get("sampling") == "vine":
+            if vine:
                 env.reset()
                 branch_template(env)
         finally:

@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import (
 from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 from stable_baselines3.common.vec_env.util import dict_to_obs, obs_space_info
 
-from sb3_trpo.rollouts.row_states import RowState, clone_rows, frame_stacks
+from sb3_trpo.rollouts.row_states import RowState, clone_rows, environment_at, frame_stacks
 from sb3_trpo.rollouts.single_path import Observations
 from sb3_trpo.simulators import check_clone, copy_env, restore_state
 
@@ -135,12 +135,18 @@ class BranchEnvs:
 def branch_template(env: VecEnv) -> gym.Env:
     """A copy of the training environments, which must all be built the same way, to make further copies from.
 
-    :raises ValueError: if they are not, or cannot be copied exactly, or cannot be reached
+    :raises ValueError: if they are not, or cannot be copied exactly, or cannot be reached, or show or record what they do
     """
+    if any(env.env_is_wrapped(gym.wrappers.RecordVideo)) or "human" in env.get_attr("render_mode"):
+        raise ValueError(
+            "The vine's branches run in copies of the training environments, and would be shown and recorded with them: make "
+            "these without RecordVideo and render_mode='human', and watch an environment of its own, as RL Zoo's record_video "
+            "and enjoy do."
+        )
     clone_rows(env)  # refuses what cannot be copied
     inner = env.unwrapped
     if isinstance(inner, DummyVecEnv):
-        templates = [copy_env(env) for env in inner.envs]
+        templates = [copy_env(environment_at(inner, index)) for index in range(inner.num_envs)]
     else:
         templates = [cloudpickle.loads(data) for data in inner.env_method("pickled_copy")]
     made = {(str(template), repr(template.spec)) for template in templates}
@@ -149,11 +155,11 @@ def branch_template(env: VecEnv) -> gym.Env:
             f"The vine branches in copies of one environment, but the training environments differ: {made}. Build all of "
             "them the same way."
         )
-    report = check_clone(templates[0], n_steps=CHECKED_STEPS)
+    report = check_clone(templates[0], n_steps=CHECKED_STEPS, infos=False)  # branches do not look at them
     if not report.exact:
         raise ValueError(
             f"Branches would not be exact: a state of the environment saved with clone_state and restored gave another "
             f"{report.difference}. Something in it is not part of its state (a global random generator, or something that its "
-            "instances share): mend that, or give it the methods clone_state() and restore_state(token)."
+            "instances share): mend that, or its methods clone_state() and restore_state(token), or give it these."
         )
     return templates[0]
