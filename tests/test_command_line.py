@@ -153,6 +153,7 @@ def test_a_search_of_the_vines_settings_ends_with_a_return(tmp_path):
         ("train --env NoSuchTask-v0 --gym-packages no_such_package", "no_such_package"),
         ("train --env HopperBulletEnv-v0", "pip install pybullet_envs_gymnasium"),
         ("train --env CartPole-v1 -i none.zip", "none.zip"),
+        ("train --env CartPole-v1 --n-eval-envs 0", "at least 1"),
         ("train --env CartPole-v1 --vec-env subproc --env-kwargs size:3", "size"),
         ("enjoy --env Hoper-v5", "did you mean Hopper-v5?"),
         ("enjoy --env CartPole-v1", "--folder"),

@@ -44,6 +44,9 @@ def complete_training(options: Namespace) -> None:
     check_environment(options.env, options.gym_packages)
     if options.trained_agent and not (options.trained_agent.endswith(".zip") and os.path.isfile(options.trained_agent)):
         raise ValueError(f"there is no model {options.trained_agent}: give the path of a .zip file that train has saved")
+    for option, count in (("--eval-episodes", options.eval_episodes), ("--n-eval-envs", options.n_eval_envs)):
+        if count < 1:
+            raise ValueError(f"{option} {count}: give at least 1 (--eval-freq -1 leaves evaluations during training out)")
     if options.tensorboard_log:
         check_installed("tensorboard", "--tensorboard-log")
     if options.track:
