@@ -35,7 +35,7 @@ def without_writing_ones(callback: BaseCallback | None) -> BaseCallback | None:
     if isinstance(callback, WRITING):
         return None
     if isinstance(callback, CallbackList):
-        return CallbackList([part for part in map(without_writing_ones, callback.callbacks) if part is not None])
+        callback.callbacks = [part for part in map(without_writing_ones, callback.callbacks) if part is not None]
     if isinstance(callback, EventCallback):
         callback.callback = without_writing_ones(callback.callback)
     return callback

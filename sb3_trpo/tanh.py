@@ -9,7 +9,8 @@ from torch import nn
 
 def tanh(x: th.Tensor) -> th.Tensor:
     """Elementwise; NumPy's where it can be had, and differentiable as PyTorch's is."""
-    if x.device.type != "cpu" or x.dtype not in (th.float32, th.float64):
+    traced = th.jit.is_tracing() or th.compiler.is_compiling()  # what NumPy returns would be taken for a constant
+    if traced or x.device.type != "cpu" or x.dtype not in (th.float32, th.float64):
         return th.tanh(x)
     if th.is_grad_enabled() and x.requires_grad:
         return _NumpyTanh.apply(x)  # type: ignore[no-any-return]

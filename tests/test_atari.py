@@ -15,7 +15,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecFrameStack
 
 from sb3_trpo import TRPO
-from sb3_trpo.atari import FactoredActions, PaperAtariWrapper, PaperCnn
+from sb3_trpo.atari import FactoredActions, PaperAtariWrapper, PaperCnn, PaperCnnPolicy
 from sb3_trpo.atari.frames import GreyPictures
 from sb3_trpo.hyperparams import hyperparams
 from sb3_trpo.policies import Actor
@@ -128,3 +128,12 @@ def test_what_does_not_fit_is_refused() -> None:
         TRPO("PaperCnnPolicy", "CartPole-v1")
     with pytest.raises(ValueError, match="10×10"):
         PaperCnn(spaces.Box(0, 255, (4, 9, 20), dtype=np.uint8))
+
+
+def test_pictures_of_floats_are_taken_as_they_are() -> None:
+    """With normalize_images=False, as by SB3's CnnPolicy."""
+    space = spaces.Box(0.0, 1.0, (4, 52, 40), dtype=np.float32)
+    policy = PaperCnnPolicy(space, spaces.Discrete(3), lambda _: 1e-3, normalize_images=False)
+    assert policy.predict(space.sample())[0] in range(3)
+    with pytest.raises(ValueError, match="pictures of bytes"):
+        PaperCnnPolicy(space, spaces.Discrete(3), lambda _: 1e-3)

@@ -3,12 +3,15 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
 import torch as th
 import torch.distributed as dist
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_trpo import TRPO
 from sb3_trpo.distributed import join, process_group
@@ -59,6 +62,27 @@ def with_other_envs() -> None:
 def test_different_numbers_of_environments_are_refused():
     for error in on_ranks(with_other_envs):
         assert "ValueError: Ranks must not differ in n_envs, which is 1 on rank 0 and 2 on rank 1" in error
+
+
+DIFFERENCES: dict[str, Callable[[int], TRPO]] = {
+    "vine_kwargs": lambda rank: TRPO(
+        "MlpPolicy", ToyEnv(), sampling="vine", vine_kwargs={"branch_length": 3} if rank else None, **SMALL
+    ),
+    "policy_kwargs": lambda rank: TRPO("MlpPolicy", ToyEnv(), policy_kwargs={"net_arch": [8 + rank]}, **SMALL),
+    "the environments' wrappers": lambda rank: TRPO(
+        "MlpPolicy", VecNormalize(DummyVecEnv([ToyEnv]), clip_obs=1.0 + rank), **SMALL
+    ),
+}
+
+
+def with_other_settings(name: str) -> None:
+    DIFFERENCES[name](join().rank).learn(100)
+
+
+@pytest.mark.parametrize("name", list(DIFFERENCES))
+def test_different_settings_are_refused(name):
+    for error in on_ranks(with_other_settings, name):
+        assert f"ValueError: Ranks must not differ in {name}, which is" in error
 
 
 def dying() -> str:

@@ -11,6 +11,7 @@ import pytest
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EvalCallback, EveryNTimesteps
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.logger import configure
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
@@ -246,3 +247,29 @@ def test_every_rank_grows_branches_of_its_own():
     assert first["places"] != second["places"]
     assert first["rollouts"] == second["rollouts"] >= 2
     assert first["total"] == second["total"] == first["rollouts"] * 128 + first["steps"] + second["steps"]
+
+
+def gathered(dtype: th.dtype) -> th.Tensor:
+    ranks = join()
+    return ranks.concatenate((th.arange(6).view(3, 2) + ranks.rank).to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [th.int16, th.uint8, th.bool, th.float64, th.bfloat16])
+def test_numbers_of_any_type_can_be_put_together(dtype):
+    """gloo does not know all of them."""
+    rows = th.arange(6).view(3, 2)
+    for found in on_ranks(gathered, dtype):
+        assert found.dtype == dtype and th.equal(found, th.cat([rows, rows + 1]).to(dtype))
+
+
+def logged(folder: str) -> int:
+    model = TRPO("MlpPolicy", ToyEnv(), **SMALL)
+    model.set_logger(configure(os.path.join(folder, str(model._rank)), ["csv"]))
+    model.learn(128)
+    return len(model.logger.output_formats)
+
+
+def test_a_logger_of_the_users_is_rank_0s(tmp_path):
+    assert on_ranks(logged, str(tmp_path)) == [1, 0]
+    assert "train/status" in (tmp_path / "0" / "progress.csv").read_text()
+    assert (tmp_path / "1" / "progress.csv").read_text() == ""

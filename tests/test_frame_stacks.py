@@ -86,6 +86,8 @@ def test_it_does_what_an_array_does() -> None:
     array = np.array(stacks)
     assert array.shape == stacks.shape == (32, 3, 4, 12, 14) and stacks.ndim == 5
     assert np.array_equal(stacks / 255, array / 255) and np.array_equal(stacks.astype(float), array)
+    assert np.array_equal(stacks[3, 1, -1], array[3, 1, -1]) and np.array_equal(stacks[..., 0], array[..., 0])
+    assert np.array_equal(stacks[:, 1, :, 5, 5], array[:, 1, :, 5, 5]) and np.array_equal(stacks[[1, 2], 0], array[[1, 2], 0])
     assert stacks.mean() == array.mean() == np.mean(stacks)
     assert th.equal(th.as_tensor(stacks.copy()), th.as_tensor(array))
     with pytest.raises(ValueError, match="read-only"):

@@ -26,3 +26,14 @@ def test_order_of_memory_stays() -> None:
     pictures = th.randn(2, 3, 4, 5).contiguous(memory_format=th.channels_last)
     for x in (pictures, pictures.clone().requires_grad_()):
         assert Tanh()(x).is_contiguous(memory_format=th.channels_last)
+
+
+def test_it_can_be_exported() -> None:
+    """What is traced or exported is a function of its input: PyTorch's own, on pictures it has not seen."""
+    network = th.nn.Sequential(th.nn.Linear(3, 4), Tanh())
+    x, other = th.randn(2, 3), th.randn(2, 3)
+    with th.no_grad():
+        traced = th.jit.trace(network, x)
+        exported = th.export.export(network, (x,)).module()
+        for copy in (traced, exported):
+            assert th.allclose(copy(other), network(other), atol=1e-6)

@@ -72,7 +72,7 @@ def test_a_rank_that_ends_in_an_update_ends_all(how, reason, tmp_path):
 
 def test_the_command_line_on_two_ranks(tmp_path):
     """One results folder and one final evaluation; the saved model has the steps of both ranks."""
-    options = ["--env", "CartPole-v1", "-n", 256, "-f", "logs", "--eval-freq", -1, "--num-threads", 1, "--device", "cpu"]
+    options = ["--env", "CartPole-v1", "-P", "-n", 256, "-f", "logs", "--eval-freq", -1, "--num-threads", 1, "--device", "cpu"]
     options += ["--eval-episodes", 2, "-params", "n_steps:64", "batch_size:64", "n_envs:1", "normalize:True"]
     status, output, _ = torchrun("-m", "sb3_trpo", "train", *options, folder=tmp_path, log=tmp_path / "output.txt")
     assert status == 0, output

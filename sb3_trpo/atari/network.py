@@ -23,13 +23,15 @@ class PaperCnn(BaseFeaturesExtractor):
 
     :param observation_space: of pictures, channels first, at least 10×10
     :param features_dim: units of the last layer
+    :param normalized_image: whether the pictures' numbers are taken as they are, instead of bytes that SB3 divides by 255
     :raises ValueError: for observations that are no such pictures
     """
 
-    def __init__(self, observation_space: spaces.Box, features_dim: int = 20):
+    def __init__(self, observation_space: spaces.Box, features_dim: int = 20, normalized_image: bool = False):
         super().__init__(observation_space, features_dim)
         shape = observation_space.shape
-        if not is_image_space(observation_space, check_channels=False) or min(shape[1:]) < STRIDE * (KERNEL - 1) + KERNEL:
+        pictures = is_image_space(observation_space, check_channels=False, normalized_image=normalized_image)
+        if not pictures or min(shape[1:]) < STRIDE * (KERNEL - 1) + KERNEL:
             raise ValueError(
                 f"PaperCnn needs pictures of bytes, channels first, at least 10×10, not {observation_space}: wrap the "
                 'environment in sb3_trpo.atari.PaperAtariWrapper, or use "MlpPolicy" for vectors.'
@@ -68,4 +70,8 @@ class PaperCnnPolicy(ActorCriticPolicy):
         **kwargs: Any,
     ):
         kwargs = {"features_extractor_class": PaperCnn, "share_features_extractor": False, **kwargs}
+        if not kwargs.get("normalize_images", True) and issubclass(
+            kwargs["features_extractor_class"], PaperCnn
+        ):  # as NatureCNN's
+            kwargs["features_extractor_kwargs"] = {"normalized_image": True, **(kwargs.get("features_extractor_kwargs") or {})}
         super().__init__(observation_space, action_space, lr_schedule, [] if net_arch is None else net_arch, **kwargs)

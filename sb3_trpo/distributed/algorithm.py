@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,16 +11,23 @@ from typing import Any
 import numpy as np
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import MaybeCallback
 
 from sb3_trpo.callbacks import advance_progress_bars, without_writing_ones
 from sb3_trpo.distributed.process_group import join, rank_and_size, take_own_gpu
 from sb3_trpo.distributed.ranks import ALONE, Ranks
-from sb3_trpo.distributed.shared_statistics import Moments, SharedStatistics
+from sb3_trpo.distributed.shared_statistics import Moments, SharedStatistics, wrappers
 
 EPISODE_KEYS = ("episode", "is_success")  # of an info, what SB3's episode statistics are made of
+SETTINGS = (bool, int, float, str, dict, list, tuple, type(None))  # what an attribute is that says how to learn
 MAY_DIFFER = {"seed", "verbose", "tensorboard_log", "start_time"}  # attributes that ranks need not have in common
+
+
+def _described(value: Any) -> str:
+    """What may be compared with another process's: text, without the places in memory of functions."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,14 @@ class DataParallelAlgorithm(OnPolicyAlgorithm):
         """
         super().set_random_seed(self._own_seed(seed))
 
+    def set_logger(self, logger: Logger) -> None:
+        """
+        Log somewhere else; on ranks other than 0, nowhere.
+
+        :param logger: rank 0's
+        """
+        super().set_logger(logger if rank_and_size()[0] == 0 else Logger(folder=None, output_formats=[]))
+
     def save(
         self,
         path: str | pathlib.Path | io.BufferedIOBase,
@@ -79,6 +95,8 @@ class DataParallelAlgorithm(OnPolicyAlgorithm):
     ) -> None:
         """
         Save the model, on rank 0; on other ranks, which have the same, this does nothing.
+
+        They do not wait for the file: before they load it, call ``torch.distributed.barrier()`` on all ranks.
 
         :param path: path to the file, or an open one
         :param exclude: names of attributes to leave out
@@ -121,19 +139,18 @@ class DataParallelAlgorithm(OnPolicyAlgorithm):
 
         :raises ValueError: on every rank, naming the first difference
         """
-        own = {"learn's arguments": arguments}
+        own = {"learn's arguments": _described(arguments), "the environments' wrappers": _described(wrappers(self.env))}
         for name, value in vars(self).items():
-            parts = value.values() if isinstance(value, dict) else [value]
-            plain = all(isinstance(part, (bool, int, float, str)) for part in parts)
-            if plain and not name.startswith("_") and name not in MAY_DIFFER:
-                own[name] = value
+            if isinstance(value, SETTINGS) and not name.startswith("_") and name not in MAY_DIFFER:
+                own[name] = _described(value)
         everybodys = self._ranks.gather(own)
         for rank, other in enumerate(everybodys):
-            for name, value in everybodys[0].items():
-                if other.get(name) != value:
+            for name in {**everybodys[0], **other}:
+                first, here = everybodys[0].get(name), other.get(name)
+                if first != here:
                     raise ValueError(
-                        f"Ranks must not differ in {name}, which is {value!r} on rank 0 and {other.get(name)!r} on rank "
-                        f"{rank}: all of them take the same number of env steps with the same settings. Give them the same."
+                        f"Ranks must not differ in {name}, which is {first} on rank 0 and {here} on rank {rank}: all of them "
+                        "take the same number of env steps with the same settings. Give them the same."
                     )
 
     def _copy_first(self) -> None:

@@ -79,8 +79,8 @@ class ProcessGroup:
     def concatenate(self, rows: th.Tensor) -> th.Tensor:
         own = self._within_reach(rows).contiguous()
         everything = own.new_empty(self.size, *own.shape)
-        with self._explained():
-            dist.all_gather(list(everything), own, group=self._in_step)
+        with self._explained():  # as bytes, for no backend knows all types of numbers
+            dist.all_gather(list(everything.view(th.uint8)), own.view(th.uint8), group=self._in_step)
         return everything.flatten(0, 1).to(rows.device)
 
     def gather(self, report: Report) -> list[Report]:
@@ -119,5 +119,5 @@ class ProcessGroup:
             raise RuntimeError(
                 f"Rank {self.rank} of {self.size} has lost the others: one of them has ended, or has not answered in time. "
                 "The reason is in that rank's own output. Nothing is lost up to the last checkpoint: start all ranks again "
-                "from there."
+                f"from there. (torch.distributed: {error})"
             ) from error

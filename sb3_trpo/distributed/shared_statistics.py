@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 
 from sb3_trpo.distributed.ranks import Ranks
 from sb3_trpo.rollouts import running_statistics
+
+OPTIONS = ("training", "norm_obs", "norm_reward", "norm_obs_keys", "clip_obs", "clip_reward", "gamma", "epsilon")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,16 @@ class Moments:
     count: float
     first: np.ndarray
     second: np.ndarray
+
+
+def wrappers(env: VecEnv | None) -> list[tuple[str, dict[str, object]]]:
+    """The VecEnv wrappers, outermost first, with the options of each ``VecNormalize``."""
+    layers = []
+    while isinstance(env, VecEnvWrapper):
+        options = OPTIONS if isinstance(env, VecNormalize) else ()
+        layers.append((type(env).__name__, {name: getattr(env, name) for name in options}))
+        env = env.venv
+    return layers
 
 
 class SharedStatistics:

@@ -43,7 +43,10 @@ class FrameStacks(NDArrayOperatorsMixin):
         return len(self.places)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        """Stacks ``[…, C, H, W]`` by their step and environment, a copy."""
+        """Stacks ``[…, C, H, W]`` by their step and environment, a copy; any other index is one into the whole array."""
+        parts = index if isinstance(index, tuple) else (index,)
+        if len(parts) >= self.places.ndim or any(part is Ellipsis or part is None for part in parts):
+            return np.asarray(self)[index]
         places = self.places[index]
         return self.frames[places].reshape(*places.shape[:-1], *self.stack_shape)
 
