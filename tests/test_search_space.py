@@ -6,9 +6,11 @@ import gymnasium as gym
 import optuna
 import pytest
 from rl_zoo3.hyperparams_opt import HYPERPARAMS_CONVERTER, HYPERPARAMS_SAMPLER
+from stable_baselines3.common.env_util import make_vec_env
 
 import sb3_trpo.zoo
 from sb3_trpo import TRPO
+from sb3_trpo.zoo.experiment import EvaluatedTrial
 
 TASKS = {"CartPole-v1": 0, "Pendulum-v1": 1, "Hopper-v5": 3}  # and RL Zoo's count of actions
 
@@ -55,3 +57,14 @@ def test_other_options_of_the_vine_are_kept():
 def test_other_algorithms_keep_rl_zoos_search_space():
     assert HYPERPARAMS_SAMPLER["ppo"].__module__ == "rl_zoo3.hyperparams_opt"
     assert HYPERPARAMS_SAMPLER["trpo"] is sb3_trpo.zoo.sample_trpo_params
+
+
+@pytest.mark.parametrize(("settings", "evaluations"), [({}, 4), ({"sampling": "vine"}, 3)])
+def test_trials_are_evaluated_by_env_steps(settings, evaluations):
+    """192 steps, every 48; with a vine, whose branches take half of them without a call, at steps 65, 96 and 144."""
+    env = make_vec_env("Pendulum-v1")
+    vine = {"vine_kwargs": {"n_states": 16, "branches_per_state": 2, "branch_length": 1}} if settings else {}
+    model = TRPO("MlpPolicy", env, n_steps=32, batch_size=32, device="cpu", **settings, **vine)
+    callback = EvaluatedTrial(make_vec_env("Pendulum-v1"), optuna.trial.FixedTrial({}), n_eval_episodes=1, eval_freq=48)
+    model.learn(192, callback=callback)
+    assert callback.eval_idx == evaluations

@@ -115,12 +115,24 @@ class EvaluatedExperiment(ExperimentManager):
 
 
 class EvaluatedTrial(TrialEvalCallback):
-    """RL Zoo's evaluation of a trial, which a trial whose budget ends before its first evaluation gets too.
+    """RL Zoo's evaluation of a trial by env steps, which a trial whose budget ends before its first evaluation gets too.
 
     RL Zoo counts calls of the callback, and a vine's branches take steps without any.
     """
 
+    periods = 0
+
+    def _on_step(self) -> bool:
+        periods = self.num_timesteps // (self.eval_freq * self.training_env.num_envs)
+        if periods == self.periods:
+            return True
+        self.periods = periods
+        return self._evaluate()
+
     def _on_training_end(self) -> None:
         if self.eval_idx == 0:
-            self.n_calls = self.eval_freq
-            self._on_step()
+            self._evaluate()
+
+    def _evaluate(self) -> bool:
+        self.n_calls = self.eval_freq  # a number of calls at which RL Zoo evaluates
+        return super()._on_step()
