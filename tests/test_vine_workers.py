@@ -27,8 +27,11 @@ from tests.toys import parameters, same
 from tests.vines import VINE, model
 
 
+# Processes of environments are forked here: RL Zoo, which other tests import, puts a class of its own in the place of
+# gymnasium's TimeLimit
+
+
 def test_environments_in_other_processes():
-    # Forked: RL Zoo, which other tests import, puts a class of its own in the place of gymnasium's TimeLimit
     settings = {"vec_env_cls": SubprocVecEnv, "vec_env_kwargs": {"start_method": "fork"}}
     env = make_vec_env("Pendulum-v1", 2, seed=0, wrapper_class=CloneableEnv, **settings)
     try:
@@ -39,7 +42,7 @@ def test_environments_in_other_processes():
         env.close()
 
 
-@pytest.mark.parametrize(("vec_env", "n_workers"), [(DummyVecEnv, 1), (SubprocVecEnv, 0)])
+@pytest.mark.parametrize(("vec_env", "n_workers"), [(DummyVecEnv, 1), (partial(SubprocVecEnv, start_method="fork"), 0)])
 def test_classes_made_in_a_function(vec_env, n_workers):
     """As in a notebook's cell: a class that is sent to another process loses the name of the function it was made in."""
 
