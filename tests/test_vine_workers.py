@@ -26,7 +26,6 @@ from sb3_trpo.simulators import CannotCloneError, CloneableEnv
 from tests.toys import parameters, same
 from tests.vines import VINE, model
 
-
 # Processes of environments are forked here: RL Zoo, which other tests import, puts a class of its own in the place of
 # gymnasium's TimeLimit
 
