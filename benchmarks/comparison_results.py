@@ -132,8 +132,8 @@ def plot(path: Path) -> None:
             axis.set(xlabel=unit, ylabel="" if column else "return")
             axis.grid(alpha=0.3)
         axes[0, column].set_title(env_id)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False)
+    handles = {text: line for axis in axes.flat for line, text in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=len(handles), frameon=False)
     figure.tight_layout(rect=(0, 0.05, 1, 1))
     figure.savefig(path, dpi=110, metadata={"Software": ""})
     plt.close(figure)
