@@ -11,6 +11,7 @@ import pandas as pd
 
 from benchmarks.atari import GAMES, RUNS
 from benchmarks.environment import RESULTS
+from benchmarks.legend import legend_of
 
 LABELS = {
     "single_path": "sb3_trpo, single path",
@@ -114,7 +115,7 @@ def plot() -> None:
                 )
         axis.set(title=NAMES[game], xlabel="million steps")
         axis.grid(alpha=0.3)
-    handles = {text: line for axis in axes.flat for line, text in zip(*axis.get_legend_handles_labels(), strict=True)}
+    handles = legend_of(axes)
     for axis in axes.flat[len(played) :]:
         axis.axis("off")
     axes.flat[-1].legend(handles.values(), handles.keys(), loc="center", frameon=False)

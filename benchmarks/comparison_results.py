@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.comparison import FOLDER, STEPS, TASKS
+from benchmarks.legend import legend_of
 from benchmarks.statistics import interquartile_mean, interval, interval_of_difference
 
 METHODS = {"sb3_trpo": "sb3_trpo", "sb3_contrib": "sb3-contrib TRPO", "ppo": "SB3 PPO"}
@@ -132,7 +133,7 @@ def plot(path: Path) -> None:
             axis.set(xlabel=unit, ylabel="" if column else "return")
             axis.grid(alpha=0.3)
         axes[0, column].set_title(env_id)
-    handles = {text: line for axis in axes.flat for line, text in zip(*axis.get_legend_handles_labels(), strict=True)}
+    handles = legend_of(axes)
     figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=len(handles), frameon=False)
     figure.tight_layout(rect=(0, 0.05, 1, 1))
     figure.savefig(path, dpi=110, metadata={"Software": ""})

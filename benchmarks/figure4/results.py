@@ -9,6 +9,7 @@ import pandas as pd
 from benchmarks.figure4.methods import METHODS, SWEPT
 from benchmarks.figure4.runs import FOLDER, best_of, read, score
 from benchmarks.figure4.tasks import LARGE_BATCHES, PAPER, RADIAL_BASIS, TASKS
+from benchmarks.legend import legend_of
 
 COLORS = {
     "single path": "tab:blue",
@@ -73,7 +74,7 @@ def _plot(tasks: Sequence[str], name: str) -> None:
             axis.set(xlabel=unit, ylabel="" if column else "return of training episodes")
             axis.grid(alpha=0.3)
         axes[0, column].set_title(task)
-    lines = {label: line for axis in axes.flat for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    lines = legend_of(axes)
     figure.legend(lines.values(), lines.keys(), loc="lower center", ncols=5, frameon=False)
     figure.tight_layout(rect=(0, 0.07, 1, 1))
     figure.savefig(FOLDER / name, dpi=110, metadata={"Software": ""})

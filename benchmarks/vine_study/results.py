@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from benchmarks.legend import legend_of
 from benchmarks.statistics import interquartile_mean, interval_of_difference
 from benchmarks.vine_study.runs import FOLDER, read
 from benchmarks.vine_study.tasks import TASKS
@@ -71,7 +72,7 @@ def plot() -> None:
         axis.set(title=f"{name}\n{task.kind}", xlabel="thousand simulator steps")
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("return")
-    handles = {label: line for axis in axes.flat for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    handles = legend_of(axes)
     figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=5, frameon=False)
     figure.tight_layout(rect=(0, 0.13, 1, 1))
     figure.savefig(FOLDER / "vine_study.png", dpi=110, metadata={"Software": ""})
