@@ -74,7 +74,8 @@ def main() -> None:
                 file.flush()
     frame = pd.read_csv(path)
     lines = [f"| {ENV}, {STEPS:,} simulator steps | mean return over the run, each seed | last |", "|---|---|---|"]
-    for label, group in frame.groupby("variant", sort=False):
+    for label in variants():
+        group = frame[frame["variant"] == label]
         cells = (" · ".join(f"{value:.0f}" for value in group[column]) for column in ("mean", "last"))
         lines.append(f"| {label} | **{group['mean'].mean():.0f}** ({next(cells)}) | {next(cells)} |")
     result = {**describe(), "table": "\n".join(lines)}
