@@ -122,7 +122,7 @@ def test_a_worker_that_dies_is_reported_at_once():
     long = {"n_states": 32, "branches_per_state": 32, "branch_length": 2000, "bootstrap": False, "n_workers": 2}
     trpo = model("Swimmer-v5", vine_kwargs={**long, "branch_length": 2})
     trpo.learn(1)
-    trpo._vine.settings = replace(trpo._vine.settings, **long)
+    trpo.vine_kwargs, trpo._vine.settings = long, replace(trpo._vine.settings, **long)  # the same processes, longer jobs
     processes = workers_of(trpo)
     begin = time.monotonic()
     with pytest.raises(RuntimeError, match="exit status -9"):
