@@ -181,7 +181,8 @@ def run(plan: Plan, report: Callable[[dict[str, float]], object] = print) -> tup
 
 def write_run(plan: Plan, stem: Path) -> None:
     """Make a run and write ``stem.csv`` and ``stem.json``, unless they are there already."""
-    if stem.with_suffix(".csv").exists():
+    table, notes = (stem.parent / f"{stem.name}.{kind}" for kind in ("csv", "json"))  # a stem may have dots of its own
+    if table.exists():
         return
     stem.parent.mkdir(parents=True, exist_ok=True)
     _, observer = run(plan)
@@ -189,8 +190,8 @@ def write_run(plan: Plan, stem: Path) -> None:
         return
     record = {**describe(), "ranks": N_RANKS, "settings": plan.settings, "seed": plan.seed, "kl": observer.kl}
     text = json.dumps({**record, "kl": None}, indent=2)
-    stem.with_suffix(".json").write_text(text.replace('"kl": null', f'"kl": {json.dumps(observer.kl)}') + "\n")
-    with stem.with_suffix(".csv").open("w", newline="") as file:
+    notes.write_text(text.replace('"kl": null', f'"kl": {json.dumps(observer.kl)}') + "\n")
+    with table.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(observer.rows[0]))
         writer.writeheader()
         writer.writerows(observer.rows)
