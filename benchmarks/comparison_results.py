@@ -1,6 +1,7 @@
 """What the runs of ``benchmarks.comparison`` show: curves against steps and against time, and tables."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,11 @@ POINTS = 50
 AXES = (("steps", "million env steps", 1e6), ("processor_seconds", "minutes", 60.0))
 
 
+@cache
+def action_dimensions(env_id: str) -> int:
+    return int(gym.make(env_id).action_space.shape[0])  # type: ignore[index]
+
+
 class Run(NamedTuple):
     """One run: its evaluations, and the KL of its updates, of the joint action, with the bound it sets itself, nats.
 
@@ -32,7 +38,7 @@ class Run(NamedTuple):
     @classmethod
     def read(cls, path: Path) -> "Run":
         record = json.loads(path.with_suffix(".json").read_text())
-        d = gym.make(path.parent.name).action_space.shape[0] if path.stem.startswith("sb3_contrib") else 1  # type: ignore[index]
+        d = action_dimensions(path.parent.name) if path.stem.startswith("sb3_contrib") else 1
         return cls(pd.read_csv(path), record["kl"], d * float(record["settings"].get("target_kl") or 0.01))
 
     @property
