@@ -5,11 +5,13 @@
 
 The search (``benchmarks.tuning``) trains for 300,000 steps, where boldness pays that a longer run regrets. A candidate's score
 is the mean of its evaluations over the second half of a run. One CSV and one JSON for each run, which is not made again; the
-command ends with the scores of all candidates on the task.
+command ends with the scores of all candidates.
 """
 
 import argparse
+import json
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,14 +25,24 @@ FOLDER = RESULTS / "tuning" / "candidates"
 SEEDS = (101, 102)
 
 
-def scores(env_id: str) -> pd.DataFrame:
-    """One row for every candidate, one column for every seed."""
-    rows = []
-    for path in sorted((FOLDER / env_id).glob("*_seed*.csv")):
-        label, _, seed = path.stem.rpartition("_seed")
-        means = pd.read_csv(path)["mean"]
-        rows.append((label, int(seed), float(np.mean(means[len(means) // 2 :]))))
-    return pd.DataFrame(rows, columns=["label", "seed", "score"]).pivot(index="label", columns="seed", values="score")
+def table() -> str:
+    """Mean over the second half of every run, by what a candidate has that the task's settings have not, the best first."""
+    lines = ["| task | other settings | mean | each seed |", "|---|---|---|---|"]
+    for env_id in TASKS:
+        settings = settings_for("sb3_trpo", env_id)
+        scores: dict[str, list[float]] = {}
+        for path in sorted((FOLDER / env_id).glob("*_seed*.csv")):
+            means = pd.read_csv(path)["mean"]
+            tried = json.loads(path.with_suffix(".json").read_text())["settings"]
+            scores.setdefault(_difference(tried, settings), []).append(float(np.mean(means[len(means) // 2 :])))
+        for text, found in sorted(scores.items(), key=lambda item: -np.mean(item[1])):
+            lines.append(f"| {env_id} | {text} | {np.mean(found):.0f} | {', '.join(f'{score:.0f}' for score in found)} |")
+    return "\n".join(lines)
+
+
+def _difference(tried: dict[str, Any], settings: dict[str, Any]) -> str:
+    names = [name for name in {**settings, **tried} if tried.get(name) != settings.get(name)]
+    return ", ".join(f"`{name}={tried[name]}`" if name in tried else f"no `{name}`" for name in names) or "**none**"
 
 
 def main() -> None:
@@ -46,7 +58,7 @@ def main() -> None:
     for seed in args.seeds:
         plan = Plan("sb3_trpo", args.env, settings, STEPS, seed, final_episodes=30)
         write_run(plan, FOLDER / args.env / f"{args.label}_seed{seed}")
-    print(scores(args.env).round().to_string())
+    print(table())
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from benchmarks import ablations, atari_table, comparison, comparison_results
+from benchmarks import ablations, atari_table, candidates, comparison, comparison_results
 from benchmarks.environment import RESULTS
 from benchmarks.figure4 import results as figure4
 from benchmarks.vine_study import results as vine_study
@@ -88,7 +88,12 @@ def tables() -> dict[str, str]:
     """Every table by its name in the README; most were written as rows of text by the benchmark that made the figures."""
     written = {path.stem: json.loads(path.read_text())["table"] for path in sorted(RESULTS.glob("*/*.json"))}
     compared = {"comparison": comparison_results.table(), "differences": comparison_results.difference_table()}
-    made = {"learning": learning_table(), "atari": atari_table.tables(), "ablations": ablations.table()}
+    made = {
+        "learning": learning_table(),
+        "atari": atari_table.tables(),
+        "ablations": ablations.table(),
+        "candidates": candidates.table(),
+    }
     return {**written, **compared, **made, "figure4": figure4.table(), "vine_study": vine_study.table()}
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 import torch as th
 
-from benchmarks import ablations, atari_table, statistics, tuning
-from benchmarks.training import policy_kwargs_of, settings_for
+from benchmarks import ablations, atari_table, candidates, statistics, tuning
+from benchmarks.training import Plan, policy_kwargs_of, settings_for, write_run
 from sb3_trpo import TRPO
 
 
@@ -69,3 +70,16 @@ def test_shares_of_our_runs_say_how_long_they_were(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(atari_table, "RUNS", tmp_path)
     *_, row = (line for line in atari_table.tables().splitlines() if line.startswith("| **sb3_trpo, vine** |"))
     assert "| 50 % |" in row and row.endswith("| 503,808 steps |")
+
+
+def test_candidates_are_called_by_what_is_different(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One row for all runs with the same settings, whatever their files are called, dots included."""
+    settings = settings_for("sb3_trpo", "Hopper-v5")
+    for seed in (101, 102):
+        plan = Plan("sb3_trpo", "Hopper-v5", {**settings, "gamma": 0.9}, steps=2048, seed=seed, final_episodes=1)
+        write_run(plan, tmp_path / "Hopper-v5" / f"gamma_0.9_seed{seed}")
+    monkeypatch.setattr(candidates, "FOLDER", tmp_path)
+    scores = [pd.read_csv(path)["mean"].iloc[-1] for path in sorted(tmp_path.glob("*/*.csv"))]
+    assert len(scores) == 2
+    row = f"| Hopper-v5 | `gamma=0.9` | {np.mean(scores):.0f} | {scores[0]:.0f}, {scores[1]:.0f} |"
+    assert candidates.table().splitlines()[2:] == [row]
