@@ -24,15 +24,13 @@ LABELS = {
     "sb3_trpo": "sb3_trpo",
     "sb3_trpo_two_ranks": "sb3_trpo, two ranks with one environment each",
     "sb3_trpo_vine": "sb3_trpo, vine with its defaults",
-    "sb3_trpo_vine_three_to_one": "sb3_trpo, vine, three branch steps for each of the trunk's",
-    "sb3_contrib": "sb3-contrib TRPO, same proposed step",
+    "sb3_contrib": "sb3-contrib TRPO, RL Zoo's settings",
     "sb3_trpo_same_numbers": "sb3_trpo, target_kl and cg_damping not converted",
 }
 COLORS = {
     "sb3_trpo": "tab:blue",
     "sb3_trpo_two_ranks": "tab:purple",
     "sb3_trpo_vine": "tab:red",
-    "sb3_trpo_vine_three_to_one": "tab:pink",
     "sb3_contrib": "tab:orange",
     "sb3_trpo_same_numbers": "tab:green",
 }
