@@ -34,7 +34,7 @@ def make(task: str, variant: str, seed: int) -> None:
     chosen, steps = VARIANTS[variant], TASKS[task].steps
     if chosen.only is not None and task not in chosen.only:
         return
-    settings = {**COMMON, "gamma": TASKS[task].gamma, **chosen.settings}
+    settings = {**COMMON, **TASKS[task].settings, **chosen.settings}
     wrap = partial(chosen.wrap, seed) if chosen.wrap else None
     plan = Plan("sb3_trpo", task, settings, steps, seed, every=steps // EVALUATIONS, wrap=wrap)
     with ExitStack() as stack:

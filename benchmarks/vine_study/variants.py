@@ -13,7 +13,7 @@ from benchmarks.vine_study.vines import HybridObjective, LargestAdvantages, Trun
 
 # 2,048 simulator steps an iteration, branches included; the methods without a critic need four times as many
 ROWS, STEPS = 16, 128
-COMMON: dict[str, Any] = {"policy": "MlpPolicy", "normalize": True, "target_kl": 0.02, "n_envs": ROWS, "n_steps": STEPS}
+COMMON: dict[str, Any] = {"policy": "MlpPolicy", "normalize": True, "n_envs": ROWS, "n_steps": STEPS, "n_critic_updates": 20}
 
 
 @dataclass(frozen=True)
