@@ -17,6 +17,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+import sb3_trpo.collection
 import sb3_trpo.trpo
 from benchmarks.environment import RESULTS, describe
 from benchmarks.stopwatch import Stopwatch
@@ -31,7 +32,7 @@ PARTS: dict[str, tuple[list[tuple[Any, str]], str]] = {
     "VecEnv": ([(DummyVecEnv, "step_wait"), (copies, "_step_wait")], "copies of observations and infos"),
     "policy": ([(DeferredEvaluator, "act")], "a handful of NumPy calls"),
     "buffer": (
-        [(DeferredEvaluator, "record"), (DeferredEvaluator, "finish"), (sb3_trpo.trpo, "estimate_advantages")],
+        [(DeferredEvaluator, "record"), (DeferredEvaluator, "finish"), (sb3_trpo.collection, "estimate_advantages")],
         "array writes; values and log-probabilities in batches",
     ),
     "callbacks": ([(ConvertCallback, "on_step"), (CallbackList, "on_step")], "SB3's callback protocol"),

@@ -1,44 +1,24 @@
 """Trust Region Policy Optimization as an SB3 algorithm."""
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
-import numpy as np
 import torch as th
 from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.atari import PaperCnnPolicy
-from sb3_trpo.callbacks import advance_progress_bars
+from sb3_trpo.collection import SinglePathOrVine
 from sb3_trpo.critic import fit_critic
-from sb3_trpo.diagnostics import critic_diagnostics, step_diagnostics, vine_diagnostics
-from sb3_trpo.distributed import DataParallelAlgorithm
+from sb3_trpo.diagnostics import critic_diagnostics, step_diagnostics
 from sb3_trpo.objective import Batch, SinglePathObjective
 from sb3_trpo.policies import Actor, CnnPolicy, MlpPolicy, MultiInputPolicy
-from sb3_trpo.rollouts import (
-    FrameStackBuffer,
-    Samples,
-    Trunk,
-    Vine,
-    VineBatch,
-    VineSettings,
-    check_running_statistics,
-    estimate_advantages,
-    find_defect,
-    make_evaluator,
-    shallow_copies,
-    single_path,
-    stacks_grey_frames,
-)
+from sb3_trpo.rollouts import Samples, check_running_statistics, find_defect
 from sb3_trpo.settings import (
     check_action_space,
-    check_rollout_length,
     check_settings,
     reject_unknown_arguments,
     warn_of_truncated_minibatches,
@@ -66,7 +46,7 @@ SKIPPED = "The update was skipped and the networks left as they were"
 SelfTRPO = TypeVar("SelfTRPO", bound="TRPO")
 
 
-class TRPO(DataParallelAlgorithm):
+class TRPO(SinglePathOrVine):
     """
     Trust Region Policy Optimization (Schulman et al. 2015, https://arxiv.org/abs/1502.05477).
 
@@ -212,116 +192,10 @@ class TRPO(DataParallelAlgorithm):
     def _setup_model(self) -> None:
         check_settings(vars(self))  # here and not above, for `load` sets attributes of its own
         self._warned: set[str] = set()
-        self._vine: Vine | None = None
-        self._vine_batch: VineBatch | None = None
-        if self.rollout_buffer_class is None and stacks_grey_frames(self.env, self.observation_space):
-            self.rollout_buffer_class = FrameStackBuffer
         super()._setup_model()
 
-    def set_random_seed(self, seed: int | None = None) -> None:
-        """
-        Seed all random generators, on every rank differently.
-
-        :param seed: rank 0's; the others' follow from it
-        """
-        super().set_random_seed(seed)
-        self._vine_seed = np.random.SeedSequence(self._own_seed(seed)).generate_state(1)[0]
-
     def _excluded_save_params(self) -> list[str]:
-        excluded = [*super()._excluded_save_params(), "_warned", "_vine", "_vine_batch"]
-        chosen = self.rollout_buffer_class is FrameStackBuffer and not self.rollout_buffer_kwargs
-        if chosen and stacks_grey_frames(self.env, self.observation_space):
-            excluded.append("rollout_buffer_class")  # whoever loads the file chooses anew, with or without this package
-        return excluded
-
-    def collect_rollouts(
-        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
-    ) -> bool:
-        """
-        Fill the buffer with single-path experience and its advantages; with a vine, then branch from some of its states.
-
-        :param env: the training environments
-        :param callback: called as SB3 calls it; its locals hold the step, but ``obs_tensor``, ``values`` and ``log_probs``
-            only where these are computed step by step; at the end of the rollout ``values`` are those after the last step
-        :param rollout_buffer: buffer to fill
-        :param n_rollout_steps: env steps of each environment
-        :return: whether the rollout was completed (a callback may stop it)
-        :raises ValueError: if the buffer was made for another number of steps
-        """
-        assert self._last_obs is not None and self._last_episode_starts is not None, "No previous observation was provided"
-        check_rollout_length(n_rollout_steps, rollout_buffer)
-        self.policy.set_training_mode(False)
-        rollout_buffer.reset()
-        self._vine_batch = None
-        if self.use_sde:
-            self.policy.reset_noise(env.num_envs)
-        callback.on_rollout_start()
-
-        bootstrap_gamma = self.gamma if self.advantage_estimator == "gae" else 0.0
-        evaluator = make_evaluator(self.policy, rollout_buffer, n_rollout_steps, env.num_envs, bootstrap_gamma)
-        path = single_path(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq)
-        vine = self._vine_for(env) if self.sampling == "vine" else None
-        if vine is not None:
-            rng = np.random.default_rng([self._vine_seed, self._n_updates, self.num_timesteps])
-            trunk = vine.trunk(n_rollout_steps, rng)
-            path = trunk.watch(path)
-        callback.update_locals(locals())
-        begin, completed = self.num_timesteps, True
-        with shallow_copies(env):
-            for n_steps, step in enumerate(path):
-                self.num_timesteps += env.num_envs * self._ranks.size
-                callback.update_locals({**vars(step), **evaluator.locals(), "n_steps": n_steps})
-                if not callback.on_step():
-                    completed = False
-                    break
-                self._update_info_buffer(step.infos, step.dones)
-                evaluator.record(step, self._last_episode_starts)
-                self._last_obs, self._last_episode_starts = step.new_obs, step.dones
-        if not self._meet(completed, begin, callback):
-            return False
-        evaluator.finish()
-
-        values = estimate_advantages(
-            rollout_buffer,
-            self.policy,
-            self._last_obs,
-            self._last_episode_starts,
-            self.advantage_estimator,
-            self._ranks.mean,
-        )
-        if vine is not None:
-            self._grow_branches(vine, trunk, rng, callback)
-        callback.update_locals(locals())
-        callback.on_rollout_end()
-        return True
-
-    def _grow_branches(self, vine: Vine, trunk: Trunk, rng: np.random.Generator, callback: BaseCallback) -> None:
-        """Branch from the states that the rollout has passed; the steps count like any others."""
-        try:
-            batch = vine.grow(self.policy, self.rollout_buffer, trunk, rng, self.gamma, self.sde_sample_freq)
-        except BaseException:  # an interrupted branch leaves its environments, and its processes, in the middle of it
-            self.close_vine()
-            raise
-        self._vine_batch = batch
-        batches = self._ranks.gather((batch.steps, batch.diagnostics))
-        steps = sum(steps for steps, _ in batches)
-        self.num_timesteps += steps
-        advance_progress_bars(callback, steps)
-        self._record(vine_diagnostics([diagnostics for _, diagnostics in batches]))
-
-    def _vine_for(self, env: VecEnv) -> Vine:
-        """The vine of these environments, made when they are first collected from, or anew for other settings."""
-        settings = VineSettings.of(self.vine_kwargs, self.action_space, self.n_steps * self.n_envs)
-        if self._vine is None or self._vine.env is not env or self._vine.settings != settings:
-            self.close_vine()
-            self._vine = Vine(env, self.policy, settings)
-        return self._vine
-
-    def close_vine(self) -> None:
-        """Close the environments that branches run in; they are made anew when needed."""
-        if self._vine is not None:
-            self._vine.close()
-        self._vine = None
+        return [*super()._excluded_save_params(), "_warned"]
 
     def train(self) -> None:
         """One update from the rollout buffer alone (paper, section 6 and appendix C): the policy's step, then the critic."""
@@ -390,11 +264,6 @@ class TRPO(DataParallelAlgorithm):
             self._record({"train/status": Status.BAD_ROLLOUT.value})
             self._warn_once(found.key, f"{SKIPPED}: {found}{f' of rank {rank}' if self._ranks.size > 1 else ''}.")
         return not defects
-
-    def _record(self, diagnostics: Mapping[str, float | str]) -> None:
-        """Log; TensorBoard's text panel gets the status only where it is news."""
-        for key, value in diagnostics.items():
-            self.logger.record(key, value, exclude="tensorboard" if value == Status.OK.value else None)
 
     def _warn_once(self, kind: str, text: str) -> None:
         """Warn, the first time each kind of problem occurs; the log under ``train/`` has every time."""

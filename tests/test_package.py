@@ -53,7 +53,16 @@ def test_imports_point_one_way(path):
     if part in ("trust_region", "simulators", "rollouts"):  # what they compute does not depend on how many processes do
         assert not under(imported, "sb3_trpo.distributed")
     if part == "distributed":  # knows no TRPO
-        for above in ("objective", "vine_objective", "critic", "diagnostics", "settings", "policies", "trust_region"):
+        for above in (
+            "objective",
+            "vine_objective",
+            "critic",
+            "collection",
+            "diagnostics",
+            "settings",
+            "policies",
+            "trust_region",
+        ):
             assert not under(imported, f"sb3_trpo.{above}")
     else:  # one place talks to other processes
         assert not under(imported, "torch.distributed")
@@ -61,7 +70,7 @@ def test_imports_point_one_way(path):
         own = under(imported, f"sb3_trpo.{part}") | under(imported, "sb3_trpo.plain_network")
         assert under(imported, "sb3_trpo") == own
     if part == "rollouts":  # collection knows no TRPO
-        for above in ("objective", "critic", "diagnostics", "settings"):
+        for above in ("objective", "critic", "collection", "diagnostics", "settings"):
             assert not under(imported, f"sb3_trpo.{above}")
     if part not in ("__init__", "__main__", "zoo"):  # the class is the top, whatever uses it lies outside
         assert not under(imported, "sb3_trpo.trpo")

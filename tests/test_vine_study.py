@@ -9,7 +9,7 @@ import pytest
 import torch as th
 from stable_baselines3.common.env_util import make_vec_env
 
-import sb3_trpo.trpo
+import sb3_trpo.collection
 from benchmarks.vine_study.branching import BeforeFailures, BranchingVecEnv, Present, Rare, Root
 from benchmarks.vine_study.siblings import AGES, mirrored_noise, relatives, sibling_baseline
 from benchmarks.vine_study.tasks import TASKS
@@ -131,7 +131,7 @@ SMALL: dict[str, Any] = {"n_steps": 64, "batch_size": 64, "seed": 0, "policy_kwa
 
 def grown(vine: type[Vine], monkeypatch, **options: Any) -> TRPO:
     """A model that has branched from its first rollout."""
-    monkeypatch.setattr(sb3_trpo.trpo, "Vine", vine)
+    monkeypatch.setattr(sb3_trpo.collection, "Vine", vine)
     model = TRPO("MlpPolicy", make_vec_env("Pendulum-v1", 2, seed=0), vine_kwargs={"n_states": 6, **options}, **SMALL)
     model.learn(1)
     return model

@@ -7,11 +7,11 @@ from unittest.mock import patch
 
 import pandas as pd
 
-import sb3_trpo.trpo
 from benchmarks.environment import RESULTS
 from benchmarks.training import Plan, write_run
 from benchmarks.vine_study.tasks import TASKS
 from benchmarks.vine_study.variants import COMMON, VARIANTS
+from sb3_trpo import collection, trpo
 
 FOLDER = RESULTS / "vine_study"
 SEEDS = (0, 1, 2, 3, 4)
@@ -39,5 +39,5 @@ def make(task: str, variant: str, seed: int) -> None:
     plan = Plan("sb3_trpo", task, settings, steps, seed, every=steps // EVALUATIONS, wrap=wrap)
     with ExitStack() as stack:
         for name, function in chosen.functions.items():
-            stack.enter_context(patch.object(sb3_trpo.trpo, name, function))
+            stack.enter_context(patch.object(collection if hasattr(collection, name) else trpo, name, function))
         write_run(plan, file_of(task, variant, seed))

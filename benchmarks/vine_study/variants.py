@@ -22,7 +22,7 @@ class Variant:
 
     :param settings: of TRPO
     :param wrap: put around the training environments, inside VecNormalize; of the seed
-    :param functions: that TRPO calls, by their name in its module
+    :param functions: that TRPO calls when it collects or trains, by name
     :param only: tasks where it is something else than another variant, or can be hoped for; None for all
     """
 
