@@ -67,6 +67,7 @@ VARIANTS: dict[str, Variant] = {
     "roots of large advantage": vine(Vine=LargestAdvantages),
     "every branch step a sample": branching(8, 32, partial(Visited, every=4, size=64)),
     "shadows, 8 × 1": branching(8, 128, Present, estimate_advantages=AdvantagesOfSiblings(8, 128)),
+    "shadows, 8 × 1, without baseline": branching(8, 128, Present),
     "shadows, 4 × 3": branching(4, 32, Present, estimate_advantages=AdvantagesOfSiblings(4, 32)),
     "shadows, 4 × 3, of 8 steps": branching(4, 8, Present, estimate_advantages=AdvantagesOfSiblings(4, 8)),
     "mirrored shadows, 8 × 1": branching(8, 64, Present, make_evaluator=mirrored_noise),
