@@ -80,7 +80,7 @@ def _cell(scores: list[float]) -> str:
 
 def table() -> str:
     """Interquartile means over seeds with 95 % intervals."""
-    columns = ("task", "method", "seeds", "return at the end", "mean over steps", "mean over time", "minutes", "KL beyond δ")
+    columns = ("task", "method", "seeds", "final return", "mean over steps", "mean over time", "CPU minutes", "KL beyond δ")
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for env_id in TASKS:
         for method, found in methods(env_id).items():
