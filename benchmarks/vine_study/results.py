@@ -1,4 +1,4 @@
-"""What the runs of ``benchmarks.vine_study`` show: every variant's score beside GAE's single path, and the curves."""
+"""What the runs of ``benchmarks.vine_study`` show: every variant's score beside single path, and the curves."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +10,7 @@ from benchmarks.vine_study.runs import FOLDER, read
 from benchmarks.vine_study.tasks import TASKS
 from benchmarks.vine_study.variants import VARIANTS
 
-BASE = "GAE"
+SINGLE_PATHS = ("GAE", "GAE, 2 environments")
 COLORS = {
     "GAE": "tab:blue",
     "GAE, 2 environments": "lightsteelblue",
@@ -39,7 +39,7 @@ def _at(run: pd.DataFrame, steps: np.ndarray) -> np.ndarray:
 
 
 def table() -> str:
-    """Interquartile mean over seeds of the mean return of a run; in brackets the 95 % interval of the difference from GAE."""
+    """Interquartile mean over seeds of a run's mean return; 95 % interval of its difference from the better single path."""
     lines = ["| | " + " | ".join(f"{name}, {task.kind}" for name, task in TASKS.items()) + " |"]
     lines.append("|---" * (len(TASKS) + 1) + "|")
     for variant in VARIANTS:
@@ -47,14 +47,19 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def _scores(task: str, variant: str) -> list[float]:
+    return [area(run, TASKS[task].steps) for run in read(task, variant)]
+
+
 def _cell(task: str, variant: str) -> str:
-    scores, base = ([area(run, TASKS[task].steps) for run in read(task, name)] for name in (variant, BASE))
+    scores, bases = _scores(task, variant), [found for name in SINGLE_PATHS if (found := _scores(task, name))]
     if not scores:
         return ""
     digits = 1 if TASKS[task].kind == "sparse rewards" else 0
     text = f"{interquartile_mean(scores):.{digits}f}"
-    if variant == BASE or not base:
+    if variant in SINGLE_PATHS or not bases:
         return text
+    base = max(bases, key=interquartile_mean)
     low, high = interval_of_difference(scores, base)
     text += f" ({low:+.{digits}f} to {high:+.{digits}f})" if np.isfinite(low) else ""
     return f"**{text}**" if high >= 0.0 else text
