@@ -99,7 +99,7 @@ def table() -> str:
 
 def difference_table() -> str:
     """Ours less the others', with 95 % intervals."""
-    lines = ["| sb3_trpo less … | task | return at the end | mean return over the fastest's time |", "|---|---|---|---|"]
+    lines = ["| sb3_trpo less … | task | final return | mean return over the fastest's time |", "|---|---|---|---|"]
     for other in ("sb3_contrib", "ppo"):
         for env_id in TASKS:
             ours, theirs = runs(env_id, "sb3_trpo"), runs(env_id, other)
