@@ -36,9 +36,13 @@ def table() -> str:
     """Interquartile mean over seeds of a run's mean return; 95 % interval of its difference from the better single path."""
     lines = ["| | seeds | " + " | ".join(f"{name}, {task.kind}" for name, task in TASKS.items()) + " |"]
     lines.append("|---" * (len(TASKS) + 2) + "|")
-    for variant in VARIANTS:
-        seeds = sorted({len(read(task, variant)) for task in TASKS} - {0})
-        cells = ("–".join(map(str, seeds)), *(_cell(task, variant) for task in TASKS))
+    scores = {variant: [_scores(task, variant) for task in TASKS] for variant in VARIANTS}
+    paths = zip(*(scores[name] for name in SINGLE_PATHS), strict=True)
+    bases: list[list[float]] = [max(filter(None, found), key=interquartile_mean, default=[]) for found in paths]
+    for variant, found in scores.items():
+        seeds = sorted({len(own) for own in found if own})
+        others = [[] for _ in TASKS] if variant in SINGLE_PATHS else bases
+        cells = ("–".join(map(str, seeds)), *map(_cell, TASKS, found, others))
         lines.append(f"| {variant} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -47,15 +51,13 @@ def _scores(task: str, variant: str) -> list[float]:
     return [area(run, TASKS[task].steps) for run in read(task, variant)]
 
 
-def _cell(task: str, variant: str) -> str:
-    scores, bases = _scores(task, variant), [found for name in SINGLE_PATHS if (found := _scores(task, name))]
+def _cell(task: str, scores: list[float], base: list[float]) -> str:
     if not scores:
         return ""
     digits = 1 if TASKS[task].kind == "sparse rewards" else 0
     text = f"{interquartile_mean(scores):.{digits}f}"
-    if variant in SINGLE_PATHS or not bases:
+    if not base:
         return text
-    base = max(bases, key=interquartile_mean)
     low, high = interval_of_difference(scores, base)
     text += f" ({low:+.{digits}f} to {high:+.{digits}f})" if np.isfinite(low) else ""
     return f"**{text}**" if high >= 0.0 else text
