@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.comparison import FOLDER, STEPS, TASKS
+from benchmarks.comparison_speed import FILE as SPEED
+from benchmarks.comparison_speed import NAMES as METHODS
 from benchmarks.legend import legend_of
 from benchmarks.statistics import interquartile_mean, interval, interval_of_difference
 
-METHODS = {"sb3_trpo": "sb3_trpo", "sb3_contrib": "sb3-contrib TRPO", "ppo": "SB3 PPO"}
 COLORS = {"sb3_trpo": "tab:blue", "sb3_contrib": "tab:orange", "ppo": "tab:green"}
 POINTS = 50
-AXES = (("steps", "million env steps", 1e6), ("processor_seconds", "minutes", 60.0))
+AXES = (("steps", "million env steps", 1e6), ("seconds", "minutes", 60.0))
 
 
 @cache
@@ -25,8 +26,14 @@ def action_dimensions(env_id: str) -> int:
     return int(gym.make(env_id).action_space.shape[0])  # type: ignore[index]
 
 
+@cache
+def seconds_a_step(env_id: str, method: str) -> float:
+    """Of the processor; of one measurement for all methods, not of the days on which their runs were made."""
+    return 1e-6 * float(np.median(json.loads(SPEED.read_text())["microseconds"][env_id][method]))
+
+
 class Run(NamedTuple):
-    """One run: its evaluations, and the KL of its updates, of the joint action, with the bound it sets itself, nats.
+    """One run: its evaluations by steps and seconds, the KL of its updates, of the joint action, and its bound, nats.
 
     sb3-contrib bounds the mean over action dimensions, so d times its ``target_kl`` for the joint action.
     """
@@ -38,16 +45,14 @@ class Run(NamedTuple):
     @classmethod
     def read(cls, path: Path) -> "Run":
         record = json.loads(path.with_suffix(".json").read_text())
-        d = action_dimensions(path.parent.name) if path.stem.startswith("sb3_contrib") else 1
-        return cls(pd.read_csv(path), record["kl"], d * float(record["settings"].get("target_kl") or 0.01))
+        env_id, method = path.parent.name, path.stem.rpartition("_seed")[0]
+        d = action_dimensions(env_id) if method == "sb3_contrib" else 1
+        frame = pd.read_csv(path).assign(seconds=lambda rows: rows["steps"] * seconds_a_step(env_id, method))
+        return cls(frame, record["kl"], d * float(record["settings"].get("target_kl") or 0.01))
 
     @property
     def final(self) -> float:
         return float(self.frame["mean"].iloc[-1])
-
-    @property
-    def seconds(self) -> float:
-        return float(self.frame["processor_seconds"].iloc[-1])
 
     def curve(self, column: str, places: np.ndarray) -> np.ndarray:
         """Returns at some steps or seconds; before the first evaluation, that evaluation's."""
@@ -65,7 +70,7 @@ def methods(env_id: str) -> dict[str, list[Run]]:
 
 def fastest_finish(env_id: str) -> float:
     """Seconds after which the fastest method has all its steps."""
-    return min(float(np.mean([run.seconds for run in found])) for found in methods(env_id).values())
+    return STEPS * min(seconds_a_step(env_id, method) for method in methods(env_id))
 
 
 def area(run: Run, column: str, end: float) -> float:
@@ -89,8 +94,8 @@ def table() -> str:
                 f"{env_id} | {METHODS[method]} | {len(found)}",
                 _cell([run.final for run in found]),
                 _cell([area(run, "steps", STEPS) for run in found]),
-                _cell([area(run, "processor_seconds", fastest_finish(env_id)) for run in found]),
-                f"{np.mean([run.seconds for run in found]) / 60:.1f}",
+                _cell([area(run, "seconds", fastest_finish(env_id)) for run in found]),
+                f"{STEPS * seconds_a_step(env_id, method) / 60:.1f}",
                 f"{np.mean(beyond):.0%} of updates" if beyond else "",
             )
             lines.append("| " + " | ".join(cells) + " |")
@@ -107,7 +112,7 @@ def difference_table() -> str:
                 end = fastest_finish(env_id)
                 cells = (
                     _difference([run.final for run in ours], [run.final for run in theirs]),
-                    _difference(*([area(run, "processor_seconds", end) for run in group] for group in (ours, theirs))),
+                    _difference(*([area(run, "seconds", end) for run in group] for group in (ours, theirs))),
                 )
                 lines.append(f"| {METHODS[other]} | {env_id} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -129,7 +134,7 @@ def plot(path: Path) -> None:
         for row, (key, unit, scale) in enumerate(AXES):
             axis = axes[row, column]
             for method, found in methods(env_id).items():
-                end = STEPS if key == "steps" else float(np.mean([run.seconds for run in found]))
+                end = STEPS * (1.0 if key == "steps" else seconds_a_step(env_id, method))
                 places = np.linspace(0.0, end, POINTS + 1)[1:]
                 values = np.array([run.curve(key, places) for run in found])
                 axis.plot(places / scale, interquartile_mean(values, axis=0), color=COLORS[method], label=METHODS[method])

@@ -66,7 +66,7 @@ RADIAL_BASIS = {
     f"{name}, radial basis": replace(PAPER[name], hidden=(100, 50), activation=RadialBasis, methods=SAMPLING)
     for name in ("Swimmer", "Hopper")
 }
-LARGE_BATCHES = {  # 200 iterations, as in the paper; for the Swimmer its numbers, for the others a twentieth of its million steps
+LARGE_BATCHES = {  # 200 iterations as in the paper, for the Swimmer of its size, for the others of a twentieth of theirs
     f"{name}, 50,000 steps": replace(PAPER[name], batch=50_000, trunk=16_000, steps=10_000_000, methods=SAMPLING)
     for name in ("Swimmer", "Hopper", "Walker")
 }
