@@ -18,7 +18,7 @@ from benchmarks.comparison import FOLDER, TASKS
 from benchmarks.environment import describe
 from benchmarks.training import ALGORITHMS, Plan, run, settings_for
 
-FILE = FOLDER / "speed.json"
+FILE = FOLDER / "comparison_speed.json"
 NAMES = {"sb3_trpo": "sb3_trpo", "sb3_contrib": "sb3-contrib TRPO", "ppo": "SB3 PPO"}
 
 
