@@ -81,8 +81,8 @@ def _row(name: str, protocol: str, scores: Sequence[float | None], digits: int, 
     return f"| {name} | " + " | ".join(cells) + f" | {protocol} |"
 
 
-def tables() -> str:
-    """Scores, then each as a share of the way from Table 1's random player to its human one."""
+def tables() -> dict[str, str]:
+    """Scores, and each as a share of the way from Table 1's random player to its human one."""
     rows: list[tuple[str, str, Sequence[float | None]]] = [(row.name, row.protocol, row.scores) for row in PUBLISHED]
     for label, games in runs().items():
         means = [float(np.mean([run["mean"] for run in games[game]])) if game in games else None for game in GAMES]
@@ -93,12 +93,13 @@ def tables() -> str:
         protocol = f"{span} steps, {len(seeds)} seed(s), mean of 20 games; {seconds / 3600:.1f} h in all"
         rows.append((f"**{LABELS.get(label, label)}**", protocol, means))
     head = "| | " + " | ".join(NAMES.values()) + " | |\n" + "|---" * (len(GAMES) + 2) + "|"
-    lines = [head, *(_row(name, protocol, scores, 1) for name, protocol, scores in rows), "", head]
+    plain = [head, *(_row(name, protocol, scores, 1) for name, protocol, scores in rows)]
+    shared = [head]
     for name, protocol, scores in rows:
         if name not in ("random", "human"):
             shares = [None if s is None else 100 * (s - r) / (h - r) for s, r, h in zip(scores, RANDOM, HUMAN, strict=True)]
-            lines.append(_row(name, protocol.split(", ")[0].split(";")[0], shares, 0, " %"))
-    return "\n".join(lines)
+            shared.append(_row(name, protocol.split(", ")[0].split(";")[0], shares, 0, " %"))
+    return {"atari": "\n".join(plain), "atari_shares": "\n".join(shared)}
 
 
 def plot() -> None:

@@ -1,4 +1,4 @@
-"""Rebuild every picture and every table of the README from the files in ``benchmarks/results``.
+"""Rebuild every picture and table of README.md and benchmarks/README.md from the files in ``benchmarks/results``.
 
 python -m benchmarks.report
 """
@@ -18,7 +18,7 @@ from benchmarks.environment import RESULTS
 from benchmarks.figure4 import results as figure4
 from benchmarks.vine_study import results as vine_study
 
-README = Path(__file__).parent.parent / "README.md"
+DOCUMENTS = (Path(__file__).parent.parent / "README.md", Path(__file__).parent / "README.md")
 CURVES = RESULTS / "learning_curves"
 LABELS = {
     "sb3_trpo": "sb3_trpo",
@@ -83,16 +83,18 @@ def learning_table() -> str:
 
 
 def tables() -> dict[str, str]:
-    """Every table by its name in the README; most were written as rows of text by the benchmark that made the figures."""
+    """Every table by its name in the documents; most were written as rows of text by the benchmark that made the figures."""
     written = {path.stem: json.loads(path.read_text())["table"] for path in sorted(RESULTS.glob("*/*.json"))}
-    compared = {"comparison": comparison_results.table(), "differences": comparison_results.difference_table()}
     made = {
+        "comparison": comparison_results.table(),
+        "differences": comparison_results.difference_table(),
         "learning": learning_table(),
-        "atari": atari_table.tables(),
         "ablations": ablations.table(),
         "candidates": candidates.table(),
+        "figure4": figure4.table(),
+        "vine_study": vine_study.table(),
     }
-    return {**written, **compared, **made, "figure4": figure4.table(), "vine_study": vine_study.table()}
+    return {**written, **made, **atari_table.tables()}
 
 
 def fill(text: str, name: str, table: str) -> str:
@@ -114,10 +116,12 @@ def main() -> None:
         figure4.plot()
     if vine_study.FOLDER.exists():
         vine_study.plot()
-    text = README.read_text()
-    for name, table in tables().items():
-        text = fill(text, name, table)
-    README.write_text(text)
+    found = tables()
+    for document in DOCUMENTS:
+        text = document.read_text()
+        for name, table in found.items():
+            text = fill(text, name, table)
+        document.write_text(text)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from benchmarks.figure4.updates import (
 )
 from sb3_trpo import TRPO
 
-GAMMA, BRANCHES = 0.99, 4
+BRANCHES = 4
 
 
 class Iterations:
@@ -67,7 +67,7 @@ def rollouts(
     n_envs = (task.trunk if vine else task.batch) // HORIZON
     settings: dict[str, Any] = {
         "n_steps": HORIZON,
-        "gamma": GAMMA,
+        "gamma": task.gamma,
         "advantage_estimator": "monte_carlo",
         "target_kl": DELTA,
         "cg_damping": DAMPING,

@@ -8,7 +8,7 @@ import pandas as pd
 
 from benchmarks.figure4.methods import METHODS, SWEPT
 from benchmarks.figure4.runs import FOLDER, best_of, read, score
-from benchmarks.figure4.tasks import LARGE_BATCHES, PAPER, RADIAL_BASIS, TASKS
+from benchmarks.figure4.tasks import LARGE_BATCHES, LONG_HORIZON, PAPER, RADIAL_BASIS, TASKS
 from benchmarks.legend import legend_of
 
 COLORS = {
@@ -53,7 +53,7 @@ def _cell(scores: Sequence[float], goal: float) -> str:
 def plot() -> None:
     """The paper's four tasks in one picture, the further settings in another."""
     _plot(list(PAPER), "figure4.png")
-    _plot([*RADIAL_BASIS, *LARGE_BATCHES], "further_settings.png")
+    _plot([*RADIAL_BASIS, *LONG_HORIZON, *LARGE_BATCHES], "further_settings.png")
 
 
 def _plot(tasks: Sequence[str], name: str) -> None:

@@ -29,6 +29,7 @@ class Task:
     :param batch: simulator steps of an iteration, a multiple of the horizon
     :param trunk: how many of these the vine's trunk has
     :param steps: simulator steps of a run
+    :param gamma: discount factor
     :param activation: of the hidden layers
     :param methods: those compared; None for all
     """
@@ -40,6 +41,7 @@ class Task:
     batch: int = 10_000
     trunk: int = 4_000
     steps: int = 1_000_000
+    gamma: float = 0.99
     activation: type[nn.Module] = nn.Tanh
     methods: tuple[str, ...] | None = None
 
@@ -70,4 +72,5 @@ LARGE_BATCHES = {  # 200 iterations as in the paper, for the Swimmer of its size
     f"{name}, 50,000 steps": replace(PAPER[name], batch=50_000, trunk=16_000, steps=10_000_000, methods=SAMPLING)
     for name in ("Swimmer", "Hopper", "Walker")
 }
-TASKS = {**PAPER, **RADIAL_BASIS, **LARGE_BATCHES}
+LONG_HORIZON = {"Swimmer, γ = 0.999": replace(PAPER["Swimmer"], gamma=0.999, methods=SAMPLING)}
+TASKS = {**PAPER, **RADIAL_BASIS, **LARGE_BATCHES, **LONG_HORIZON}
