@@ -72,5 +72,5 @@ LARGE_BATCHES = {  # 200 iterations as in the paper, for the Swimmer of its size
     f"{name}, 50,000 steps": replace(PAPER[name], batch=50_000, trunk=16_000, steps=10_000_000, methods=SAMPLING)
     for name in ("Swimmer", "Hopper", "Walker")
 }
-LONG_HORIZON = {"Swimmer, γ = 0.999": replace(PAPER["Swimmer"], gamma=0.999, methods=SAMPLING)}
+LONG_HORIZON = {"Swimmer, gamma=0.999": replace(PAPER["Swimmer"], gamma=0.999, methods=SAMPLING)}
 TASKS = {**PAPER, **RADIAL_BASIS, **LARGE_BATCHES, **LONG_HORIZON}
