@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from benchmarks import ablations, atari_table, candidates, comparison, comparison_results
+from benchmarks import ablations, atari_table, candidates, comparison, comparison_results, tuning
 from benchmarks.environment import RESULTS
 from benchmarks.figure4 import results as figure4
 from benchmarks.vine_study import results as vine_study
@@ -91,6 +91,7 @@ def tables() -> dict[str, str]:
         "learning": learning_table(),
         "ablations": ablations.table(),
         "candidates": candidates.table(),
+        "tuning": tuning.table(),
         "figure4": figure4.table(),
         "vine_study": vine_study.table(),
     }

@@ -45,11 +45,15 @@ EVALUATIONS = 20
 FRESH_SEEDS = {101: 5, 102: 3, 103: 2}  # and how many trials are run with each, beside the first one
 
 
+def storage_of(env_id: str) -> JournalStorage:
+    return JournalStorage(JournalFileBackend(str(FOLDER / f"{env_id}.log")))
+
+
 def study_of(env_id: str) -> optuna.Study:
     """The task's study, as far as it has got."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(FOLDER / f"{env_id}.log"))),
+        storage=storage_of(env_id),
         study_name=env_id,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=EVALUATIONS // 4),
         direction="maximize",
@@ -123,6 +127,25 @@ def repeat_best(study: optuna.Study, env_id: str) -> int:
         means = pd.read_csv(path).query("seed <= @seed").groupby("trial")["score"].mean()
         standing = {number: means[number] for number in (0, *best)}
     return max(standing, key=standing.__getitem__)
+
+
+def table() -> str:
+    """What each search found: scores of the settings before it and of the winner, with fresh seeds."""
+    lines = ["| | trials | of these pruned | as they were | the winner |", "|---|---|---|---|---|"]
+    for env_id in TASKS:
+        path = FOLDER / f"{env_id}.csv"
+        if not path.exists():
+            continue
+        study = optuna.load_study(study_name=env_id, storage=storage_of(env_id))
+        states = [trial.state for trial in study.trials if trial.state.is_finished()]
+        scores = pd.read_csv(path).groupby("trial")["score"].agg(list)
+        most = scores[scores.map(len) == scores.map(len).max()]  # those that were repeated to the end
+        winner = most.map(np.mean).idxmax()
+        cells = [f"{np.mean(scores[number]):.0f} ({', '.join(f'{s:.0f}' for s in scores[number])})" for number in (0, winner)]
+        cells[1] = cells[1] if winner else "the same"
+        pruned = states.count(optuna.trial.TrialState.PRUNED)
+        lines.append(f"| {env_id} | {len(states)} | {pruned} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
