@@ -71,6 +71,25 @@ def test_equal_actions_give_bit_equal_branches_wherever_they_run(case):
     assert alone[0] == returns[7]
 
 
+@pytest.mark.parametrize("env_id", ["Hopper-v5", "CartPole-v1"])
+def test_the_action_of_a_row_does_not_depend_on_its_place(env_id):
+    """Moved round by any number of rows, bit for bit; and one by one, up to rounding."""
+    policy = TRPO("MlpPolicy", env_id, seed=0, device="cpu").policy
+    rng = np.random.default_rng(0)
+    obs, noise = rng.normal(size=(32, *policy.observation_space.shape)), draw_noise(policy, rng, (32,))
+    act = make_actor(policy, 32)
+    with th.no_grad():
+        actions = act(obs, noise)
+        for places in range(1, 32):
+            assert np.array_equal(
+                act(np.roll(obs, places, axis=0), np.roll(noise, places, axis=0)), np.roll(actions, places, axis=0)
+            )
+        alone = [
+            actions_from_noise(policy, th.as_tensor(obs[i : i + 1]).float(), noise[i : i + 1]).numpy()[0] for i in range(32)
+        ]
+    assert np.allclose(actions, alone, atol=1e-5)
+
+
 def test_returns_are_those_of_the_environment_itself():
     """Rolled out by hand: rewards discounted, the critic's value where the branch was cut, nothing after termination."""
     trpo = model(make_vec_env("CartPole-v1", 1, seed=0))

@@ -14,6 +14,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.utils import obs_as_tensor
 
+from sb3_trpo.plain_network import forward
 from sb3_trpo.rollouts.numpy_actor import NumpyNetwork
 from sb3_trpo.rollouts.single_path import Observations
 from sb3_trpo.rollouts.stock import is_stock_policy
@@ -80,18 +81,24 @@ def _inverse_cdf(logits: np.ndarray, uniform: np.ndarray) -> np.ndarray:
 
 
 def make_actor(policy: ActorCriticPolicy, n_rows: int) -> Callable[[Observations, np.ndarray], np.ndarray]:
-    """:func:`actions_from_noise` for many calls with the same weights and number of states, in NumPy where that is faster.
+    """:func:`actions_from_noise` for many calls with the same weights and number of states, written out where it can be.
 
-    The two give the same actions up to rounding; each by itself gives equal rows equal actions.
+    The two give the same actions up to rounding; each by itself gives equal rows equal actions, wherever they stand.
+    That takes PyTorch's matrix products: on some processors NumPy's round a row by its place.
 
     :param policy: in eval mode
     :param n_rows: B, a multiple of 16
     """
-    if is_stock_policy(policy) and NumpyNetwork.supports(policy, n_rows):
-        network = NumpyNetwork(policy)
-        if isinstance(policy.action_dist, sb3.CategoricalDistribution):
-            return lambda obs, noise: _inverse_cdf(network(obs), noise)  # type: ignore[arg-type]
-        deviation = policy.log_std.detach().exp().numpy()
-        return lambda obs, noise: network(obs) + deviation * noise  # type: ignore[arg-type]
     device = policy.device
-    return lambda obs, noise: actions_from_noise(policy, obs_as_tensor(obs, device), noise).cpu().numpy()  # type: ignore[arg-type]
+    if not (is_stock_policy(policy) and NumpyNetwork.supports(policy, n_rows)):
+        return lambda obs, noise: actions_from_noise(policy, obs_as_tensor(obs, device), noise).cpu().numpy()  # type: ignore[arg-type]
+    layers = [*policy.mlp_extractor.policy_net, policy.action_net]
+    weights = [parameter.detach() for layer in layers for parameter in layer.parameters()]
+
+    def network(obs: Observations) -> np.ndarray:
+        return forward(layers, weights, th.as_tensor(obs, dtype=th.float32).flatten(1))[-1].numpy()
+
+    if isinstance(policy.action_dist, sb3.CategoricalDistribution):
+        return lambda obs, noise: _inverse_cdf(network(obs), noise)
+    deviation = policy.log_std.detach().exp().numpy()
+    return lambda obs, noise: network(obs) + deviation * noise
