@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.evaluation import evaluate_policy
 
 from benchmarks.figure4.evolution import CrossEntropy, Network, covariance_adaptation, search
 from benchmarks.figure4.max_kl import max_kl
@@ -24,6 +25,7 @@ from benchmarks.figure4.updates import (
 from sb3_trpo import TRPO
 
 BRANCHES = 4
+WITHOUT_NOISE = "return without noise"
 
 
 class Iterations:
@@ -63,7 +65,7 @@ class TrainingEpisodes(BaseCallback):
 def rollouts(
     algorithm: Callable[..., TRPO], task: Task, seed: int, iterations: Iterations, vine: bool = False
 ) -> dict[str, Any]:
-    """Any method that improves one stochastic policy from its rollouts; returns its settings."""
+    """Any method that improves one stochastic policy from its rollouts; returns settings and what its mean action earns."""
     n_envs = (task.trunk if vine else task.batch) // HORIZON
     settings: dict[str, Any] = {
         "n_steps": HORIZON,
@@ -87,7 +89,8 @@ def rollouts(
     envs = task.make_envs(n_envs, seed)
     model = algorithm("MlpPolicy", envs, batch_size=HORIZON, policy_kwargs=network, seed=seed, device="cpu", **settings)
     model.learn(task.steps, callback=TrainingEpisodes(iterations))
-    return {**settings, "n_envs": n_envs}
+    mean, _ = evaluate_policy(model, task.make_envs(5, seed + 10_000), n_eval_episodes=10)
+    return {**settings, "n_envs": n_envs, WITHOUT_NOISE: round(float(mean), 3)}  # type: ignore[arg-type]
 
 
 def evolution(strategy: Callable[..., Any], task: Task, seed: int, iterations: Iterations) -> dict[str, Any]:

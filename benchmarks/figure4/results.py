@@ -1,13 +1,14 @@
 """What the runs of ``benchmarks.figure4`` show: curves per policy iteration and per simulator step, and a table."""
 
+import json
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from benchmarks.figure4.methods import METHODS, SWEPT
-from benchmarks.figure4.runs import FOLDER, best_of, read, score
+from benchmarks.figure4.methods import METHODS, SWEPT, WITHOUT_NOISE
+from benchmarks.figure4.runs import FOLDER, SEEDS, best_of, file_of, read, score
 from benchmarks.figure4.tasks import LARGE_BATCHES, LONG_HORIZON, PAPER, RADIAL_BASIS, TASKS
 from benchmarks.legend import legend_of
 
@@ -38,7 +39,16 @@ def table() -> str:
     for method in METHODS:
         cells = [_cell([score(run) for run in read(name, method).values()], task.goal) for name, task in TASKS.items()]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    cells = [_cell(_without_noise(name, "single path"), task.goal) for name, task in TASKS.items()]
+    lines.append("| single path, its last policy without noise | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _without_noise(task: str, method: str) -> list[float]:
+    """Mean returns of the last policy's mean action, of the runs that have them."""
+    paths = [file_of(task, method, seed).with_suffix(".json") for seed in SEEDS]
+    settings = [json.loads(path.read_text())["settings"] for path in paths if path.exists()]
+    return [found[WITHOUT_NOISE] for found in settings if WITHOUT_NOISE in found]
 
 
 def _cell(scores: Sequence[float], goal: float) -> str:
