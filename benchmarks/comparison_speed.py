@@ -16,6 +16,7 @@ import torch as th
 
 from benchmarks.comparison import FOLDER, TASKS
 from benchmarks.environment import describe
+from benchmarks.statistics import median_and_range
 from benchmarks.training import ALGORITHMS, Plan, run, settings_for
 
 FILE = FOLDER / "comparison_speed.json"
@@ -36,8 +37,7 @@ def table(measured: dict[str, dict[str, list[float]]]) -> str:
         cells = [f"{np.median(rounds['sb3_trpo']):.0f}"]
         for other in ("sb3_contrib", "ppo"):
             ratios = np.array(rounds[other]) / np.array(rounds["sb3_trpo"])
-            span = f"{np.median(ratios):.1f} ({ratios.min():.1f}–{ratios.max():.1f})"
-            cells.append(f"{np.median(rounds[other]):.0f}, {span} times ours")
+            cells.append(f"{np.median(rounds[other]):.0f}, {median_and_range(ratios, '.1f')} times ours")
         lines.append(f"| {env_id} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
