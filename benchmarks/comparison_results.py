@@ -59,8 +59,8 @@ class Run(NamedTuple):
         return np.interp(places, self.frame[column], self.frame["mean"])
 
 
-def runs(env_id: str, method: str) -> list[Run]:
-    return [Run.read(path) for path in sorted((FOLDER / env_id).glob(f"{method}_seed*.csv"))]
+def runs(env_id: str, method: str, folder: Path = FOLDER) -> list[Run]:
+    return [Run.read(path) for path in sorted((folder / env_id).glob(f"{method}_seed*.csv"))]
 
 
 def methods(env_id: str) -> dict[str, list[Run]]:
@@ -111,14 +111,15 @@ def difference_table() -> str:
             if ours and theirs:
                 end = fastest_finish(env_id)
                 cells = (
-                    _difference([run.final for run in ours], [run.final for run in theirs]),
-                    _difference(*([area(run, "seconds", end) for run in group] for group in (ours, theirs))),
+                    difference([run.final for run in ours], [run.final for run in theirs]),
+                    difference(*([area(run, "seconds", end) for run in group] for group in (ours, theirs))),
                 )
                 lines.append(f"| {METHODS[other]} | {env_id} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _difference(ours: list[float], theirs: list[float]) -> str:
+def difference(ours: list[float], theirs: list[float]) -> str:
+    """Of interquartile means, ours less theirs, with its 95 % interval, as text: bold where this has no zero in it."""
     low, high = interval_of_difference(ours, theirs)
     text = f"{interquartile_mean(ours) - interquartile_mean(theirs):+.0f}"
     if not np.isfinite(low):

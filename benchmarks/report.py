@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from benchmarks import ablations, atari_table, candidates, comparison, comparison_results, tuning
+from benchmarks import ablations, atari_table, candidates, comparison, comparison_results, same_settings, tuning
 from benchmarks.environment import RESULTS
 from benchmarks.figure4 import results as figure4
 from benchmarks.vine_study import results as vine_study
@@ -88,6 +88,7 @@ def tables() -> dict[str, str]:
     made = {
         "comparison": comparison_results.table(),
         "differences": comparison_results.difference_table(),
+        "same_settings": same_settings.table(),
         "learning": learning_table(),
         "ablations": ablations.table(),
         "candidates": candidates.table(),

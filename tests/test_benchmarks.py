@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch as th
 
-from benchmarks import ablations, atari_table, candidates, statistics, tuning
+from benchmarks import ablations, atari_table, candidates, same_settings, statistics, tuning
 from benchmarks.training import Plan, policy_kwargs_of, settings_for, write_run
 from sb3_trpo import TRPO
 
@@ -28,6 +28,13 @@ def test_a_search_begins_with_the_settings_there_are(env_id: str) -> None:
     expected = {**network, **policy_kwargs_of(settings)}
     assert {**expected, **drawn.pop("policy_kwargs")} == expected
     assert drawn == pytest.approx({name: {**defaults, **settings}[name] for name in drawn}, abs=2e-8)
+
+
+@pytest.mark.parametrize("env_id, ours", [("Hopper-v5", {"gamma": 0.995}), ("Swimmer-v5", {"gae_lambda": 0.99})])
+def test_settings_for_sb3_contrib_are_converted_back(env_id: str, ours: dict[str, float]) -> None:
+    """Truth: RL Zoo's own file, from which ours differ in one number; the KL's bound is sb3-contrib's default there."""
+    zoo = {**settings_for("sb3_contrib", env_id), "target_kl": 0.01, "cg_damping": pytest.approx(0.1)}
+    assert same_settings.converted(env_id) == {**zoo, **ours}
 
 
 @pytest.mark.parametrize("label", [label for label, variant in ablations.VARIANTS.items() if variant.functions])
