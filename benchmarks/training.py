@@ -141,7 +141,7 @@ class Observer(BaseCallback):
     def _evaluate(self, begin: np.ndarray, episodes: int) -> None:
         wall, processor = begin - self.started - self.spent
         normalization = self.model.get_vec_normalize_env()
-        if normalization is not None and isinstance(self.env, VecNormalize):
+        if normalization is not None and isinstance(self.env, VecNormalize) and self.env.norm_obs:
             self.env.obs_rms = deepcopy(normalization.obs_rms)
         rewards, _ = evaluate_policy(self.model, self.env, episodes, return_episode_rewards=True)
         row: dict[str, float] = {

@@ -11,7 +11,7 @@ import pytest
 import torch as th
 
 from benchmarks import ablations, atari_table, candidates, same_settings, statistics, tuning
-from benchmarks.training import Plan, policy_kwargs_of, settings_for, write_run
+from benchmarks.training import Plan, policy_kwargs_of, run, settings_for, write_run
 from sb3_trpo import TRPO
 
 
@@ -49,6 +49,17 @@ def test_ablations_of_functions_learn(label: str) -> None:
         assert 0.0 < model.logger.name_to_value["train/kl_divergence_loss"] <= 0.01
         steps[name] = model.logger.name_to_value["train/step_size"]
     assert steps[label] > steps["defaults"] if "damping" in label else steps[label] == steps["defaults"]
+
+
+@pytest.mark.parametrize("normalize", [False, True, {"norm_obs": False}, {"norm_reward": False}])
+def test_evaluations_are_normalised_as_training_is(normalize: bool | dict[str, bool]) -> None:
+    """With the training's running statistics, where it has any."""
+    model, observer = run(Plan("sb3_trpo", "CartPole-v1", {"policy": "MlpPolicy", "normalize": normalize}, steps=128, seed=0))
+    assert 1.0 <= observer.rows[-1]["mean"] <= 500.0
+    trained, evaluated = model.get_vec_normalize_env(), observer.env
+    assert (trained is not None) == bool(normalize)
+    if trained is not None and trained.norm_obs:
+        np.testing.assert_array_equal(evaluated.obs_rms.mean, trained.obs_rms.mean)  # type: ignore[attr-defined]
 
 
 def test_bootstrap_intervals() -> None:
