@@ -41,6 +41,7 @@ def table() -> str:
 
 
 def _difference(tried: dict[str, Any], settings: dict[str, Any]) -> str:
+    tried = {name: value for name, value in tried.items() if value != {}}  # policy_kwargs={} is none
     names = [name for name in {**settings, **tried} if tried.get(name) != settings.get(name)]
     return ", ".join(f"`{name}={tried[name]}`" if name in tried else f"no `{name}`" for name in names) or "**none**"
 

@@ -91,10 +91,10 @@ def test_shares_of_our_runs_say_how_long_they_were(tmp_path: Path, monkeypatch: 
 
 
 def test_candidates_are_called_by_what_is_different(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One row for all runs with the same settings, whatever their files are called, dots included."""
+    """One row for all runs with the same settings, whatever their files are called, dots included, an empty one like none."""
     settings = settings_for("sb3_trpo", "Hopper-v5")
-    for seed in (101, 102):
-        plan = Plan("sb3_trpo", "Hopper-v5", {**settings, "gamma": 0.9}, steps=2048, seed=seed, final_episodes=1)
+    for seed, more in ((101, {}), (102, {"policy_kwargs": {}})):
+        plan = Plan("sb3_trpo", "Hopper-v5", {**settings, "gamma": 0.9, **more}, steps=2048, seed=seed, final_episodes=1)
         write_run(plan, tmp_path / "Hopper-v5" / f"gamma_0.9_seed{seed}")
     monkeypatch.setattr(candidates, "FOLDER", tmp_path)
     scores = [pd.read_csv(path)["mean"].iloc[-1] for path in sorted(tmp_path.glob("*/*.csv"))]
