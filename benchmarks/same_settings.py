@@ -21,15 +21,17 @@ from benchmarks.training import Plan, settings_for, write_run
 
 FOLDER = RESULTS / "same_settings"
 SEEDS = (0, 1, 2)
-SCORES: tuple[Callable[[Run], float], ...] = (lambda run: run.final, lambda run: area(run, "steps", comparison.STEPS))
+SCORES: dict[str, Callable[[Run], float]] = {
+    "final return": lambda run: run.final,
+    "mean over steps": lambda run: area(run, "steps", comparison.STEPS),
+}
 
 
 def converted(env_id: str) -> dict[str, Any]:
-    """Ours in sb3-contrib's terms, for the same step: its KL is the mean over action dimensions, its Fisher share a stride."""
+    """Ours in sb3-contrib's terms, for the same step: its KL is the mean over action dimensions."""
     settings, d = settings_for("sb3_trpo", env_id), action_dimensions(env_id)
-    stride = round(1.0 / settings.pop("fisher_sample_fraction", 1.0))
     scaled = {name: settings[name] / d for name in ("target_kl", "cg_damping")}
-    return {**settings, **scaled, "sub_sampling_factor": stride}
+    return {**settings, **scaled, "sub_sampling_factor": 1}
 
 
 def table() -> str:
@@ -40,7 +42,7 @@ def table() -> str:
         found = [runs(env_id, "sb3_contrib"), runs(env_id, "sb3_contrib", FOLDER), runs(env_id, "sb3_trpo")]
         if not found[1]:
             continue
-        for name, score in zip(("final return", "mean over steps"), SCORES, strict=True):
+        for name, score in SCORES.items():
             scores = [[score(run) for run in group] for group in found]
             means = [f"{interquartile_mean(group):.0f}" for group in scores]
             seeds = ", ".join(str(len(group)) for group in found)
