@@ -71,13 +71,14 @@ def test_equal_actions_give_bit_equal_branches_wherever_they_run(case):
     assert alone[0] == returns[7]
 
 
+@pytest.mark.parametrize("units", [64, 256])
 @pytest.mark.parametrize("env_id", ["Hopper-v5", "CartPole-v1"])
-def test_the_action_of_a_row_does_not_depend_on_its_place(env_id):
+def test_the_action_of_a_row_does_not_depend_on_its_place(env_id, units):
     """Moved round by any number of rows, bit for bit; and one by one, up to rounding."""
-    policy = TRPO("MlpPolicy", env_id, seed=0, device="cpu").policy
+    policy = TRPO("MlpPolicy", env_id, seed=0, device="cpu", policy_kwargs={"net_arch": [units, units]}).policy
     rng = np.random.default_rng(0)
     obs, noise = rng.normal(size=(32, *policy.observation_space.shape)), draw_noise(policy, rng, (32,))
-    act = make_actor(policy, 32)
+    act = make_actor(policy)
     with th.no_grad():
         actions = act(obs, noise)
         for places in range(1, 32):
@@ -127,7 +128,7 @@ def test_the_fast_actor_does_what_the_policy_does(space, monkeypatch):
     rng = np.random.default_rng(0)
     obs = rng.normal(size=(32, 4)).astype(np.float32)
     noise = draw_noise(policy, rng, (32,))
-    act = make_actor(policy, 32)
+    act = make_actor(policy)
     monkeypatch.setattr(policy, "get_distribution", None)
     actions = act(obs, noise)
     monkeypatch.undo()

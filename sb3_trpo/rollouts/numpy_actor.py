@@ -4,19 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 import torch as th
-from gymnasium import spaces
 from stable_baselines3.common import distributions as sb3
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from torch import nn
 
-from sb3_trpo.plain_network import is_plain_mlp, is_untouched
+from sb3_trpo.rollouts.stock import is_stock_mlp
 
 # Multiplications of one layer beyond which NumPy's BLAS starts threads, at a cost above all that is saved here.
 LARGEST_PRODUCT = 2**17
-
-_DISTRIBUTIONS = (sb3.DiagGaussianDistribution, sb3.CategoricalDistribution)
 
 
 def _relu(x: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -40,21 +35,9 @@ class NumpyNetwork:
 
     @staticmethod
     def supports(policy: ActorCriticPolicy, n_rows: int) -> bool:
-        """Whether the policy is SB3's own MLP on plain observations, small, on the CPU, with nothing hooked into it."""
-        extractors = (policy.pi_features_extractor, policy.mlp_extractor)
-        if tuple(map(type, extractors)) != (FlattenExtractor, MlpExtractor):
-            return False
-        layers = [*policy.mlp_extractor.policy_net, policy.action_net]
-        containers = (*extractors[0].modules(), policy.mlp_extractor, policy.mlp_extractor.policy_net)
-        return (
-            type(policy.action_dist) in _DISTRIBUTIONS
-            and type(policy.observation_space) is spaces.Box
-            and not is_image_space(policy.observation_space)
-            and all(map(is_untouched, containers))
-            and is_plain_mlp(layers)
-            and all(p.device.type == "cpu" for layer in layers for p in layer.parameters())
-            and all(n_rows * p.numel() <= LARGEST_PRODUCT for layer in layers for p in layer.parameters())
-        )
+        """Whether this is the policy's actor, and small enough for NumPy to be the faster one."""
+        layers = [*policy.mlp_extractor.policy_net, policy.action_net] if is_stock_mlp(policy) else []
+        return bool(layers) and all(n_rows * p.numel() <= LARGEST_PRODUCT for layer in layers for p in layer.parameters())
 
     def __call__(self, obs: np.ndarray) -> np.ndarray:
         x = obs.reshape(len(obs), -1).astype(np.float32, copy=False)

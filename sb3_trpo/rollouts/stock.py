@@ -2,9 +2,14 @@
 
 from typing import Any
 
+from gymnasium import spaces
 from stable_baselines3.common import distributions as sb3
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
+
+from sb3_trpo.plain_network import is_plain_mlp, is_untouched
 
 STOCK_DISTRIBUTIONS = (
     sb3.DiagGaussianDistribution,
@@ -27,6 +32,23 @@ def is_stock_policy(policy: ActorCriticPolicy) -> bool:
     hooked = bool(policy._forward_hooks or policy._forward_pre_hooks)
     stock_distribution = type(policy.action_dist) in STOCK_DISTRIBUTIONS
     return stock_distribution and not hooked and not overrides(policy, ActorCriticPolicy, _POLICY)
+
+
+def is_stock_mlp(policy: ActorCriticPolicy) -> bool:
+    """Whether the actor is SB3's MLP of plain layers on vectors, Gaussian or categorical, on the CPU."""
+    extractors = (policy.pi_features_extractor, policy.mlp_extractor)
+    if tuple(map(type, extractors)) != (FlattenExtractor, MlpExtractor):
+        return False
+    layers = [*policy.mlp_extractor.policy_net, policy.action_net]
+    containers = (*extractors[0].modules(), policy.mlp_extractor, policy.mlp_extractor.policy_net)
+    return (
+        type(policy.action_dist) in (sb3.DiagGaussianDistribution, sb3.CategoricalDistribution)
+        and type(policy.observation_space) is spaces.Box
+        and not is_image_space(policy.observation_space)
+        and all(map(is_untouched, containers))
+        and is_plain_mlp(layers)
+        and all(parameter.device.type == "cpu" for layer in layers for parameter in layer.parameters())
+    )
 
 
 def is_stock_buffer(buffer: RolloutBuffer) -> bool:

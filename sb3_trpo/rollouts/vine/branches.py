@@ -88,7 +88,7 @@ class _Runner:
 
     def __init__(self, policy: ActorCriticPolicy, envs: BranchEnvs, branches: Sequence[Branch], rules: BranchRules):
         self.policy, self.envs, self.branches, self.rules = policy, envs, branches, rules
-        self.act, self.to_env = make_actor(policy, len(envs)), to_env(policy)
+        self.act, self.to_env = make_actor(policy), to_env(policy)
         self.waiting = iter(range(len(branches)))
         self.obs: Observations | None = None
 

@@ -15,9 +15,8 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_trpo.plain_network import forward
-from sb3_trpo.rollouts.numpy_actor import NumpyNetwork
 from sb3_trpo.rollouts.single_path import Observations
-from sb3_trpo.rollouts.stock import is_stock_policy
+from sb3_trpo.rollouts.stock import is_stock_mlp, is_stock_policy
 
 
 def noise_shape(policy: ActorCriticPolicy) -> tuple[int, ...]:
@@ -80,17 +79,16 @@ def _inverse_cdf(logits: np.ndarray, uniform: np.ndarray) -> np.ndarray:
     return np.minimum(beyond, logits.shape[1] - 1)
 
 
-def make_actor(policy: ActorCriticPolicy, n_rows: int) -> Callable[[Observations, np.ndarray], np.ndarray]:
-    """:func:`actions_from_noise` for many calls with the same weights and number of states, written out where it can be.
+def make_actor(policy: ActorCriticPolicy) -> Callable[[Observations, np.ndarray], np.ndarray]:
+    """:func:`actions_from_noise` for many calls with the same weights, written out where it can be.
 
-    The two give the same actions up to rounding; each by itself gives equal rows equal actions, wherever they stand.
-    That takes PyTorch's matrix products: on some processors NumPy's round a row by its place.
+    The two give the same actions up to rounding; of a multiple of 16 rows, each by itself gives equal ones equal actions,
+    wherever they stand. That takes PyTorch's matrix products: on some processors NumPy's round a row by its place.
 
     :param policy: in eval mode
-    :param n_rows: B, a multiple of 16
     """
     device = policy.device
-    if not (is_stock_policy(policy) and NumpyNetwork.supports(policy, n_rows)):
+    if not (is_stock_policy(policy) and is_stock_mlp(policy)):
         return lambda obs, noise: actions_from_noise(policy, obs_as_tensor(obs, device), noise).cpu().numpy()  # type: ignore[arg-type]
     layers = [*policy.mlp_extractor.policy_net, policy.action_net]
     weights = [parameter.detach() for layer in layers for parameter in layer.parameters()]
