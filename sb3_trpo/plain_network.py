@@ -30,6 +30,11 @@ def is_untouched(module: nn.Module) -> bool:
     return not (hooked or "forward" in vars(module) or any(p._backward_hooks for p in module.parameters(recurse=False)))
 
 
+def is_chain(module: nn.Module) -> bool:
+    """Whether a module runs its children one after another and does nothing else."""
+    return type(module) is nn.Sequential and is_untouched(module)
+
+
 def _are_plain(modules: Sequence[nn.Module], kinds: tuple[type[nn.Module], ...]) -> bool:
     """Whether all layers are of these kinds and plain, and no two of them have a weight in common."""
     weights = [id(weight) for module in modules for weight in module.parameters()]
@@ -40,11 +45,14 @@ def _is_plain(module: nn.Module) -> bool:
     """Whether a layer works in the way that is written out here."""
     if not is_untouched(module):
         return False
+    names = [name for name, _ in module.named_parameters()]
+    if has_weights(module) and names != ["weight", "bias"]:  # no bias, or another order, as pruning leaves it
+        return False
     if isinstance(module, nn.Conv2d) and (isinstance(module.padding, str) or module.padding_mode != "zeros"):
         return False
     if isinstance(module, nn.Flatten):
         return (module.start_dim, module.end_dim) == (1, -1)
-    return isinstance(module, _ACTIVATIONS) or module.bias is not None
+    return True
 
 
 def like(other: th.Tensor, x: th.Tensor) -> th.Tensor:

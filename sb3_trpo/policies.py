@@ -1,7 +1,9 @@
 """SB3 policies as TRPO sees them: which parameters make up θ, and what distribution θ gives in each state."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
+from itertools import chain
 from typing import Any
 
 import torch as th
@@ -13,15 +15,16 @@ from stable_baselines3.common.policies import (
     MultiInputActorCriticPolicy,
 )
 from stable_baselines3.common.preprocessing import preprocess_obs
-from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor, NatureCNN
+from stable_baselines3.common.torch_layers import FlattenExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _NormBase
 
 from sb3_trpo.atari.network import PaperCnn
-from sb3_trpo.plain_network import is_plain_cnn, is_plain_mlp, is_untouched
-from sb3_trpo.rollouts import is_stock_policy, select, unchecked_distributions
+from sb3_trpo.influence import influential
+from sb3_trpo.plain_network import is_chain, is_plain_cnn, is_plain_mlp, is_untouched
+from sb3_trpo.rollouts import actor_layers, has_deviation_for_each_action, is_stock_policy, select, unchecked_distributions
 from sb3_trpo.trust_region import (
     AutogradLinearization,
     Bernoulli,
@@ -40,10 +43,10 @@ MultiInputPolicy = MultiInputActorCriticPolicy
 
 
 # Features extractors whose work is known layer by layer; SB3's own way of taking observations comes before it
-PLAIN_EXTRACTORS: dict[type[nn.Module], Callable[[Any], list[nn.Module]]] = {
-    FlattenExtractor: lambda extractor: [],
-    NatureCNN: lambda extractor: [*extractor.cnn, *extractor.linear],
-    PaperCnn: lambda extractor: [*extractor.layers],
+PLAIN_EXTRACTORS: dict[type[nn.Module], tuple[str, ...]] = {
+    FlattenExtractor: (),
+    NatureCNN: ("cnn", "linear"),
+    PaperCnn: ("layers",),
 }
 
 
@@ -80,6 +83,17 @@ def distribution_parameters(distribution: sb3.Distribution) -> th.Tensor:
     return inner.logits  # type: ignore[union-attr, return-value]
 
 
+@contextmanager
+def _own_distribution(policy: ActorCriticPolicy) -> Iterator[None]:
+    """Keep a distribution with a graph out of the policy, which could not be deep-copied with it."""
+    kept = policy.action_dist
+    policy.action_dist = copy(kept)
+    try:
+        yield
+    finally:
+        policy.action_dist = kept
+
+
 class Actor:
     """The part of a policy that chooses actions: θ and the modules it lives in, found by running it.
 
@@ -96,9 +110,14 @@ class Actor:
         self.policy = policy
         self.modules: set[nn.Module] = set()
         self.activations = 0
-        hooks = [module.register_forward_hook(self._note) for module in policy.modules()]
+        hooks = [
+            module.register_forward_hook(self._note)
+            for module in policy.modules()
+            if not isinstance(module, th.jit.ScriptModule)  # takes none
+        ]
         try:
-            distribution = policy.get_distribution(select(observations, slice(1)))
+            with _own_distribution(policy):
+                distribution = policy.get_distribution(select(observations, slice(1)))
         finally:
             for hook in hooks:
                 hook.remove()
@@ -122,13 +141,14 @@ class Actor:
         By hand where the network is a plain one.
         """
         if self._plain_layers is None:
-            with sdpa_kernel(SDPBackend.MATH):  # of attention, this alone can be differentiated twice
+            # Of attention's kernels, MATH alone can be differentiated twice
+            with _own_distribution(self.policy), sdpa_kernel(SDPBackend.MATH):
                 distribution = self.policy.get_distribution(observations)
             return AutogradLinearization(distribution_parameters(distribution), self.parameters), distribution
         log_std = getattr(self.policy, "log_std", None)
         linearization = PlainLinearization(self._plain_layers, self._inputs(observations), log_std, self.parameters)
         arguments = (linearization.at,) if log_std is None else linearization.at.chunk(2, dim=1)
-        return linearization, self.policy.action_dist.proba_distribution(*arguments)
+        return linearization, copy(self.policy.action_dist).proba_distribution(*arguments)
 
     @th.no_grad()
     def _inputs(self, observations: PyTorchObs) -> th.Tensor:
@@ -143,12 +163,13 @@ class Actor:
         """Layers from observations to distribution parameters, if they are of known kinds and all that θ consists of."""
         policy = self.policy
         extractor = policy.pi_features_extractor
-        if type(extractor) not in PLAIN_EXTRACTORS or type(policy.mlp_extractor) is not MlpExtractor:
+        if type(extractor) not in PLAIN_EXTRACTORS or not actor_layers(policy) or not has_deviation_for_each_action(policy):
             return None
-        containers = [policy, *extractor.modules(), policy.mlp_extractor, policy.mlp_extractor.policy_net]
-        if not is_stock_policy(policy) or policy.use_sde or not all(map(is_untouched, containers)):
+        chains = [getattr(extractor, name) for name in PLAIN_EXTRACTORS[type(extractor)]]
+        known = is_stock_policy(policy) and not policy.use_sde and all(map(is_chain, chains))
+        if not known or not all(map(is_untouched, [policy, *extractor.modules()])):
             return None
-        layers = [*PLAIN_EXTRACTORS[type(extractor)](extractor), *policy.mlp_extractor.policy_net, policy.action_net]
+        layers = [*chain.from_iterable(chains), *actor_layers(policy)]
         own = {id(parameter) for layer in layers for parameter in layer.parameters()}
         own |= {id(policy.log_std)} if hasattr(policy, "log_std") else set()
         plain = is_plain_mlp(layers) or is_plain_cnn(layers)
@@ -181,18 +202,25 @@ class Actor:
     def critic_parameters(self, observations: PyTorchObs) -> list[nn.Parameter]:
         """What the critic may move: parameters its value reaches and nothing the actor depends on.
 
-        The actor depends on θ, and on parameters of modules it runs that no gradient reaches (detached features).
+        The actor depends on θ, and on parameters that no gradient reaches (detached features).
 
         :param observations: a batch the policy can be evaluated on; its first row is used
         """
-        used = {id(parameter) for module in self.modules for parameter in module.parameters(recurse=False)}
-        used |= {id(parameter) for parameter in self.parameters}
-        candidates = [p for p in self.policy.parameters() if p.requires_grad and id(p) not in used]
-        values = self.policy.predict_values(select(observations, slice(1)))
+        theta = {id(parameter) for parameter in self.parameters}
+        candidates = [p for p in self.policy.parameters() if p.requires_grad and id(p) not in theta]
+        observation = select(observations, slice(1))
+        values = self.policy.predict_values(observation)
         if not (candidates and values.requires_grad):
             return []
         reached = th.autograd.grad(values.sum(), candidates, allow_unused=True)
-        return [parameter for parameter, gradient in zip(candidates, reached, strict=True) if gradient is not None]
+        found = [parameter for parameter, gradient in zip(candidates, reached, strict=True) if gradient is not None]
+        run = {id(parameter) for module in self.modules for parameter in module.parameters(recurse=False)}
+        doubtful = [parameter for parameter in found if id(parameter) in run]
+        if doubtful:  # detached features, or a network that computes the value on the way: the flow of data tells
+            with _own_distribution(self.policy):
+                used = influential(lambda: distribution_parameters(self.policy.get_distribution(observation)), doubtful)
+            found = [parameter for parameter in found if id(parameter) not in used]
+        return found
 
     @property
     def has_running_statistics(self) -> bool:

@@ -9,12 +9,17 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_trpo import TRPO
 from tests.toys import DICT_OBSERVATIONS, ToyEnv, parameters, same
 
 SMALL: dict[str, Any] = {"n_steps": 32, "batch_size": 32, "device": "cpu", "seed": 0}
+
+
+class Own(FlattenExtractor):
+    """Not SB3's: the policy is called at every step."""
 
 
 @pytest.mark.parametrize(
@@ -137,6 +142,27 @@ def test_spoilt_dict_observation_is_named_by_its_key() -> None:
     """The key of a Dict observation is part of the message; SB3's step-by-step collection survives as well."""
     env = ToyEnv(spaces.Discrete(3), DICT_OBSERVATIONS, faults={5: ("observation", math.nan)})
     _survives(TRPO("MultiInputPolicy", env, **SMALL), r"observations\['vector'\] is nan at step 5 .* environment 0")
+
+
+class SpoiltOnce(ToyEnv):
+    """One observation is not finite, but the reset that may follow it is."""
+
+    def __init__(self, value: float, step: int):
+        super().__init__()
+        self.value, self.step_of_it = value, step
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        obs, *rest = super().step(action)
+        return (obs * self.value if self.total_steps == self.step_of_it else obs, *rest)
+
+
+@pytest.mark.parametrize("extractor", [FlattenExtractor, Own], ids=["deferred", "at every step"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize(("step", "words"), [(20, "rewards is nan at step 19 .* time limit"), (32, "advantages is nan")])
+def test_spoilt_observation_that_is_in_no_buffer(extractor: type, value: float, step: int, words: str) -> None:
+    """The last of an episode that a time limit ends, and of a rollout: Tanh would make values of infinity."""
+    kwargs = {**SMALL, "policy_kwargs": {"features_extractor_class": extractor}}
+    _survives(TRPO("MlpPolicy", SpoiltOnce(value, step), **kwargs), words)
 
 
 @pytest.mark.parametrize("array", ["advantages", "log_probs", "returns"])

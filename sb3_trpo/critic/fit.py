@@ -6,7 +6,6 @@ from functools import partial
 
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.torch_layers import MlpExtractor
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
@@ -14,9 +13,8 @@ from sb3_trpo.critic.minibatches import fitted_by_each, held_by_all, share_of
 from sb3_trpo.critic.mlp_regression import MlpRegression
 from sb3_trpo.critic.regression import CriticFit, Regression, TorchRegression
 from sb3_trpo.distributed import ALONE, Ranks
-from sb3_trpo.plain_network import is_untouched
 from sb3_trpo.policies import Actor
-from sb3_trpo.rollouts import Samples, is_stock_policy, select
+from sb3_trpo.rollouts import Samples, critic_layers, is_stock_policy, select
 
 FEATURE_ROWS = 256  # rows a batch when features are computed ahead
 
@@ -63,9 +61,9 @@ def _regression(
     values_of: Callable[[PyTorchObs], th.Tensor] = policy.predict_values
     inputs, targets, layers = samples.observations, samples.returns, []
     if is_stock_policy(policy) and policy.vf_features_extractor is policy.pi_features_extractor:
-        inputs, values_of = _features(policy, samples), partial(_value_head, policy)
-        if type(policy.mlp_extractor) is MlpExtractor and is_untouched(policy.mlp_extractor.value_net):
-            layers = [*policy.mlp_extractor.value_net, policy.value_net]
+        features = _features(policy, samples)
+        if features is not None:
+            inputs, values_of, layers = features, partial(_value_head, policy), critic_layers(policy)
 
     size, has_buffers = sum(parameter.numel() for parameter in parameters), any(True for _ in policy.buffers())
     if ranks.size > 1 and (has_buffers or held_by_all(ranks, inputs)):
@@ -78,13 +76,17 @@ def _regression(
 
 
 @th.no_grad()
-def _features(policy: ActorCriticPolicy, samples: Samples) -> th.Tensor:
-    """The critic's features of all samples ``[B, n]``."""
+def _features(policy: ActorCriticPolicy, samples: Samples) -> th.Tensor | None:
+    """The critic's features of all samples ``[B, …]``; None where they are not one tensor."""
     # Written into place: outputs kept one by one lie between freed temporaries and keep the allocator from reusing them.
-    features = th.empty(len(samples), policy.features_dim, device=samples.returns.device)
+    features = None
     for start in range(0, len(samples), FEATURE_ROWS):
         rows = slice(start, start + FEATURE_ROWS)
-        features[rows] = policy.extract_features(select(samples.observations, rows), policy.vf_features_extractor)  # type: ignore[assignment]
+        part = policy.extract_features(select(samples.observations, rows), policy.vf_features_extractor)
+        if not isinstance(part, th.Tensor):
+            return None
+        features = part.new_empty(len(samples), *part.shape[1:]) if features is None else features
+        features[rows] = part
     return features
 
 

@@ -36,7 +36,7 @@ class MlpRegression:
         self.ranks = ranks
         self.modules, self.inputs, self.targets, self.optimizer = modules, inputs, targets[:, None], optimizer
         self.parameters = [parameter for module in modules for parameter in module.parameters()]
-        self.theta = nn.utils.parameters_to_vector(self.parameters).detach()
+        self.theta = th.cat([parameter.detach().reshape(-1) for parameter in self.parameters])
         self.gradient = th.empty_like(self.theta)
         self.weights, self.gradients = self._split(self.theta), self._split(self.gradient)
         states = [optimizer.state.get(parameter, {}) for parameter in self.parameters]
@@ -63,6 +63,7 @@ class MlpRegression:
             and len(optimizer.param_groups) == 1
             and not any(optimizer.param_groups[0][option] for option in _UNSUPPORTED)
             and own == {id(parameter) for parameter in parameters}
+            and own <= {id(parameter) for parameter in optimizer.param_groups[0]["params"]}
             and len(steps) == 1
         )
 

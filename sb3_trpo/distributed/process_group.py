@@ -101,7 +101,7 @@ class ProcessGroup:
             th.manual_seed(int(th.randint(2**62, (), generator=self.generator)))
             yield
 
-    def _reduced(self, values: th.Tensor, operation: dist.ReduceOp.RedOpType) -> th.Tensor:
+    def _reduced(self, values: th.Tensor, operation: "dist.ReduceOp.RedOpType") -> th.Tensor:
         result = self._within_reach(values.detach()).clone(memory_format=th.contiguous_format)
         with self._explained():
             dist.all_reduce(result, operation, group=self._in_step)

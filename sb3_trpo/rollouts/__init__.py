@@ -19,7 +19,7 @@ from sb3_trpo.rollouts.running_statistics import running_statistics
 from sb3_trpo.rollouts.samples import Samples, select
 from sb3_trpo.rollouts.shallow_copies import shallow_copies
 from sb3_trpo.rollouts.single_path import Evaluator, Transition, single_path
-from sb3_trpo.rollouts.stock import is_stock_policy, overrides
+from sb3_trpo.rollouts.stock import actor_layers, critic_layers, has_deviation_for_each_action, is_stock_policy, overrides
 from sb3_trpo.rollouts.vine import Trunk, Vine, VineBatch, VineSettings
 
 __all__ = [
@@ -33,11 +33,14 @@ __all__ = [
     "Vine",
     "VineBatch",
     "VineSettings",
+    "actor_layers",
     "check_running_statistics",
     "clone_rows",
+    "critic_layers",
     "estimate_advantages",
     "find_defect",
     "generalized_advantages",
+    "has_deviation_for_each_action",
     "is_stock_policy",
     "make_evaluator",
     "monte_carlo_advantages",

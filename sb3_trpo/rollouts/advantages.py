@@ -8,6 +8,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
+from sb3_trpo.rollouts.finite import predicted_values
 from sb3_trpo.rollouts.single_path import Observations
 from sb3_trpo.rollouts.stock import overrides
 
@@ -34,7 +35,7 @@ def estimate_advantages(
     if estimator == "monte_carlo":
         monte_carlo_advantages(buffer, mean)
         return None
-    last_values = policy.predict_values(obs_as_tensor(last_obs, policy.device))
+    last_values = predicted_values(policy, obs_as_tensor(last_obs, policy.device))
     if overrides(buffer, RolloutBuffer, ("compute_returns_and_advantage",)):
         buffer.compute_returns_and_advantage(last_values, dones)
     else:

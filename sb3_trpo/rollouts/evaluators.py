@@ -10,13 +10,12 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
-from torch.nn.utils import parameters_to_vector
 
-from sb3_trpo.rollouts.finite import unchecked_distributions
+from sb3_trpo.rollouts.finite import predicted_values, unchecked_distributions
 from sb3_trpo.rollouts.numpy_actor import NumpyActor, NumpyNetwork
 from sb3_trpo.rollouts.samples import as_drawn
 from sb3_trpo.rollouts.single_path import Evaluator, Observations, Transition
-from sb3_trpo.rollouts.stock import is_stock_buffer, is_stock_policy
+from sb3_trpo.rollouts.stock import is_stock_buffer, is_stock_network, is_stock_policy
 
 CHANGED = (
     "The policy's parameters were changed while it collected a rollout. Its actions came from those at the beginning, and are "
@@ -32,7 +31,8 @@ def make_evaluator(
 
     Deferring needs SB3's own ``forward``, value, distribution and buffer methods: a policy, a distribution or a
     buffer that overrides one of them expects to be called at every step. A features extractor with parameters that
-    actor and critic share gives both in one pass, which a second one after the rollout would only repeat.
+    actor and critic share gives both in one pass, which a second one after the rollout would only repeat. A network of
+    somebody's own may draw noise or count its calls.
 
     :param policy: acts
     :param buffer: is filled
@@ -41,7 +41,7 @@ def make_evaluator(
     :param bootstrap_gamma: γ, for rewards where a time limit cut the episode; 0 leaves rewards alone
     """
     shared = policy.share_features_extractor and any(True for _ in policy.features_extractor.parameters())
-    if is_stock_policy(policy) and is_stock_buffer(buffer) and not shared:
+    if is_stock_policy(policy) and is_stock_network(policy) and is_stock_buffer(buffer) and not shared:
         return DeferredEvaluator(policy, buffer, n_steps, n_envs, bootstrap_gamma)
     return StepwiseEvaluator(policy, buffer, bootstrap_gamma)
 
@@ -65,7 +65,7 @@ class StepwiseEvaluator:
         if self.bootstrap_gamma > 0.0:
             for index, terminal in step.cut_by_time_limit():
                 with th.no_grad():
-                    value = self.policy.predict_values(self.policy.obs_to_tensor(terminal)[0])[0]  # type: ignore[arg-type]
+                    value = predicted_values(self.policy, self.policy.obs_to_tensor(terminal)[0])[0]  # type: ignore[arg-type]
                 step.rewards[index] += self.bootstrap_gamma * value.item()
         actions = step.actions.reshape(-1, 1) if isinstance(self.policy.action_space, spaces.Discrete) else step.actions
         values, log_probs = self._locals["values"], self._locals["log_probs"]
@@ -125,7 +125,7 @@ class DeferredEvaluator:
             buffer.log_probs[rows] = log_probs.cpu().numpy().reshape(-1, buffer.n_envs)
             buffer.values[rows] = policy.predict_values(observations).cpu().numpy().reshape(-1, buffer.n_envs)
         for position, index, terminal in self.cuts:
-            value = policy.predict_values(policy.obs_to_tensor(terminal)[0])  # type: ignore[arg-type]
+            value = predicted_values(policy, policy.obs_to_tensor(terminal)[0])  # type: ignore[arg-type]
             buffer.rewards[position, index] += self.bootstrap_gamma * value.item()
 
     def _tensors(self, observations: Observations, rows: slice) -> Any:
@@ -138,4 +138,4 @@ class DeferredEvaluator:
         return {}
 
     def _parameters(self) -> th.Tensor:
-        return parameters_to_vector(self.policy.parameters()).detach()
+        return th.cat([parameter.detach().reshape(-1) for parameter in self.policy.parameters()])

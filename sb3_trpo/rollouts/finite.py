@@ -1,11 +1,15 @@
 """Where a rollout is not finite: found before it can reach a parameter, and named so that it can be mended."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.vec_env import VecEnv
 from torch.distributions import Distribution
 
@@ -28,7 +32,10 @@ class Defect:
     env: int
 
     def __str__(self) -> str:
-        return f"{self.key} is {self.value} at step {self.step} of the rollout in environment {self.env}"
+        found = f"{self.key} is {self.value} at step {self.step} of the rollout in environment {self.env}"
+        # What is not finite there is given the value NaN
+        cut = ": the reward itself, or the observation at which a time limit ended the episode"
+        return found + cut if self.key == "rewards" and math.isnan(self.value) else found
 
 
 def _arrays(buffer: RolloutBuffer) -> dict[str, np.ndarray]:
@@ -42,6 +49,19 @@ def _arrays(buffer: RolloutBuffer) -> dict[str, np.ndarray]:
     for key in ("actions", "rewards", "log_probs", "values", "advantages", "returns"):
         arrays[key] = getattr(buffer, key)
     return {key: array for key, array in arrays.items() if np.issubdtype(array.dtype, np.floating)}
+
+
+def predicted_values(policy: ActorCriticPolicy, observations: PyTorchObs) -> th.Tensor:
+    """V of observations that are in no buffer, ``[n, 1]``: NaN where one is not finite, which a bounded activation would hide.
+
+    :param policy: has a critic
+    :param observations: ``[n, …]``
+    """
+    values = policy.predict_values(observations)
+    for part in observations.values() if isinstance(observations, dict) else (observations,):
+        if part.is_floating_point():
+            values = values.where(th.isfinite(part).flatten(1).all(dim=1, keepdim=True), math.nan)
+    return values
 
 
 def find_defect(buffer: RolloutBuffer) -> Defect | None:

@@ -8,7 +8,7 @@ from stable_baselines3.common import distributions as sb3
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
-from sb3_trpo.rollouts.stock import is_stock_mlp
+from sb3_trpo.rollouts.stock import actor_layers, is_stock_mlp
 
 # Multiplications of one layer beyond which NumPy's BLAS starts threads, at a cost above all that is saved here.
 LARGEST_PRODUCT = 2**17
@@ -26,7 +26,7 @@ class NumpyNetwork:
 
     def __init__(self, policy: ActorCriticPolicy):
         self.layers: list[tuple[np.ndarray, np.ndarray] | Callable[..., np.ndarray]] = []
-        for module in (*policy.mlp_extractor.policy_net, policy.action_net):
+        for module in actor_layers(policy):
             if isinstance(module, nn.Linear):
                 weight = np.ascontiguousarray(module.weight.detach().numpy().T)
                 self.layers.append((weight, module.bias.detach().numpy()))
@@ -36,8 +36,8 @@ class NumpyNetwork:
     @staticmethod
     def supports(policy: ActorCriticPolicy, n_rows: int) -> bool:
         """Whether this is the policy's actor, and small enough for NumPy to be the faster one."""
-        layers = [*policy.mlp_extractor.policy_net, policy.action_net] if is_stock_mlp(policy) else []
-        return bool(layers) and all(n_rows * p.numel() <= LARGEST_PRODUCT for layer in layers for p in layer.parameters())
+        sizes = [p.numel() for layer in actor_layers(policy) for p in layer.parameters()]
+        return is_stock_mlp(policy) and n_rows * max(sizes) <= LARGEST_PRODUCT
 
     def __call__(self, obs: np.ndarray) -> np.ndarray:
         x = obs.reshape(len(obs), -1).astype(np.float32, copy=False)

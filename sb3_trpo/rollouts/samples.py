@@ -50,7 +50,13 @@ class Samples:
         """All of a full buffer. SB3's own buffers are viewed in place; one with methods of its own is asked.
 
         :param buffer: full; nothing but the buffer is read
+        :raises ValueError: if it is not full
         """
+        if not buffer.full:
+            raise ValueError(
+                f"The rollout buffer has {buffer.pos} of its {buffer.buffer_size} steps: an update needs a whole rollout, as "
+                "learn() and collect_rollouts() gather it."
+            )
         if not is_stock_buffer(buffer):
             data = next(iter(buffer.get(batch_size=None)))
             scalars = (data.old_log_prob, data.advantages, data.returns)

@@ -9,6 +9,7 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
+from sb3_trpo.rollouts.finite import predicted_values
 from sb3_trpo.rollouts.row_states import RowState
 from sb3_trpo.rollouts.single_path import Observations, finite, to_env
 from sb3_trpo.rollouts.vine.envs import BranchEnvs
@@ -145,7 +146,9 @@ class _Runner:
         for start in range(0, len(self.cut), len(self.envs)):
             part = self.cut[start : start + len(self.envs)]
             padded = [obs for _, obs in part] + [part[0][1]] * (len(self.envs) - len(part))
-            values = self.policy.predict_values(obs_as_tensor(_stacked(padded), self.policy.device)).cpu().numpy().reshape(-1)
+            values = (
+                predicted_values(self.policy, obs_as_tensor(_stacked(padded), self.policy.device)).cpu().numpy().reshape(-1)
+            )
             for (branch, _), value in zip(part, values):  # noqa: B905 (the rest is padding)
                 self.returns[branch] += self.rules.gamma ** self.lengths[branch] * value
 

@@ -16,7 +16,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_trpo.plain_network import forward
 from sb3_trpo.rollouts.single_path import Observations
-from sb3_trpo.rollouts.stock import is_stock_mlp, is_stock_policy
+from sb3_trpo.rollouts.stock import actor_layers, is_stock_mlp, is_stock_policy
 
 
 def noise_shape(policy: ActorCriticPolicy) -> tuple[int, ...]:
@@ -90,7 +90,7 @@ def make_actor(policy: ActorCriticPolicy) -> Callable[[Observations, np.ndarray]
     device = policy.device
     if not (is_stock_policy(policy) and is_stock_mlp(policy)):
         return lambda obs, noise: actions_from_noise(policy, obs_as_tensor(obs, device), noise).cpu().numpy()  # type: ignore[arg-type]
-    layers = [*policy.mlp_extractor.policy_net, policy.action_net]
+    layers = actor_layers(policy)
     weights = [parameter.detach() for layer in layers for parameter in layer.parameters()]
 
     def network(obs: Observations) -> np.ndarray:
