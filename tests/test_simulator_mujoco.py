@@ -8,7 +8,7 @@ import pytest
 from gymnasium import wrappers
 from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 
-from sb3_trpo.simulators import CannotCloneError, check_clone, clone_state, restore_state
+from sb3_trpo.simulators import CannotCloneError, check_clone, clone_state, copy_env, restore_state
 from tests.simulator_toys import assert_exact
 
 
@@ -95,3 +95,13 @@ def test_a_model_that_goes_back_and_forth():
 @pytest.mark.parametrize("env_id", ["Reacher-v4", "Pusher-v5"])
 def test_what_gymnasiums_own_environments_read_is_known(env_id):
     assert_exact(lambda: gym.make(env_id))
+
+
+def test_a_copy_has_the_model_as_it_is_now():
+    """Whoever made the environment may have edited its model: the copy takes the same steps."""
+    env = gym.make("Hopper-v5")
+    env.unwrapped.model.body_mass[1:] *= 3.0
+    env.unwrapped.model.opt.gravity[2] = -3.0
+    env.reset(seed=0)
+    assert check_clone(env, copy_env(env)).exact and check_clone(env).exact
+    assert not check_clone(env, gym.make("Hopper-v5")).exact

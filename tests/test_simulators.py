@@ -8,12 +8,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium import wrappers
+from gymnasium import spaces, wrappers
 from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 from stable_baselines3.common.atari_wrappers import AtariWrapper
 from stable_baselines3.common.monitor import Monitor
 
-from sb3_trpo.simulators import CloneableEnv, check_clone, clone_state, copy_env, restore_state
+from sb3_trpo.simulators import CannotCloneError, CloneableEnv, check_clone, clone_state, copy_env, restore_state
 from tests.simulator_toys import Own, Walk, frames, game, run, some_actions
 
 MUJOCO = [
@@ -259,3 +259,47 @@ def test_a_target_that_was_just_reset_takes_a_later_state():
     target.reset(seed=1)
     restore_state(target, clone_state(source))
     assert run(target, actions) == run(source, actions)
+
+
+class Chase(gym.Env):
+    """What moves is one of pygame's rectangles, what draws is none of the state."""
+
+    observation_space, action_space = spaces.Box(-1e6, 1e6, (2,)), spaces.Discrete(2)
+
+    def __init__(self) -> None:
+        pygame = pytest.importorskip("pygame")
+        self.player, self.clock = pygame.Rect(0, 0, 10, 10), pygame.time.Clock()
+
+    def reset(self, **settings: Any) -> Any:
+        super().reset(**settings)
+        self.player.topleft = (int(self.np_random.integers(100)), 50)
+        return np.array(self.player.topleft, dtype=np.float32), {}
+
+    def step(self, action: int) -> Any:
+        self.player.move_ip(5, int(action))
+        return np.array(self.player.topleft, dtype=np.float32), 0.0, False, False, {}
+
+
+def test_pygames_rectangles_are_state():
+    assert check_clone(Chase()).exact
+
+
+class Scaled(gym.RewardWrapper):
+    """Binds another function in every step, whose default differs."""
+
+    def reward(self, reward: float) -> float:
+        scale = float(self.unwrapped.np_random.integers(100))
+        self.function = lambda reward, scale=scale: scale * reward
+        return self.function(reward)
+
+
+def test_defaults_of_functions_are_compared():
+    """They stay with the instance: a state of one that has another is refused, not restored half."""
+    env = Scaled(gym.make("CartPole-v1"))
+    env.reset(seed=0)
+    env.step(0)
+    state = clone_state(env)
+    restore_state(env, state)
+    env.step(0)
+    with pytest.raises(CannotCloneError, match=r"Scaled\.function"):
+        restore_state(env, state)

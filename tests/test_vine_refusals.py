@@ -44,6 +44,35 @@ def test_environments_that_differ_are_refused():
         model(env, n_steps=16).learn(1)
 
 
+def _shaped(function: Any) -> gym.Env:
+    return gym.wrappers.TransformReward(gym.make("Pendulum-v1"), function)
+
+
+def _heavy(factor: float) -> gym.Env:
+    env = gym.make("InvertedPendulum-v5")
+    env.unwrapped.model.body_mass[1:] *= factor
+    return env
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda scale: _shaped(lambda reward, scale=scale: scale * reward), _heavy],
+    ids=["defaults of a function", "a model"],
+)
+def test_environments_that_differ_in_what_stays_with_them_are_refused(make):
+    with pytest.raises(ValueError, match="another"):
+        model(DummyVecEnv([lambda: make(1.0), lambda: make(3.0)]), n_steps=16).learn(1)
+
+
+@pytest.mark.parametrize("scales", [(2.0, 2.0), (1.0, 100.0)], ids=["alike", "in what a state has"])
+def test_functions_without_names_are_no_difference(scales):
+    """Variables of a closure are part of the state: branches are worth what their own environment pays."""
+    env = DummyVecEnv([lambda scale=scale: _shaped(lambda reward: scale * reward) for scale in scales])
+    trpo = TRPO("MlpPolicy", env, n_steps=64, batch_size=64, sampling="vine", seed=0, device="cpu", gamma=0.0)
+    trpo.learn(1)
+    assert trpo.num_timesteps > 128
+
+
 class Odd(DiagGaussianDistribution):
     pass
 

@@ -29,12 +29,19 @@ def has_name(function: FunctionType) -> bool:
     return found_by_name(function.__module__, function.__qualname__) is function
 
 
-def fingerprint(code: CodeType) -> bytes:
-    """The same for the same code in every process."""
-    return blake2b(repr(_content(code)).encode(), digest_size=8).digest()
+def fingerprint(function: FunctionType) -> bytes:
+    """The same for the same code with the same constants for defaults and attributes, in every process."""
+    defaults = function.__defaults__, function.__kwdefaults__, vars(function)
+    return blake2b(repr((_content(function.__code__), _content(defaults))).encode(), digest_size=8).digest()
 
 
 def _content(value: Any) -> Any:
+    if isinstance(value, FunctionType):
+        return value.__module__, value.__qualname__, _content(value.__code__)  # not its defaults: it may be its own attribute
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_content, value))
+    if isinstance(value, dict):
+        return tuple((name, _content(part)) for name, part in value.items())
     if isinstance(value, CodeType):
         return value.co_name, value.co_firstlineno, value.co_code, value.co_names, *map(_content, value.co_consts)
     return sorted(map(repr, value)) if isinstance(value, frozenset) else value
@@ -103,7 +110,7 @@ def contents(function: FunctionType, path: Path, trusted: bool) -> dict[Path, An
     found: dict[Path, Any] = {}
     for way, inner in functions.values():
         if not trusted:
-            found[(*way, CODE)] = fingerprint(inner.__code__)
+            found[(*way, CODE)] = fingerprint(inner)
         for name, cell in cells(inner):
             if id(cell.cell_contents) not in functions:
                 found[(*way, name)] = cell.cell_contents
@@ -124,7 +131,7 @@ def put(layer: Any, path: Path, value: Any) -> None:
         if path[-1] != CODE:
             _cell(function, path[-1]).cell_contents = value
             return
-        same = fingerprint(function.__code__) == value
+        same = fingerprint(function) == value
     except (KeyError, AttributeError):
         same = False
     if not same:

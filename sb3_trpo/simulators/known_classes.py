@@ -24,16 +24,19 @@ _RUNNING_ANYTHING = (
     "gymnasium.wrappers.transform_reward.TransformReward",
 )
 
+MUJOCO_MODEL = "mujoco._structs.MjModel"
+
 # Simulators by their class, each with the module here that saves it: imported when one is met.
 SIMULATORS = {
     "mujoco._structs.MjData": "sb3_trpo.simulators.mujoco_state:save_data",
-    "mujoco._structs.MjModel": "sb3_trpo.simulators.mujoco_state:save_model",
+    MUJOCO_MODEL: "sb3_trpo.simulators.mujoco_state:save_model",
     "ale_py._ale_py.ALEInterface": "sb3_trpo.simulators.ale_state:save",
 }
 
-# Windows and renderers: they show the state and are no part of it.
+# Windows, renderers and what they draw with: they show the state and are no part of it. (Of pygame, rectangles may well be.)
 _RENDERING = (
-    *("pygame.", "glfw.", "gymnasium.envs.mujoco.mujoco_rendering."),
+    *("pygame.Surface", "pygame.surface.", "pygame.display.", "pygame.time.", "pygame.font.", "pygame.freetype."),
+    *("pygame.mixer.", "glfw.", "gymnasium.envs.mujoco.mujoco_rendering."),
     *("mujoco.renderer.", "mujoco.viewer.", "mujoco._render."),
 )
 

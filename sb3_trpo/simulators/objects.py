@@ -48,7 +48,7 @@ def _reduced_function(function: FunctionType) -> Any:
     if not has_name(function):
         raise TypeError(f"the function {function.__qualname__} is not found by its name")
     refuse_hidden_state(function)
-    return _rebuilt, ("function", function.__module__, function.__qualname__, fingerprint(function.__code__))
+    return _rebuilt, ("function", function.__module__, function.__qualname__, fingerprint(function))
 
 
 def _reduced_method(method: MethodType) -> Any:
@@ -127,7 +127,7 @@ class _Unpickler(pickle.Unpickler):
         """A function by its name, or the target's own one where a script's module has another name than in its process."""
         own = [value for layer in self._layers for value in vars(layer).values()]
         for found in (found_by_name(module, name), *own):
-            if type(found) is FunctionType and found.__qualname__ == name and fingerprint(found.__code__) == code:
+            if type(found) is FunctionType and found.__qualname__ == name and fingerprint(found) == code:
                 return found
         raise pickle.UnpicklingError(f"the function {module}.{name} is not found here")
 

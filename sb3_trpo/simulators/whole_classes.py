@@ -23,7 +23,8 @@ _EXACT = frozenset(
     """collections.defaultdict collections.Counter datetime.date datetime.datetime datetime.time datetime.timedelta
     datetime.timezone decimal.Decimal fractions.Fraction uuid.UUID itertools.count
     pathlib.PosixPath pathlib.WindowsPath pathlib.PurePosixPath pathlib.PureWindowsPath pathlib._local.PosixPath
-    pathlib._local.WindowsPath pathlib._local.PurePosixPath pathlib._local.PureWindowsPath logging.RootLogger""".split()
+    pathlib._local.WindowsPath pathlib._local.PurePosixPath pathlib._local.PureWindowsPath logging.RootLogger
+    pygame.rect.Rect pygame.rect.FRect""".split()
 )
 _REGISTERED = (complex, re.Pattern, UnionType, np.ufunc)  # whose functions in copyreg are Python's and NumPy's
 _HOOKS = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__")
@@ -33,10 +34,10 @@ def _is_whole(kind: type) -> bool:
     """Whether instances of a class are pickled with all they consist of."""
     if kind is object or hasattr(kind, "__del__"):
         return False  # known by its identity only; or there is something to end, which a copy would end, too
-    if kind in copyreg.dispatch_table:
-        return kind in _REGISTERED
     if name_of(kind) in _EXACT:
         return True
+    if kind in copyreg.dispatch_table:
+        return kind in _REGISTERED
     if issubclass(kind, np.generic):
         return kind in _SCALARS
     return all(_leaves_nothing_out(kind, hook) for hook in _HOOKS)

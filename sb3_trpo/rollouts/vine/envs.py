@@ -149,7 +149,7 @@ def branch_template(env: VecEnv) -> gym.Env:
         templates = [copy_env(environment_at(inner, index)) for index in range(inner.num_envs)]
     else:
         templates = [cloudpickle.loads(data) for data in inner.env_method("pickled_copy")]
-    made = {(str(template), repr(template.spec)) for template in templates}
+    made = {str(template) for template in templates}
     if len(made) > 1:
         raise ValueError(
             f"The vine branches in copies of one environment, but the training environments differ: {made}. Build all of "
@@ -162,4 +162,12 @@ def branch_template(env: VecEnv) -> gym.Env:
             f"{report.difference}. Something in it is not part of its state (a global random generator, or something that its "
             "instances share): mend that, or its methods clone_state() and restore_state(token), or give it these."
         )
+    for index, template in enumerate(templates[1:], start=1):
+        report = check_clone(template, templates[0], n_steps=CHECKED_STEPS, infos=False)
+        if not report.exact:
+            raise ValueError(
+                "The vine branches in copies of one environment, but the training environments differ: a state of environment "
+                f"{index} restored in a copy of environment 0 gave another {report.difference}. Build all of them the same "
+                "way, with the same models and functions."
+            )
     return templates[0]
