@@ -2,15 +2,16 @@
 
 import time
 from copy import deepcopy
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
 
-from sb3_trpo.simulators import check_clone, copy_env
+from sb3_trpo.simulators import CannotCloneError, check_clone, copy_env
 from tests.simulator_toys import Forgetful, Walk
 
 
@@ -129,3 +130,46 @@ def test_what_cannot_be_compared():
         check_clone(Walk(), n_steps=0)
     with pytest.raises(ValueError, match="same layers"):
         check_clone(Walk(), Monitor(Walk()))
+
+
+class Remote(gym.Env):
+    """A handle for a simulator that lives elsewhere, with methods of its own."""
+
+    observation_space, action_space = spaces.Box(-np.inf, np.inf, (1,)), spaces.Discrete(2)
+    simulators: ClassVar[list[list[float]]] = []
+
+    def __init__(self) -> None:
+        self.handle = len(self.simulators)
+        self.simulators.append([0.0])
+
+    def reset(self, **settings: Any) -> Any:
+        super().reset(**settings)
+        self.simulators[self.handle][0] = 0.0
+        return np.zeros(1, dtype=np.float32), {}
+
+    def step(self, action: int) -> Any:
+        self.simulators[self.handle][0] += 2.0 * action - 1.0
+        return np.array(self.simulators[self.handle], dtype=np.float32), 0.0, False, False, {}
+
+    def clone_state(self) -> Any:
+        return list(self.simulators[self.handle])
+
+    def restore_state(self, state: Any) -> None:
+        self.simulators[self.handle][:] = state
+
+
+class Locked(Remote):
+    """Cannot be copied."""
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise TypeError("cannot pickle '_thread.lock' object")
+
+
+def test_copies_that_share_their_simulator_are_found():
+    assert "while another instance was stepped" in str(check_clone(Remote()).difference)
+    assert check_clone(Remote(), Remote()).exact
+
+
+def test_environments_of_their_own_that_cannot_be_copied():
+    with pytest.raises(CannotCloneError, match=r"Locked.*__deepcopy__"):
+        check_clone(Locked())

@@ -3,6 +3,7 @@
 from typing import Any
 
 import gymnasium as gym
+import mujoco
 import numpy as np
 import pytest
 from gymnasium import wrappers
@@ -105,3 +106,20 @@ def test_a_copy_has_the_model_as_it_is_now():
     env.reset(seed=0)
     assert check_clone(env, copy_env(env)).exact and check_clone(env).exact
     assert not check_clone(env, gym.make("Hopper-v5")).exact
+
+
+class Growing(HopperEnv):
+    """Compiles its model anew, with one more body."""
+
+    def reset_model(self) -> np.ndarray:
+        spec = mujoco.MjSpec.from_file(self.fullpath)
+        spec.worldbody.add_body().add_geom(size=[0.1, 0.1, 0.1])
+        self.model = spec.compile()
+        return self._get_obs()
+
+
+def test_a_model_of_other_sizes_is_refused():
+    source = Growing()
+    source.reset(seed=0)
+    with pytest.raises(CannotCloneError, match=r"model.*other sizes"):
+        restore_state(Growing(), clone_state(source))

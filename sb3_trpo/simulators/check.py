@@ -56,9 +56,9 @@ def check_clone(
     """Save the state of an environment, restore it elsewhere, and see whether everything that follows is the same.
 
     The state goes through ``pickle``, into a second instance (a new one, if it is made here, and once it has been used), and
-    into the first one. Each time the same random actions are taken, episodes are begun anew where they end and once in
-    between, and observation, reward, terminated, truncated and info are compared bit for bit; only
-    ``info["episode"]["t"]``, a clock, is not.
+    into the first one, there once more with steps of the other instance in between. Each time the same random actions are
+    taken, episodes are begun anew where they end and once in between, and observation, reward, terminated, truncated and info
+    are compared bit for bit; only ``info["episode"]["t"]``, a clock, is not.
 
     :param env: is reset with ``seed`` and stepped
     :param other: another instance built the same way; None to have one made (see :func:`copy_env`)
@@ -116,6 +116,11 @@ def _check(env: gym.Env, other: gym.Env | None, n_steps: int, warm_up: int, seed
             restore_state(instance, state)
             found = _first_difference(expected, _steps(instance, plan), infos)
             difference = found and f"{found} in {where}"
+    if difference is None:
+        restore_state(env, state)
+        other.reset(seed=seed + 2)
+        found = _first_difference(expected, _beside(env, plan, other, [actions.sample() for _ in plan]), infos)
+        difference = found and f"{found} while another instance was stepped, which must share something with it"
     restore_state(env, state)
     clone = _microseconds(lambda: clone_state(env))
     restore = _microseconds(lambda: restore_state(env, state))
@@ -130,6 +135,12 @@ def _steps(env: gym.Env, plan: list[Any]) -> Iterator[tuple[Any, ...]]:
             yield (*outputs, *env.reset())
         else:
             yield outputs
+
+
+def _beside(env: gym.Env, plan: list[Any], other: gym.Env, other_plan: list[Any]) -> Iterator[tuple[Any, ...]]:
+    """Outputs of every step of an environment, with a step of another one, in a state of its own, after each."""
+    for outputs, _ in zip(map(_kept, _steps(env, plan)), _steps(other, other_plan), strict=True):
+        yield outputs
 
 
 def _run(env: gym.Env, plan: list[Any]) -> None:

@@ -30,7 +30,7 @@ def copy_env(env: gym.Env) -> Any:
     inner = None
     if stack.own is not None:
         inner = _construct(stack.own)
-        inner = deepcopy(stack.own, memo) if inner is None else inner
+        inner = _deep_copy(stack.own, memo) if inner is None else inner
         memo.update({id(old): new for old, new in zip(_chain(stack.own), _chain(inner), strict=True)})
     for layer in reversed(stack.layers):
         inner = _construct(layer)
@@ -50,6 +50,18 @@ def copy_env(env: gym.Env) -> Any:
 def _chain(env: Any) -> list[Any]:
     """An environment and all it wraps."""
     return [env, *_chain(env.env)] if isinstance(env, gym.Wrapper) else [env]
+
+
+def _deep_copy(own: Any, memo: dict[int, Any]) -> Any:
+    """Of an environment that copies its state itself, with all that it wraps."""
+    try:
+        return deepcopy(own, memo)
+    except Exception as error:
+        reason = (
+            f"no second instance can be made by copy.deepcopy ({error}): give it a __deepcopy__, or let it derive from "
+            "gymnasium.utils.EzPickle, and call EzPickle.__init__(self, …) with all of its arguments"
+        )
+        raise CannotCloneError(name_of(type(own)), reason) from error
 
 
 def _construct(layer: Any) -> Any | None:

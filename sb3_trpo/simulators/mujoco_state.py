@@ -8,6 +8,7 @@ import mujoco
 import numpy as np
 
 from sb3_trpo.simulators.random_states import Seeds
+from sb3_trpo.simulators.stack import CannotCloneError
 
 _ROW = int(mujoco.mjtState.mjSTATE_INTEGRATION)  # MuJoCo's own type takes as long to convert as the state to copy
 
@@ -112,8 +113,13 @@ class ModelState(NamedTuple):
     def load(self, owner: dict[str, Any], name: str) -> None:
         """Write the arrays and options that differ into the instance's own MjModel, which its MjData refers to."""
         model = owner[name]
-        if np.array_equal(_image(model), self.image):
+        image = _image(model)
+        if np.array_equal(image, self.image):
             return
+        if image.shape != self.image.shape:
+            raise CannotCloneError(
+                name, "it is a model of other sizes than the one of the state, and models stay with their instance"
+            )
         source = mujoco.MjModel.from_binary_path("model.mjb", {"model.mjb": self.image.tobytes()})
         for target, origin in ((model, source), (model.opt, source.opt), (model.stat, source.stat)):
             for field in (field for field in dir(origin) if not field.startswith("_")):
