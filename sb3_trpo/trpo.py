@@ -262,7 +262,8 @@ class TRPO(SinglePathOrVine):
             # A reward on one rank spoils the Monte-Carlo advantages of all: these are the last to blame
             rank, found = min(defects, key=lambda defect: defect[1].key == "advantages")
             self._record({"train/status": Status.BAD_ROLLOUT.value})
-            self._warn_once(found.key, f"{SKIPPED}: {found}{f' of rank {rank}' if self._ranks.size > 1 else ''}.")
+            of_rank = f" of rank {rank}" if self._ranks.size > 1 else ""
+            self._warn_once(found.key, f"{SKIPPED}: {found}{of_rank}.{found.cause}")
         return not defects
 
     def _warn_once(self, kind: str, text: str) -> None:

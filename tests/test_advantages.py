@@ -117,7 +117,7 @@ def test_finds_the_defect(key, value, step, env, flattened):
     defect = find_defect(buffer)
     assert (defect.key, defect.step, defect.env) == (key, step, env)
     assert defect.value == value or (np.isnan(defect.value) and np.isnan(value))
-    assert str(defect).startswith(f"{key} is {value} at step {step} of the rollout in environment {env}")
+    assert str(defect) == f"{key} is {value} at step {step} of the rollout in environment {env}"
 
 
 def test_names_the_cause_before_its_consequences():

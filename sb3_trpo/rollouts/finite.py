@@ -32,10 +32,13 @@ class Defect:
     env: int
 
     def __str__(self) -> str:
-        found = f"{self.key} is {self.value} at step {self.step} of the rollout in environment {self.env}"
-        # What is not finite there is given the value NaN
-        cut = ": the reward itself, or the observation at which a time limit ended the episode"
-        return found + cut if self.key == "rewards" and math.isnan(self.value) else found
+        return f"{self.key} is {self.value} at step {self.step} of the rollout in environment {self.env}"
+
+    @property
+    def cause(self) -> str:
+        """A sentence on what may be behind it, where that is not plain; see :func:`predicted_values`."""
+        bootstrapped = self.key == "rewards" and math.isnan(self.value)
+        return " That is the reward, or the observation at which a time limit ended the episode." if bootstrapped else ""
 
 
 def _arrays(buffer: RolloutBuffer) -> dict[str, np.ndarray]:
