@@ -49,7 +49,7 @@ def test_one_deviation_for_all_actions() -> None:
 
 
 class BothHeads(nn.Module):
-    """Computes both latent vectors whichever is asked for; with noise, or detached features of the actor's, if told."""
+    """Computes both latent vectors whichever is asked for, the actor's from detached features; with noise, if told."""
 
     def __init__(self, n_inputs: int, noise: float = 0.0):
         super().__init__()

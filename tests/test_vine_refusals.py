@@ -48,20 +48,10 @@ def _shaped(function: Any) -> gym.Env:
     return gym.wrappers.TransformReward(gym.make("Pendulum-v1"), function)
 
 
-def _heavy(factor: float) -> gym.Env:
-    env = gym.make("InvertedPendulum-v5")
-    env.unwrapped.model.body_mass[1:] *= factor
-    return env
-
-
-@pytest.mark.parametrize(
-    "make",
-    [lambda scale: _shaped(lambda reward, scale=scale: scale * reward), _heavy],
-    ids=["defaults of a function", "a model"],
-)
-def test_environments_that_differ_in_what_stays_with_them_are_refused(make):
+def test_environments_that_differ_in_what_stays_with_them_are_refused():
+    functions = [lambda reward, scale=scale: scale * reward for scale in (1.0, 3.0)]
     with pytest.raises(ValueError, match="another"):
-        model(DummyVecEnv([lambda: make(1.0), lambda: make(3.0)]), n_steps=16).learn(1)
+        model(DummyVecEnv([lambda function=function: _shaped(function) for function in functions]), n_steps=16).learn(1)
 
 
 @pytest.mark.parametrize("scales", [(2.0, 2.0), (1.0, 100.0)], ids=["alike", "in what a state has"])

@@ -14,6 +14,8 @@ import gymnasium as gym
 import pytest
 import torch as th
 from gymnasium import spaces
+from gymnasium.envs.mujoco.swimmer_v5 import SwimmerEnv
+from gymnasium.wrappers import TimeLimit
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -25,6 +27,49 @@ from sb3_trpo.rollouts import Vine
 from sb3_trpo.simulators import CannotCloneError, CloneableEnv
 from tests.toys import parameters, same
 from tests.vines import VINE, model
+
+
+class OwnSwimmer(SwimmerEnv):
+    """Somebody's own class, whose states have the model in them."""
+
+
+class Heavier(BaseCallback):
+    """Edits the models of environments within reach before each rollout, each in its own way."""
+
+    def _on_rollout_start(self) -> None:
+        for factor, env in enumerate(self.training_env.unwrapped.envs, start=2):
+            env.unwrapped.model.body_mass[1:] *= factor
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def _heavy(kind: type, factor: float) -> gym.Env:
+    env = TimeLimit(kind(), 1000)
+    env.unwrapped.model.body_mass[1:] *= factor
+    return CloneableEnv(env)
+
+
+@pytest.mark.parametrize(
+    ("vec_env", "n_workers", "callback"),
+    [(DummyVecEnv, 0, Heavier), (DummyVecEnv, 1, Heavier), (partial(SubprocVecEnv, start_method="fork"), 0, None)],
+)
+def test_branches_have_the_models_of_the_environments_they_branch_from(vec_env, n_workers, callback):
+    """Truth: the returns of branches from states that have the model in them. Gymnasium's own classes leave it out."""
+    returns = []
+    for kind, vec, workers in ((OwnSwimmer, DummyVecEnv, 0), (SwimmerEnv, vec_env, n_workers)):
+        env = vec([lambda kind=kind, factor=factor: _heavy(kind, factor) for factor in (1.0, 3.0)])
+        vine = {"n_states": 16, "branches_per_state": 2, "branch_length": 5, "n_workers": workers}
+        trpo = model(env, n_steps=16, vine_kwargs=vine)
+        try:
+            trpo.learn(1, callback=callback and callback())
+            trpo.learn(1, callback=callback and callback())
+            returns.append(trpo._vine_batch.q_values)
+        finally:
+            trpo.close_vine()
+            env.close()
+    assert th.equal(*returns) and returns[0].std() > 0
+
 
 # Processes of environments are forked here: RL Zoo, which other tests import, puts a class of its own in the place of
 # gymnasium's TimeLimit

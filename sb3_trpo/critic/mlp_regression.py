@@ -8,6 +8,7 @@ from sb3_trpo.critic.minibatches import Minibatch
 from sb3_trpo.critic.regression import CriticFit, mean_loss
 from sb3_trpo.distributed import Ranks
 from sb3_trpo.plain_network import backward, forward, is_plain_mlp
+from sb3_trpo.trust_region import flatten, unflatten
 
 _UNSUPPORTED = ("weight_decay", "amsgrad", "maximize", "capturable", "differentiable")
 
@@ -36,12 +37,12 @@ class MlpRegression:
         self.ranks = ranks
         self.modules, self.inputs, self.targets, self.optimizer = modules, inputs, targets[:, None], optimizer
         self.parameters = [parameter for module in modules for parameter in module.parameters()]
-        self.theta = th.cat([parameter.detach().reshape(-1) for parameter in self.parameters])
+        self.theta = flatten([parameter.detach() for parameter in self.parameters])
         self.gradient = th.empty_like(self.theta)
-        self.weights, self.gradients = self._split(self.theta), self._split(self.gradient)
+        self.weights, self.gradients = (unflatten(flat, self.parameters) for flat in (self.theta, self.gradient))
         states = [optimizer.state.get(parameter, {}) for parameter in self.parameters]
         self.first, self.second = (
-            th.cat([state.get(name, th.zeros_like(p)).reshape(-1) for p, state in zip(self.parameters, states, strict=True)])
+            flatten([state.get(name, th.zeros_like(p)) for p, state in zip(self.parameters, states, strict=True)])
             for name in ("exp_avg", "exp_avg_sq")
         )
         self.steps = th.as_tensor(float(states[0].get("step", 0)), device=self.theta.device)
@@ -89,14 +90,13 @@ class MlpRegression:
         finite = bool(th.isfinite(self.theta).all())
         if finite:
             for parameter, weight, first, second in zip(
-                self.parameters, self.weights, self._split(self.first), self._split(self.second), strict=True
+                self.parameters,
+                self.weights,
+                unflatten(self.first, self.parameters),
+                unflatten(self.second, self.parameters),
+                strict=True,
             ):
                 parameter.copy_(weight)
                 moments = {"exp_avg": first.clone(), "exp_avg_sq": second.clone()}
                 self.optimizer.state[parameter] = {"step": self.steps.to("cpu", copy=True), **moments}
         return CriticFit(mean_loss(self.losses, self.ranks), finite)
-
-    def _split(self, flat: th.Tensor) -> list[th.Tensor]:
-        """Views of a flat vector in the parameters' shapes."""
-        parts = flat.split([parameter.numel() for parameter in self.parameters])
-        return [part.view(parameter.shape) for part, parameter in zip(parts, self.parameters, strict=True)]

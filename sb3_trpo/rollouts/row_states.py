@@ -23,7 +23,15 @@ from stable_baselines3.common.vec_env import (
 )
 from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 
-from sb3_trpo.simulators import CannotCloneError, CloneableEnv, SimulatorState, clone_state, restore_state
+from sb3_trpo.simulators import (
+    CannotCloneError,
+    CloneableEnv,
+    Models,
+    SimulatorState,
+    clone_models,
+    clone_state,
+    restore_state,
+)
 
 # Arrays with a row for every environment that decide what a wrapper does next
 _ROWS: dict[type[VecEnvWrapper], tuple[str, ...]] = {
@@ -40,10 +48,12 @@ class RowState(NamedTuple):
 
     :param env: of the environment itself
     :param rows: of the VecEnv's wrappers, outermost first
+    :param models: of its simulators, to be restored before it in another instance; None to leave those as they are
     """
 
     env: SimulatorState
     rows: tuple[tuple[np.ndarray, ...], ...]
+    models: Models | None = None
 
 
 def clone_rows(env: VecEnv, indices: Sequence[int] | None = None) -> list[RowState]:
@@ -66,6 +76,18 @@ def clone_rows(env: VecEnv, indices: Sequence[int] | None = None) -> list[RowSta
         RowState(state, tuple(tuple(array[index].copy() for array in layer) for layer in arrays))
         for index, state in zip(indices, states, strict=True)
     ]
+
+
+def clone_row_models(env: VecEnv) -> list[Models]:
+    """Save the models of all environments' simulators (see :func:`~sb3_trpo.simulators.clone_models`).
+
+    :param env: as for :func:`clone_rows`
+    """
+    inner = env.unwrapped
+    _check_inner(inner)
+    if isinstance(inner, DummyVecEnv):
+        return [clone_models(environment_at(inner, index)) for index in range(inner.num_envs)]
+    return inner.env_method("clone_models")
 
 
 def restore_rows(env: VecEnv, states: Sequence[RowState], indices: Sequence[int] | None = None) -> None:

@@ -105,7 +105,7 @@ _SAVERS: dict[type, Saver] = {
 }
 
 
-def _saver(kind: type, layer: type, trusted: bool) -> Saver | None:
+def saver(kind: type, layer: type, trusted: bool) -> Saver | None:
     """How attributes of a type are saved in a class of layers; None if they are left to the instance.
 
     :param trusted: whether only trusted classes are at work: they never change a space, nor spawn generators
@@ -147,7 +147,7 @@ class _Plan:
             raise CannotCloneError(name_of(kind), "it derives from a class with memory of its own, besides attributes")
         relevant = {name: type(value) for name, value in owner.items() if name not in without_state(kind, trusted)}
         others = [name for name, of in relevant.items() if of not in kept]
-        savers = ((name, _saver(relevant[name], kind, trusted)) for name in others)
+        savers = ((name, saver(relevant[name], kind, trusted)) for name in others)
         self.size = len(owner)
         self.names = tuple(owner)
         self.keys = None if trusted else frozenset(owner)  # trusted classes do not take attributes away
@@ -156,7 +156,7 @@ class _Plan:
         self.read = _getter([*self.constants, *others])
         self.checked = slice(len(self.constants) if rebinds else 0, None)
         self.kinds = tuple(map(type, self.read(owner)[self.checked]))
-        self.savers = tuple((name, saver) for name, saver in savers if saver is not None)
+        self.savers = tuple((name, save) for name, save in savers if save is not None)
 
 
 def _getter(names: Sequence[str]) -> Callable[[Owner], tuple[Any, ...]]:

@@ -6,6 +6,7 @@ import cloudpickle
 import gymnasium as gym
 
 from sb3_trpo.simulators.copies import copy_env
+from sb3_trpo.simulators.models import Models, clone_models
 from sb3_trpo.simulators.state import SimulatorState, clone_state, restore_state
 
 
@@ -33,6 +34,13 @@ class CloneableEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
         """See :func:`sb3_trpo.simulators.restore_state`."""
         restore_state(self.env, state)
 
+    def clone_models(self) -> Models:
+        """See :func:`sb3_trpo.simulators.clone_models`."""
+        return clone_models(self.env)
+
     def pickled_copy(self) -> bytes:
-        """A second instance of the environment inside, to be sent to another process (see ``copy_env``)."""
+        """A second instance of the environment inside, to be sent to another process (see ``copy_env``).
+
+        Its models may be as they were made: gymnasium's MuJoCo environments are made anew from their arguments there.
+        """
         return cloudpickle.dumps(copy_env(self.env))

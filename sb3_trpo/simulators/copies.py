@@ -9,7 +9,8 @@ from gymnasium import spaces
 from gymnasium.utils import EzPickle
 
 from sb3_trpo.simulators.closures import has_name
-from sb3_trpo.simulators.known_classes import MUJOCO_MODEL, is_rendering, is_simulator, name_of, without_state
+from sb3_trpo.simulators.known_classes import is_rendering, is_simulator, name_of, without_state
+from sb3_trpo.simulators.models import clone_models, restore_models
 from sb3_trpo.simulators.stack import CannotCloneError, Stack
 from sb3_trpo.simulators.state import clone_state, restore_state
 
@@ -39,6 +40,7 @@ def copy_env(env: gym.Env) -> Any:
         for name, value in vars(layer).items():
             if is_simulator(type(value)) and name in vars(inner):
                 memo[id(value)] = vars(inner)[name]
+    restore_models(inner, clone_models(env))  # type: ignore[arg-type]
     try:
         restore_state(inner, state)  # type: ignore[arg-type]
     except CannotCloneError:
@@ -76,11 +78,6 @@ def _construct(layer: Any) -> Any | None:
             )
             raise CannotCloneError(name_of(type(layer)), reason) from error
         new.spec = vars(layer).get("spec")
-        for name, value in vars(layer).items():
-            if name_of(type(value)) == MUJOCO_MODEL and vars(new).get(name) is not value:
-                from sb3_trpo.simulators.mujoco_state import copy_model  # not everybody has MuJoCo
-
-                copy_model(value, vars(new)[name])  # whoever made the first may have edited its model since
         return new
     return None
 

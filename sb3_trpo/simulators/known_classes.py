@@ -24,12 +24,10 @@ _RUNNING_ANYTHING = (
     "gymnasium.wrappers.transform_reward.TransformReward",
 )
 
-MUJOCO_MODEL = "mujoco._structs.MjModel"
-
 # Simulators by their class, each with the module here that saves it: imported when one is met.
 SIMULATORS = {
     "mujoco._structs.MjData": "sb3_trpo.simulators.mujoco_state:save_data",
-    MUJOCO_MODEL: "sb3_trpo.simulators.mujoco_state:save_model",
+    "mujoco._structs.MjModel": "sb3_trpo.simulators.mujoco_state:save_model",
     "ale_py._ale_py.ALEInterface": "sb3_trpo.simulators.ale_state:save",
 }
 

@@ -138,11 +138,6 @@ def save_model(layer: type, trusted: bool) -> Callable[[dict[str, Any], str], Mo
     return None if trusted else _save_model
 
 
-def copy_model(source: mujoco.MjModel, target: mujoco.MjModel) -> None:
-    """Make a model of the same sizes the same, whoever has edited the first one."""
-    ModelState(_image(source)).load({"model": target}, "model")
-
-
 _LAST: "weakref.WeakKeyDictionary[mujoco.MjModel, ModelState]" = weakref.WeakKeyDictionary()
 
 

@@ -41,6 +41,8 @@ def clone_state(env: gym.Env) -> SimulatorState:
     - MuJoCo's contacts and constraint forces, of interest only to what reads them before a step: there is one for each
       contact, and they are the target's own until the next step;
     - the order of a set's elements, where that has a bearing on anything;
+    - the models of gymnasium's own MuJoCo environments, which these never change: whoever edits one finds the edits where
+      they are after :func:`restore_state` (with anybody else's class about, models are part of the state);
     - ``Monitor``'s records of past episodes, which grow without bound.
 
     :func:`check_clone` finds out whether an environment depends on any of these.

@@ -17,7 +17,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.rollouts.finite import Defect
-from sb3_trpo.rollouts.row_states import RowState, clone_rows
+from sb3_trpo.rollouts.row_states import RowState, clone_row_models, clone_rows
 from sb3_trpo.rollouts.samples import single_precision
 from sb3_trpo.rollouts.single_path import Transition
 from sb3_trpo.rollouts.stock import STOCK_DISTRIBUTIONS
@@ -75,6 +75,7 @@ class Trunk:
         self.env, self.n_envs = env, env.num_envs
         self.chosen = np.sort(rng.choice(n_steps * env.num_envs, n_states, replace=False))
         self.states: list[RowState] = []
+        self._models = clone_row_models(env)  # somebody may have edited them since the last rollout
 
     def watch(self, path: Iterator[Transition]) -> Iterator[Transition]:
         """The path itself; the chosen states are saved just before the steps that leave them."""
@@ -86,7 +87,9 @@ class Trunk:
     def _save(self, step: int) -> None:
         begin, end = np.searchsorted(self.chosen, [step * self.n_envs, (step + 1) * self.n_envs])
         if end > begin:
-            self.states += clone_rows(self.env, (self.chosen[begin:end] - step * self.n_envs).tolist())
+            indices = (self.chosen[begin:end] - step * self.n_envs).tolist()
+            for index, state in zip(indices, clone_rows(self.env, indices), strict=True):
+                self.states.append(state._replace(models=self._models[index]))
 
     @property
     def places(self) -> list[tuple[int, int]]:

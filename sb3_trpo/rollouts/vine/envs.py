@@ -19,9 +19,9 @@ from stable_baselines3.common.vec_env import (
 from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 from stable_baselines3.common.vec_env.util import dict_to_obs, obs_space_info
 
-from sb3_trpo.rollouts.row_states import RowState, clone_rows, environment_at, frame_stacks
+from sb3_trpo.rollouts.row_states import RowState, clone_row_models, clone_rows, environment_at, frame_stacks
 from sb3_trpo.rollouts.single_path import Observations
-from sb3_trpo.simulators import check_clone, copy_env, restore_state
+from sb3_trpo.simulators import Models, check_clone, copy_env, restore_models, restore_state
 
 CHECKED_STEPS = 50
 
@@ -103,12 +103,16 @@ class BranchEnvs:
         _, shapes, dtypes = obs_space_info(self.space)
         self.raw = {key: np.zeros((len(self.envs), *shapes[key]), dtype=dtypes[key]) for key in shapes}
         self.rewards = np.zeros(len(self.envs))
+        self._models: list[Models | None] = [None] * len(self.envs)  # those restored last
 
     def __len__(self) -> int:
         return len(self.envs)
 
     def load(self, row: int, state: RowState) -> None:
         """Bring a row into a saved state."""
+        if state.models is not None and state.models is not self._models[row]:
+            restore_models(self.envs[row], state.models)
+            self._models[row] = state.models
         restore_state(self.envs[row], state.env)
         self.stages.load(row, state)
 
@@ -149,6 +153,9 @@ def branch_template(env: VecEnv) -> gym.Env:
         templates = [copy_env(environment_at(inner, index)) for index in range(inner.num_envs)]
     else:
         templates = [cloudpickle.loads(data) for data in inner.env_method("pickled_copy")]
+    models = clone_row_models(env)
+    for template, own in zip(templates, models, strict=True):
+        restore_models(template, own)
     made = {str(template) for template in templates}
     if len(made) > 1:
         raise ValueError(
@@ -163,11 +170,12 @@ def branch_template(env: VecEnv) -> gym.Env:
             "instances share): mend that, or its methods clone_state() and restore_state(token), or give it these."
         )
     for index, template in enumerate(templates[1:], start=1):
+        restore_models(templates[0], models[index])
         report = check_clone(template, templates[0], n_steps=CHECKED_STEPS, infos=False)
         if not report.exact:
             raise ValueError(
                 "The vine branches in copies of one environment, but the training environments differ: a state of environment "
                 f"{index} restored in a copy of environment 0 gave another {report.difference}. Build all of them the same "
-                "way, with the same models and functions."
+                "way, with the same functions."
             )
     return templates[0]
