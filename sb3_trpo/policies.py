@@ -28,6 +28,7 @@ from sb3_trpo.rollouts import actor_layers, has_deviation_for_each_action, is_st
 from sb3_trpo.trust_region import (
     AutogradLinearization,
     Bernoulli,
+    Beta,
     Categorical,
     DiagonalGaussian,
     DistributionFamily,
@@ -50,24 +51,38 @@ PLAIN_EXTRACTORS: dict[type[nn.Module], tuple[str, ...]] = {
 }
 
 
+def _factors(distribution: sb3.Distribution) -> list[th.distributions.Distribution]:
+    """The distributions of PyTorch's that an action distribution is made of, for all actions at once or one by one."""
+    inner: Any = distribution.distribution
+    factors = inner if isinstance(inner, (list, tuple)) else [inner]
+    return [factor.base_dist if isinstance(factor, th.distributions.Independent) else factor for factor in factors]
+
+
 def distribution_family(distribution: sb3.Distribution) -> DistributionFamily:
-    """The family of an SB3 action distribution.
+    """The family of an action distribution, by what of PyTorch's is behind it.
 
     :raises TypeError: for a distribution whose Fisher matrix is not known here
     """
-    if isinstance(distribution, (sb3.DiagGaussianDistribution, sb3.StateDependentNoiseDistribution)):
-        return DiagonalGaussian()
-    if isinstance(distribution, sb3.CategoricalDistribution):
-        return Categorical((distribution.action_dim,))
-    if isinstance(distribution, sb3.MultiCategoricalDistribution):
-        return Categorical(tuple(int(size) for size in distribution.action_dims))
-    if isinstance(distribution, sb3.BernoulliDistribution):
-        return Bernoulli()
+    factors = _factors(distribution)
+    kinds = set(map(type, factors))
+    if kinds == {th.distributions.Categorical}:
+        return Categorical(tuple(factor.logits.shape[1] for factor in factors))  # type: ignore[attr-defined]
+    family = _FAMILIES.get(type(factors[0])) if len(factors) == 1 else None
+    if family is not None:
+        return family
+    names = " and ".join(sorted(kind.__name__ for kind in kinds))
     raise TypeError(
-        f"TRPO knows no Fisher matrix for the action distribution {type(distribution).__name__}. Use a policy whose "
-        "get_distribution returns (a subclass of) one of SB3's Gaussian, gSDE, categorical, multi-categorical or "
-        "Bernoulli distributions."
+        f"TRPO knows no Fisher matrix for the action distribution {type(distribution).__name__}, which is made of PyTorch's "
+        f"{names}. Use a policy whose get_distribution returns one with a Normal, Beta, Bernoulli or Categorical, or several "
+        "Categoricals, in its attribute 'distribution'."
     )
+
+
+_FAMILIES: dict[type[th.distributions.Distribution], DistributionFamily] = {
+    th.distributions.Normal: DiagonalGaussian(),
+    th.distributions.Bernoulli: Bernoulli(),
+    th.distributions.Beta: Beta(),
+}
 
 
 def distribution_parameters(distribution: sb3.Distribution) -> th.Tensor:
@@ -75,12 +90,12 @@ def distribution_parameters(distribution: sb3.Distribution) -> th.Tensor:
 
     Read at once: ``policy.get_distribution`` hands out one object that the next call overwrites.
     """
-    if isinstance(distribution, sb3.MultiCategoricalDistribution):
-        return th.cat([part.logits for part in distribution.distribution], dim=1)
-    inner = distribution.distribution
-    if isinstance(inner, th.distributions.Normal):
-        return th.cat([inner.mean, inner.stddev.log()], dim=1)
-    return inner.logits  # type: ignore[union-attr, return-value]
+    factors = _factors(distribution)
+    if isinstance(factors[0], th.distributions.Normal):
+        return th.cat([factors[0].mean, factors[0].stddev.log()], dim=1)
+    if isinstance(factors[0], th.distributions.Beta):
+        return th.cat([factors[0].concentration1, factors[0].concentration0], dim=1).log()
+    return th.cat([factor.logits for factor in factors], dim=1)  # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch as th
-from torch.distributions import Bernoulli, Categorical, Distribution, Independent, Normal, kl_divergence
+from torch.distributions import Bernoulli, Beta, Categorical, Distribution, Independent, Normal, kl_divergence
 
 from sb3_trpo import trust_region
 
@@ -30,6 +30,10 @@ def _gaussian(phi: th.Tensor) -> list[Distribution]:
     return [Independent(Normal(mean, log_std.exp()), 1)]
 
 
+def _beta(phi: th.Tensor) -> list[Distribution]:
+    return [Independent(Beta(*phi.exp().chunk(2, dim=1)), 1)]
+
+
 CASES = {
     "gaussian-1d": Case(trust_region.DiagonalGaussian(), 2, _gaussian),
     "gaussian-3d": Case(trust_region.DiagonalGaussian(), 6, _gaussian),
@@ -38,6 +42,7 @@ CASES = {
         trust_region.Categorical((3, 2, 4)), 9, lambda phi: [Categorical(logits=part) for part in phi.split((3, 2, 4), dim=1)]
     ),
     "bernoulli": Case(trust_region.Bernoulli(), 4, lambda phi: [Independent(Bernoulli(logits=phi), 1)]),
+    "beta": Case(trust_region.Beta(), 6, _beta),
 }
 
 

@@ -8,7 +8,7 @@ several processes: ``reduction``.
 
 from sb3_trpo.trust_region.bound import ImprovementBound, improvement_bound
 from sb3_trpo.trust_region.conjugate_gradient import Solution, conjugate_gradient
-from sb3_trpo.trust_region.distributions import Bernoulli, Categorical, DiagonalGaussian, DistributionFamily
+from sb3_trpo.trust_region.distributions import Bernoulli, Beta, Categorical, DiagonalGaussian, DistributionFamily
 from sb3_trpo.trust_region.estimators import self_normalized, sum_over_actions
 from sb3_trpo.trust_region.fisher import FisherMatrix
 from sb3_trpo.trust_region.line_search import Evaluation, FullStep, LineSearch, backtracking_line_search, full_step
@@ -19,6 +19,7 @@ from sb3_trpo.trust_region.status import Status
 __all__ = [
     "AutogradLinearization",
     "Bernoulli",
+    "Beta",
     "Categorical",
     "DiagonalGaussian",
     "DistributionFamily",

@@ -100,3 +100,33 @@ class Bernoulli:
         prob = parameters.sigmoid()
         diagonal = prob * (1.0 - prob)
         return lambda vector: diagonal * vector
+
+
+@dataclass(frozen=True)
+class Beta:
+    """Independent betas; φ = (log a, log b) with a and b the exponents plus one of x and 1 − x, so P = 2d."""
+
+    def kl_divergence(self, old: th.Tensor, new: th.Tensor) -> th.Tensor:
+        """Σ_i A(a', b') − A(a, b) − (a' − a, b' − b) · ∇A(a, b), A = log B: how far A is above its tangent.
+
+        In double precision, for the terms are large and their sum is small.
+        """
+        (a, b), (new_a, new_b) = (parameters.double().exp().chunk(2, dim=1) for parameters in (old, new))
+        total, new_total = a + b, new_a + new_b
+        rise = th.lgamma(new_a) + th.lgamma(new_b) - th.lgamma(new_total)
+        rise = rise - th.lgamma(a) - th.lgamma(b) + th.lgamma(total)
+        slope = (new_a - a) * th.digamma(a) + (new_b - b) * th.digamma(b) - (new_total - total) * th.digamma(total)
+        return (rise - slope).clamp(min=0.0).sum(dim=1).to(old.dtype)
+
+    def fisher(self, parameters: th.Tensor) -> Metric:
+        """M = D (diag(ψ₁(a), ψ₁(b)) − ψ₁(a + b) 1 1ᵀ) D for each action, with D = diag(a, b) and ψ₁ the trigamma function."""
+        a, b = parameters.exp().chunk(2, dim=1)
+        of_a, of_b, of_total = (th.polygamma(1, value) for value in (a, b, a + b))
+
+        def metric(vector: th.Tensor) -> th.Tensor:
+            along_a, along_b = vector.chunk(2, dim=1)
+            along_a, along_b = a * along_a, b * along_b
+            shared = of_total * (along_a + along_b)
+            return th.cat([a * (of_a * along_a - shared), b * (of_b * along_b - shared)], dim=1)
+
+        return metric
