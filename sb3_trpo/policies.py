@@ -64,13 +64,12 @@ def distribution_family(distribution: sb3.Distribution) -> DistributionFamily:
     :raises TypeError: for a distribution whose Fisher matrix is not known here
     """
     factors = _factors(distribution)
-    kinds = set(map(type, factors))
-    if kinds == {th.distributions.Categorical}:
+    if all(isinstance(factor, th.distributions.Categorical) for factor in factors):
         return Categorical(tuple(factor.logits.shape[1] for factor in factors))  # type: ignore[attr-defined]
-    family = _FAMILIES.get(type(factors[0])) if len(factors) == 1 else None
-    if family is not None:
-        return family
-    names = " and ".join(sorted(kind.__name__ for kind in kinds))
+    for kind, family in _FAMILIES.items():
+        if len(factors) == 1 and isinstance(factors[0], kind):
+            return family
+    names = " and ".join(sorted({type(factor).__name__ for factor in factors}))
     raise TypeError(
         f"TRPO knows no Fisher matrix for the action distribution {type(distribution).__name__}, which is made of PyTorch's "
         f"{names}. Use a policy whose get_distribution returns one with a Normal, Beta, Bernoulli or Categorical, or several "

@@ -72,8 +72,12 @@ class BetaPolicy(OwnPolicy):
     make = staticmethod(lambda a, b: Independent(Beta(a, b), 1))
 
 
+class OwnNormal(Normal):
+    pass
+
+
 class NormalPolicy(OwnPolicy):
-    make = staticmethod(lambda mean, deviation: Independent(Normal(mean, deviation), 1))
+    make = staticmethod(lambda mean, deviation: Independent(OwnNormal(mean, deviation), 1))
 
 
 class Correlated(OwnPolicy):
