@@ -9,10 +9,11 @@ import pytest
 from gymnasium import spaces
 from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
 from sb3_trpo import TRPO
 from sb3_trpo.rollouts import VineSettings
+from sb3_trpo.simulators import CloneableEnv
 from tests.toys import ToyEnv, parameters, same
 from tests.vines import VINE, model
 
@@ -36,6 +37,17 @@ def test_what_cannot_be_copied_is_refused_before_training(env, what):
         trpo.learn(1000)
     assert what in str(error.value)
     assert trpo.num_timesteps == 0
+
+
+def test_what_cannot_be_copied_in_another_process_is_refused_as_here():
+    """And its processes go on."""
+    env = SubprocVecEnv([lambda: CloneableEnv(Streaming())] * 2, start_method="fork")
+    try:
+        with pytest.raises(ValueError, match=r"Streaming\.stream cannot be copied"):
+            model(env, n_steps=16).learn(1)
+        assert env.step([env.action_space.sample()] * 2)[1].shape == (2,)
+    finally:
+        env.close()
 
 
 def test_environments_that_differ_are_refused():

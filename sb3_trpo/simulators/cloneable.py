@@ -7,6 +7,7 @@ import gymnasium as gym
 
 from sb3_trpo.simulators.copies import copy_env
 from sb3_trpo.simulators.models import Models, clone_models
+from sb3_trpo.simulators.stack import CannotCloneError
 from sb3_trpo.simulators.state import SimulatorState, clone_state, restore_state
 
 
@@ -38,9 +39,13 @@ class CloneableEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
         """See :func:`sb3_trpo.simulators.clone_models`."""
         return clone_models(self.env)
 
-    def pickled_copy(self) -> bytes:
-        """A second instance of the environment inside, to be sent to another process (see ``copy_env``).
+    def pickled_copy(self) -> bytes | CannotCloneError:
+        """A second instance of the environment inside, to be sent to another process (see ``copy_env``); or why there is none.
 
-        Its models may be as they were made: gymnasium's MuJoCo environments are made anew from their arguments there.
+        Errors are returned, for a SubprocVecEnv's process ends with one that is raised. The copy's models may be as they were
+        made: gymnasium's MuJoCo environments are made anew from their arguments where they are unpickled.
         """
-        return cloudpickle.dumps(copy_env(self.env))
+        try:
+            return cloudpickle.dumps(copy_env(self.env))
+        except CannotCloneError as error:
+            return error

@@ -147,12 +147,15 @@ def branch_template(env: VecEnv) -> gym.Env:
             "these without RecordVideo and render_mode='human', and watch an environment of its own, as RL Zoo's record_video "
             "and enjoy do."
         )
-    clone_rows(env)  # refuses what cannot be copied
+    clone_rows(env, [])  # refuses what cannot be reached
     inner = env.unwrapped
     if isinstance(inner, DummyVecEnv):
         templates = [copy_env(environment_at(inner, index)) for index in range(inner.num_envs)]
     else:
-        templates = [cloudpickle.loads(data) for data in inner.env_method("pickled_copy")]
+        copies = inner.env_method("pickled_copy")
+        for error in (copy for copy in copies if isinstance(copy, Exception)):
+            raise error
+        templates = list(map(cloudpickle.loads, copies))
     models = clone_row_models(env)
     for template, own in zip(templates, models, strict=True):
         restore_models(template, own)
