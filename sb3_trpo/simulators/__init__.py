@@ -2,8 +2,8 @@
 
 ``state`` saves and restores; it takes an environment for its layers (``stack``) and every layer for its attributes
 (``attributes``, ``saved``): simulators (``mujoco_state``, ``ale_state``), random generators (``random_states``), Python
-objects (``objects``, ``closures``). ``copies`` makes second instances, ``models`` gives them what states leave to an instance,
-``cloneable`` offers the methods to other processes, and ``check`` tries whether a copy is exact.
+objects (``objects``, ``closures``, ``own_classes``). ``copies`` makes second instances, ``models`` gives them what states
+leave to an instance, ``cloneable`` offers the methods to other processes, and ``check`` tries whether a copy is exact.
 """
 
 from sb3_trpo.simulators.check import CloneReport, check_clone

@@ -1,14 +1,28 @@
 """The two methods on an environment itself, for those that can only be called by name."""
 
+import io
 from typing import Any
 
 import cloudpickle
 import gymnasium as gym
 
+from sb3_trpo.simulators.closures import found_by_name
 from sb3_trpo.simulators.copies import copy_env
 from sb3_trpo.simulators.models import Models, clone_models
 from sb3_trpo.simulators.stack import CannotCloneError
 from sb3_trpo.simulators.state import SimulatorState, clone_state, restore_state
+
+
+class _Pickler(cloudpickle.Pickler):
+    """Cloudpickle's, but what is found by its name here, or was when this process was forked, goes by name.
+
+    It would be another class beside the one that the other process has.
+    """
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, type) and found_by_name(obj.__module__, obj.__qualname__) is obj:
+            return NotImplemented
+        return super().reducer_override(obj)
 
 
 class CloneableEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
@@ -46,6 +60,8 @@ class CloneableEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
         made: gymnasium's MuJoCo environments are made anew from their arguments where they are unpickled.
         """
         try:
-            return cloudpickle.dumps(copy_env(self.env))
+            file = io.BytesIO()
+            _Pickler(file).dump(copy_env(self.env))
+            return file.getvalue()
         except CannotCloneError as error:
             return error

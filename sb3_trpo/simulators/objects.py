@@ -18,6 +18,7 @@ import numpy as np
 
 from sb3_trpo.simulators import arrays, closures, random_objects
 from sb3_trpo.simulators.closures import fingerprint, found_by_name, has_name, refuse_hidden_state
+from sb3_trpo.simulators.own_classes import class_called, is_nameless
 from sb3_trpo.simulators.random_states import Seeds
 from sb3_trpo.simulators.stack import CannotCloneError
 from sb3_trpo.simulators.whole_classes import is_whole, why_not
@@ -92,8 +93,10 @@ class _Pickler(pickle.Pickler):
         reducer = _REDUCERS.get(kind)
         if reducer is not None:
             return reducer(obj)
-        if isinstance(obj, type) or is_whole(kind):
-            return NotImplemented  # classes go by name, or not at all
+        if isinstance(obj, type):  # classes go by name, or not at all
+            return (_rebuilt, ("class", obj.__module__, obj.__qualname__)) if is_nameless(obj) else NotImplemented
+        if is_whole(kind):
+            return NotImplemented
         raise TypeError(why_not(kind))
 
 
@@ -107,7 +110,9 @@ class _Unpickler(pickle.Unpickler):
         self.at: Key = ()
 
     def find_class(self, module: str, name: str) -> Any:
-        return self._rebuilt if (module, name) == (__name__, "_rebuilt") else super().find_class(module, name)
+        if (module, name) == (__name__, "_rebuilt"):
+            return self._rebuilt
+        return class_called(module, name) if module == "__main__" else super().find_class(module, name)
 
     def _rebuilt(self, what: str, *args: Any) -> Any:
         if what == "entry":
@@ -119,6 +124,8 @@ class _Unpickler(pickle.Unpickler):
         if what == "method":
             owner, function = args
             return MethodType(getattr(type(owner), function) if isinstance(function, str) else function, owner)
+        if what == "class":
+            return class_called(*args)
         if what == "function":
             return self._function(*args)
         return next(getattr(builder, what) for builder in self._builders if hasattr(builder, what))(*args)
