@@ -58,22 +58,27 @@ def _factors(distribution: sb3.Distribution) -> list[th.distributions.Distributi
     return [factor.base_dist if isinstance(factor, th.distributions.Independent) else factor for factor in factors]
 
 
+def _has_density_of(factor: th.distributions.Distribution, kind: type[th.distributions.Distribution]) -> bool:
+    """Whether it is of the kind, and no subclass with a density of its own, such as a truncated normal."""
+    return isinstance(factor, kind) and type(factor).log_prob is kind.log_prob
+
+
 def distribution_family(distribution: sb3.Distribution) -> DistributionFamily:
     """The family of an action distribution, by what of PyTorch's is behind it.
 
     :raises TypeError: for a distribution whose Fisher matrix is not known here
     """
     factors = _factors(distribution)
-    if all(isinstance(factor, th.distributions.Categorical) for factor in factors):
+    if all(_has_density_of(factor, th.distributions.Categorical) for factor in factors):
         return Categorical(tuple(factor.logits.shape[1] for factor in factors))  # type: ignore[attr-defined]
     for kind, family in _FAMILIES.items():
-        if len(factors) == 1 and isinstance(factors[0], kind):
+        if len(factors) == 1 and _has_density_of(factors[0], kind):
             return family
     names = " and ".join(sorted({type(factor).__name__ for factor in factors}))
     raise TypeError(
         f"TRPO knows no Fisher matrix for the action distribution {type(distribution).__name__}, which is made of PyTorch's "
         f"{names}. Use a policy whose get_distribution returns one with a Normal, Beta, Bernoulli or Categorical, or several "
-        "Categoricals, in its attribute 'distribution'."
+        "Categoricals, in its attribute 'distribution', or with subclasses that leave log_prob as it is."
     )
 
 

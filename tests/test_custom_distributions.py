@@ -84,6 +84,17 @@ class Correlated(OwnPolicy):
     make = staticmethod(lambda mean, deviation: MultivariateNormal(mean, scale_tril=th.diag_embed(deviation)))
 
 
+class TruncatedNormal(Normal):
+    """A normal's part that is in [0, 1]."""
+
+    def log_prob(self, value: th.Tensor) -> th.Tensor:
+        return super().log_prob(value) - (self.cdf(th.ones(1)) - self.cdf(th.zeros(1))).log()
+
+
+class Truncated(OwnPolicy):
+    make = staticmethod(lambda mean, deviation: Independent(TruncatedNormal(mean, deviation), 1))
+
+
 def _model(policy: type) -> TRPO:
     return TRPO(policy, ToyEnv(UNIT), n_steps=256, seed=0, device="cpu")
 
@@ -104,9 +115,10 @@ def test_a_distribution_of_ones_own_is_bounded_as_any_other(policy):
     np.testing.assert_allclose(logged["train/kl_divergence_loss"], expected, rtol=1e-3)
 
 
-def test_a_distribution_without_a_known_fisher_matrix_is_refused_by_name():
-    model = _model(Correlated)
+@pytest.mark.parametrize(("policy", "name"), [(Correlated, "MultivariateNormal"), (Truncated, "TruncatedNormal")])
+def test_a_distribution_without_a_known_fisher_matrix_is_refused_by_name(policy, name):
+    model = _model(policy)
     before = parameters(model)
-    with pytest.raises(TypeError, match=r"Own, which is made of PyTorch's MultivariateNormal\. Use a policy whose"):
+    with pytest.raises(TypeError, match=rf"Own, which is made of PyTorch's {name}\. Use a policy whose"):
         model.learn(256)
     assert same(before, parameters(model))
