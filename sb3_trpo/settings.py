@@ -99,8 +99,11 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         _check_real(name, settings[name], low, low_allowed, high, high_allowed)
     for name, least in _COUNTS.items():
         _check_count(name.lstrip("_"), settings[name], least)
-    if not callable(settings["learning_rate"]):
-        _check_real("learning_rate", settings["learning_rate"], 0.0, True, math.inf, False)
+    rate = settings["learning_rate"]
+    if isinstance(rate, str):  # RL Zoo's files have some
+        raise TypeError(f"learning_rate={rate!r} is a str: give a number, or a function of the remaining progress, 1 to 0.")
+    if not callable(rate):
+        _check_real("learning_rate", rate, 0.0, True, math.inf, False)
     for name, allowed in CHOICES.items():
         if settings[name] not in allowed:
             raise ValueError(f"{name}={settings[name]!r} is unknown: use one of {', '.join(allowed)}.")

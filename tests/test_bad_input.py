@@ -30,6 +30,7 @@ class Own(FlattenExtractor):
         ({"target_kl": math.inf}, ValueError, "target_kl=inf is outside"),
         ({"target_kl": math.nan}, ValueError, "target_kl=nan is outside"),
         ({"target_kl": "0.01"}, TypeError, "target_kl='0.01' is a str"),
+        ({"learning_rate": "lin_0.001"}, TypeError, "learning_rate='lin_0.001' is a str: give a number, or a function"),
         ({"target_kl": True}, TypeError, "target_kl=True is a bool"),
         ({"ent_coef": math.nan}, ValueError, "ent_coef=nan"),
         ({"ent_coef": math.inf}, ValueError, "ent_coef=inf"),
