@@ -1,5 +1,6 @@
 """Whether saved simulator states are exact, environment by environment, and what they cost.
 
+    pip install minigrid "gymnasium[box2d]"
     python -m benchmarks.state_fidelity
 
 Every environment is tried with ``check_clone``: 200 random steps with resets after the state went through pickle into a
@@ -17,7 +18,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +58,7 @@ def families() -> Iterator[tuple[str, Make, list[str]]]:
     yield "MuJoCo -v5 in SB3's Monitor", lambda i: Monitor(gym.make(i)), mujoco
     yield "classic control", gym.make, list(CLASSIC)
     yield "toy text", gym.make, list(TOYS)
-    if find_spec("minigrid"):
-        yield "MiniGrid", lambda i: gym.make(f"minigrid:{i}"), list(GRIDS)
+    yield "MiniGrid", lambda i: gym.make(f"minigrid:{i}"), list(GRIDS)
     yield "Box2D", gym.make, list(BOX2D)
     yield "Atari, SB3's AtariWrapper", lambda i: AtariWrapper(Monitor(frames(i))), games
     sticky: Make = lambda i: AtariWrapper(Monitor(frames(i)), action_repeat_probability=0.25)  # noqa: E731
