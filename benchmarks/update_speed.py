@@ -23,7 +23,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from benchmarks.batches import Pair, frames_pair, give, mujoco_pair, silence
 from benchmarks.environment import RESULTS, describe
 from sb3_trpo.objective import Batch, SinglePathObjective
-from sb3_trpo.policies import Actor
+from sb3_trpo.policy import Actor
 from sb3_trpo.rollouts import Samples
 
 CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], int]] = {

@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from benchmarks.environment import RESULTS
 from sb3_trpo import TRPO
-from sb3_trpo.rollouts.vine.noise import actions_from_noise, draw_noise
+from sb3_trpo.policy import actions_from_noise, draw_noise
 from sb3_trpo.simulators import clone_state, copy_env, restore_state
 
 TRAINING, TRUNK, EVERY, BRANCHES, LENGTH = 150_000, 240, 40, 4, 60

@@ -23,10 +23,10 @@ from stable_baselines3.common.vec_env import VecNormalize
 from benchmarks.environment import RESULTS, describe
 from benchmarks.training import settings_for
 from sb3_trpo import TRPO
+from sb3_trpo.policy import actions_from_noise, draw_noise
 from sb3_trpo.rollouts.row_states import clone_rows
 from sb3_trpo.rollouts.vine.branches import Branch, BranchRules, run_branches
 from sb3_trpo.rollouts.vine.envs import BranchEnvs, WrapperStages, branch_template
-from sb3_trpo.rollouts.vine.noise import actions_from_noise, draw_noise
 from sb3_trpo.simulators import copy_env
 
 ENVS = ("Hopper-v5", "Swimmer-v5", "Walker2d-v5")

@@ -85,7 +85,7 @@ class SinglePathOrVine(DataParallelAlgorithm):
         callback.on_rollout_start()
 
         bootstrap_gamma = self.gamma if self.advantage_estimator == "gae" else 0.0
-        evaluator = make_evaluator(self.policy, rollout_buffer, n_rollout_steps, env.num_envs, bootstrap_gamma)
+        evaluator = make_evaluator(self.policy, rollout_buffer, self._last_obs, bootstrap_gamma)
         path = single_path(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq)
         vine = self._vine_for(env) if self.sampling == "vine" else None
         if vine is not None:

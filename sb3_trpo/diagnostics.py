@@ -62,9 +62,9 @@ def critic_diagnostics(fit: CriticFit, buffer: RolloutBuffer, ranks: Ranks) -> d
     unexplained, variance = (mean_and_std(th.stack([returns - values, returns]), ranks)[1] ** 2).tolist()
     diagnostics: dict[str, float | str] = {
         "train/explained_variance": 1.0 - unexplained / variance if variance else float("nan"),
-        "train/critic_status": (Status.OK if fit.finite else Status.NOT_FINITE).value,
+        "train/critic_status": fit.status.value,
     }
-    if fit.finite and fit.loss == fit.loss:
+    if fit.status is Status.OK and fit.loss == fit.loss:
         diagnostics["train/value_loss"] = fit.loss
     return diagnostics
 

@@ -9,12 +9,9 @@ from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.type_aliases import PyTorchObs
 
 from sb3_trpo.distributed import ALONE, Ranks, mean_and_std
-from sb3_trpo.policies import Actor, distribution_parameters
-from sb3_trpo.rollouts import Samples, select
+from sb3_trpo.policy import Actor, select
+from sb3_trpo.rollouts import Samples
 from sb3_trpo.trust_region import Evaluation, FisherMatrix, Linearization
-
-# Activations kept at a time, over the rows of a chunk: some 160 Atari frames of NatureCNN, or all of a usual MLP's batch.
-CHUNK_ACTIVATIONS = 2**23
 
 Terms = tuple[th.Tensor, th.Tensor, th.Tensor, th.Tensor]
 
@@ -82,7 +79,6 @@ class SinglePathObjective:
         self.batch = batch
         self.ent_coef = ent_coef
         self.ranks = ranks
-        self.chunk_size = max(1, CHUNK_ACTIVATIONS // max(1, actor.activations))
         self.gradient = th.zeros_like(actor.theta)
         self.outputs = batch.old_log_prob.new_empty(len(batch), actor.n_outputs)
         self._whole: list[Callable[[], Linearization]] = []  # what gives the one of all states, where they are one chunk
@@ -101,7 +97,7 @@ class SinglePathObjective:
             batch = batch[rows.to(batch.old_log_prob.device)]
         elif self._whole:
             return FisherMatrix(self._whole, self.actor.family, damping, self.ranks.mean)
-        chunks = [partial(self._linearize, batch.observations, rows) for rows in self._chunks(batch)]
+        chunks = [partial(self._linearize, batch.observations, rows) for rows in self.actor.chunks(len(batch))]
         return FisherMatrix(chunks, self.actor.family, damping, self.ranks.mean)
 
     @th.no_grad()
@@ -112,9 +108,6 @@ class SinglePathObjective:
 
     def _linearize(self, observations: PyTorchObs, rows: slice) -> Linearization:
         return self.actor.linearize(select(observations, rows))[0]
-
-    def _chunks(self, batch: Batch) -> list[slice]:
-        return [slice(start, start + self.chunk_size) for start in range(0, len(batch), self.chunk_size)]
 
     def _differentiate(self, rows: slice) -> Terms:
         """A chunk's terms at θ₀; its share of the gradient and its distribution parameters are kept."""
@@ -132,7 +125,7 @@ class SinglePathObjective:
         """A chunk's terms where the policy now stands."""
         chunk = self.batch[rows]
         distribution = self.actor.policy.get_distribution(chunk.observations)
-        kl = self.actor.family.kl_divergence(self.outputs[rows], distribution_parameters(distribution))
+        kl = self.actor.family.kl_divergence(self.outputs[rows], self.actor.distribution.parameters(distribution))
         surrogate, ratio, entropy = self._sums(chunk, distribution)
         return surrogate, kl, ratio, entropy
 
@@ -150,7 +143,7 @@ class SinglePathObjective:
         # Written into place: results kept one by one lie between freed temporaries and keep the allocator from reusing them.
         kl, ratio = th.empty_like(self.batch.old_log_prob), th.empty_like(self.batch.old_log_prob)
         total_surrogate = total_entropy = 0.0
-        for rows in self._chunks(self.batch):
+        for rows in self.actor.chunks(len(self.batch)):
             surrogate, kl[rows], ratio[rows], entropy = terms(rows)
             total_surrogate += float(surrogate)
             total_entropy += float(entropy)

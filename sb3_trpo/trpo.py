@@ -15,7 +15,8 @@ from sb3_trpo.collection import SinglePathOrVine
 from sb3_trpo.critic import fit_critic
 from sb3_trpo.diagnostics import critic_diagnostics, step_diagnostics
 from sb3_trpo.objective import Batch, SinglePathObjective
-from sb3_trpo.policies import Actor, CnnPolicy, MlpPolicy, MultiInputPolicy
+from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
+from sb3_trpo.policy import Actor
 from sb3_trpo.rollouts import Samples, check_running_statistics, find_defect
 from sb3_trpo.settings import (
     check_action_space,
@@ -40,6 +41,14 @@ DISAGREEMENT = (
 RUNNING_STATISTICS = (
     "The actor has batch normalisation. Its running statistics stay what they are, at first a mean of 0 and a variance of 1: "
     "if they moved, the policy would, outside the trust region. Use VecNormalize or layer normalisation instead."
+)
+NOT_FINITE_FIT = (
+    "The critic's fit ended in NaN or infinity, in parameters or in the optimizer's state, and was undone. A return is too "
+    "large for single precision, or the learning rate is too high: scale rewards (VecNormalize), or lower learning_rate."
+)
+LEFT_OUT = (
+    "Fitting the critic moved the policy, which depends on {}, too. The fit was undone and made anew: from now on it leaves "
+    "these alone."
 )
 SKIPPED = "The update was skipped and the networks left as they were"
 
@@ -192,10 +201,11 @@ class TRPO(SinglePathOrVine):
     def _setup_model(self) -> None:
         check_settings(vars(self))  # here and not above, for `load` sets attributes of its own
         self._warned: set[str] = set()
+        self._left_out: frozenset[str] = frozenset()
         super()._setup_model()
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_warned"]
+        return [*super()._excluded_save_params(), "_warned", "_left_out"]
 
     def train(self) -> None:
         """One update from the rollout buffer alone (paper, section 6 and appendix C): the policy's step, then the critic."""
@@ -241,10 +251,13 @@ class TRPO(SinglePathOrVine):
             self._warn_once("gradient", f"{SKIPPED}: the gradient or the curvature of the policy's objective is not finite.")
             return
 
-        fit = fit_critic(actor, samples, self.n_critic_updates, self.batch_size, self._ranks)
+        fit = fit_critic(actor, samples, self.n_critic_updates, self.batch_size, self._ranks, self._left_out)
         self._record(critic_diagnostics(fit, self.rollout_buffer, self._ranks))
-        if not fit.finite:
-            self._warn_once("critic", "The critic's fit ended in NaN or infinity and was undone: try a lower learning_rate.")
+        if fit.status is Status.NOT_FINITE:
+            self._warn_once("critic", NOT_FINITE_FIT)
+        elif fit.left_out > self._left_out or fit.status is Status.ACTOR_MOVED:
+            self._warn_once("left out", LEFT_OUT.format(", ".join(sorted(fit.left_out))))
+        self._left_out = fit.left_out
         self._check_parameters()
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:

@@ -7,8 +7,8 @@ import torch as th
 
 from sb3_trpo.distributed import ALONE, Ranks, mean_and_std
 from sb3_trpo.objective import Batch, SinglePathObjective
-from sb3_trpo.policies import Actor
-from sb3_trpo.rollouts import VineBatch, select
+from sb3_trpo.policy import Actor, select
+from sb3_trpo.rollouts import VineBatch
 from sb3_trpo.trust_region import Evaluation, FisherMatrix, flatten, self_normalized, sum_over_actions
 
 
@@ -57,9 +57,8 @@ class VineObjective:
 
     def _surrogates(self) -> Iterator[th.Tensor]:
         """Terms of the mean over states where the policy now stands, in chunks."""
-        vine, size = self.vine, self.region.chunk_size
-        for start in range(0, len(self.contrasts), size):
-            rows = slice(start, start + size)
+        vine = self.vine
+        for rows in self.actor.chunks(len(self.contrasts)):
             distribution = self.actor.policy.get_distribution(select(vine.observations, rows))
             log_prob = th.stack([distribution.log_prob(action) for action in vine.actions[rows].unbind(dim=1)], dim=1)
             if vine.log_proposal is None:

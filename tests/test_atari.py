@@ -18,7 +18,7 @@ from sb3_trpo import TRPO
 from sb3_trpo.atari import FactoredActions, PaperAtariWrapper, PaperCnn, PaperCnnPolicy
 from sb3_trpo.atari.frames import GreyPictures
 from sb3_trpo.hyperparams import hyperparams
-from sb3_trpo.policies import Actor
+from sb3_trpo.policy import Actor
 from sb3_trpo.simulators import check_clone
 
 gym.register_envs(ale_py)
@@ -42,7 +42,7 @@ def test_the_papers_policy_has_33500_parameters() -> None:
     observations = th.zeros(1, 4, 52, 40, dtype=th.uint8)
     actor = Actor(model.policy, observations)
     assert len(actor.theta) == 1_040 + 4_112 + 28_160 + 20 + 160 + 8 == 33_500
-    critic = actor.critic_parameters(observations)
+    critic = list(actor.critic_parameters(observations).values())
     assert sum(parameter.numel() for parameter in critic) == 33_500 - 168 + 21
 
 

@@ -12,8 +12,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from sb3_trpo import TRPO
-from sb3_trpo.influence import influential
-from sb3_trpo.policies import Actor
+from sb3_trpo.policy import Actor
 from tests.toys import BOX_ACTIONS, ToyEnv
 
 SMALL: dict[str, Any] = {"n_steps": 64, "batch_size": 32, "seed": 0, "device": "cpu"}
@@ -88,20 +87,6 @@ def test_critic_layers_that_the_actor_runs_are_trained() -> None:
     model.learn(64)
     moved = {name for name, value in net.state_dict().items() if not th.equal(value, before[name])}
     assert moved == {"actor.weight", "actor.bias", "critic.weight", "critic.bias"}
-
-
-def test_influence_passes_through_detach_and_no_grad() -> None:
-    a, b, c = (nn.Parameter(th.ones(2)) for _ in range(3))
-
-    def compute() -> th.Tensor:
-        with th.no_grad():
-            scale = a * 2
-        kept = th.zeros(2)
-        kept.add_(b.detach())
-        th.sin(c)
-        return (scale * kept[:1]).sum()
-
-    assert influential(compute, [a, b, c]) == {id(a), id(b)}
 
 
 def test_a_network_that_draws_noise_is_called_at_every_step() -> None:

@@ -18,7 +18,7 @@ from benchmarks.figure4.updates import (
     empirical_fisher_matrix,
 )
 from sb3_trpo.objective import Batch, SinglePathObjective
-from sb3_trpo.policies import Actor
+from sb3_trpo.policy import Actor
 from sb3_trpo.rollouts import Samples
 from tests.toys import ToyEnv
 

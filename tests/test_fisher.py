@@ -15,12 +15,12 @@ from torch.autograd.functional import hessian
 
 from sb3_trpo.atari import PaperCnnPolicy
 from sb3_trpo.objective import Batch, SinglePathObjective
-from sb3_trpo.policies import Actor
+from sb3_trpo.policy import Actor
+from sb3_trpo.policy.chain import ChainLinearization
 from sb3_trpo.trust_region import (
     AutogradLinearization,
     DiagonalGaussian,
     FisherMatrix,
-    PlainLinearization,
     flatten,
     unflatten,
 )
@@ -48,7 +48,7 @@ class Network(nn.Module):
         """J at the network's own θ, by autograd or by hand."""
         theta = list(self.parameters())
         if written_out:
-            return PlainLinearization(list(self.mlp), self.states[rows], self.log_std, theta)
+            return ChainLinearization(list(self.mlp), self.states[rows], self.log_std, theta)
         return AutogradLinearization(self(rows), theta)
 
     def at(self, theta):
@@ -141,7 +141,7 @@ def objective(policy, request, monkeypatch):
     with th.no_grad():
         actions, _, log_prob = policy(observations)
     actor, advantages = Actor(policy, observations), th.randn(32)
-    monkeypatch.setattr("sb3_trpo.objective.CHUNK_ACTIVATIONS", request.param * actor.activations)
+    monkeypatch.setattr("sb3_trpo.policy.actor.CHUNK_ACTIVATIONS", request.param * actor.activations)
     return SinglePathObjective(actor, Batch(observations, actions, log_prob, advantages, advantages), ent_coef=0.1)
 
 

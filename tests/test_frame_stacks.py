@@ -17,7 +17,8 @@ from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecTransposeImage
 
 from sb3_trpo import TRPO
-from sb3_trpo.rollouts import FrameStackBuffer, Samples, find_defect, select
+from sb3_trpo.policy import select
+from sb3_trpo.rollouts import FrameStackBuffer, Samples, find_defect
 from sb3_trpo.rollouts.frame_stacks import FrameTensors
 from tests.toys import DICT_OBSERVATIONS, ToyEnv, parameters, same
 
@@ -188,7 +189,7 @@ def test_an_update_rebuilds_few_stacks_at_a_time(monkeypatch: pytest.MonkeyPatch
         return tensor
 
     monkeypatch.setattr(FrameTensors, "__getitem__", counted)
-    monkeypatch.setattr("sb3_trpo.objective.CHUNK_ACTIVATIONS", 1)
+    monkeypatch.setattr("sb3_trpo.policy.actor.CHUNK_ACTIVATIONS", 1)
     policy_kwargs = {"net_arch": [8], "share_features_extractor": False}
     model = TRPO("MlpPolicy", stacked(), **{**SETTINGS, "batch_size": 8, "policy_kwargs": policy_kwargs})
     model.learn(96)

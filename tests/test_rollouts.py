@@ -14,9 +14,10 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from sb3_trpo import TRPO
+from sb3_trpo.policy import NumpyActor, numpy_actor
+from sb3_trpo.policy.recognition import numpy_layers
 from sb3_trpo.rollouts import shallow_copies
 from sb3_trpo.rollouts.evaluators import DeferredEvaluator, StepwiseEvaluator, make_evaluator
-from sb3_trpo.rollouts.numpy_actor import NumpyActor, NumpyNetwork
 from tests.toys import BOX_ACTIONS, DICT_OBSERVATIONS, ToyEnv
 
 N_STEPS = 250  # Pendulum's time limit falls inside
@@ -75,7 +76,7 @@ def test_same_numbers_as_sb3_for_the_same_actions(case: str) -> None:
 
 def _evaluator(policy: ActorCriticPolicy, buffer_class: type[RolloutBuffer] = RolloutBuffer) -> type:
     buffer = buffer_class(4, policy.observation_space, policy.action_space, device="cpu", n_envs=1)
-    return type(make_evaluator(policy, buffer, 4, 1, 0.99))
+    return type(make_evaluator(policy, buffer, np.zeros((1, 4), dtype=np.float32), 0.99))
 
 
 def _policy(cls: type[ActorCriticPolicy] = ActorCriticPolicy, **kwargs: Any) -> ActorCriticPolicy:
@@ -101,14 +102,22 @@ def test_steps_aside_for_overrides() -> None:
 
 def test_numpy_actor_steps_aside_too() -> None:
     """Hooks, gSDE, unknown activations and large layers go through PyTorch."""
-    assert NumpyNetwork.supports(_policy(), 1)
-    assert not NumpyNetwork.supports(_policy(net_arch=[256, 256]), 8)
+    obs = np.zeros((8, 4), dtype=np.float32)
+    assert numpy_actor(_policy(), obs)
+    assert not numpy_actor(_policy(net_arch=[256, 256]), obs)
     for part in ("action_net", "mlp_extractor.policy_net", "features_extractor.flatten"):
         hooked = _policy()
         hooked.get_submodule(part).register_forward_hook(lambda *args: None)
-        assert not NumpyNetwork.supports(hooked, 1)
-    assert not NumpyNetwork.supports(_policy(use_sde=True), 1)
-    assert not NumpyNetwork.supports(_policy(activation_fn=th.nn.ELU), 1)
+        assert not numpy_actor(hooked, obs)
+    assert not numpy_actor(_policy(use_sde=True), obs)
+    assert not numpy_actor(_policy(activation_fn=th.nn.ELU), obs)
+
+
+def _fast(policy: ActorCriticPolicy, observation: np.ndarray) -> np.ndarray:
+    """Actions of the fast actor, for more rows than it is used for."""
+    with th.no_grad():
+        distribution = policy.get_distribution(th.as_tensor(observation))
+    return NumpyActor(policy, numpy_layers(policy), distribution).act(observation)
 
 
 def test_numpy_actor_draws_from_the_policys_distribution() -> None:
@@ -117,7 +126,7 @@ def test_numpy_actor_draws_from_the_policys_distribution() -> None:
     observation = np.tile(np.float32([0.3, -0.2, 0.9, 0.1]), (n, 1))
     policy = _policy(log_std_init=-0.5)
     distribution = policy.get_distribution(th.as_tensor(observation[:1])).distribution
-    actions = NumpyActor(policy, 1, n).act(observation)
+    actions = _fast(policy, observation)
     mean, std = distribution.mean.detach().numpy()[0], distribution.stddev.detach().numpy()[0]
     assert np.all(np.abs(actions.mean(axis=0) - mean) < 4 * std / np.sqrt(n))
     assert np.all(np.abs(actions.std(axis=0) - std) < 4 * std / np.sqrt(2 * n))
@@ -125,7 +134,7 @@ def test_numpy_actor_draws_from_the_policys_distribution() -> None:
     discrete = ActorCriticPolicy(ToyEnv().observation_space, spaces.Discrete(3), lambda _: 1e-3)
     th.nn.init.normal_(discrete.action_net.weight)
     probs = discrete.get_distribution(th.as_tensor(observation[:1])).distribution.probs.detach().numpy()[0]
-    counts = np.bincount(NumpyActor(discrete, 1, n).act(observation), minlength=3) / n
+    counts = np.bincount(_fast(discrete, observation), minlength=3) / n
     assert np.all(np.abs(counts - probs) < 4 * np.sqrt(probs * (1 - probs) / n))
 
 

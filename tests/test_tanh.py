@@ -3,7 +3,7 @@
 import pytest
 import torch as th
 
-from sb3_trpo.tanh import Tanh, tanh
+from sb3_trpo.policy.tanh import Tanh, tanh
 
 X = th.cat([th.linspace(-12.0, 12.0, 999), th.tensor([0.0, -0.0, 1e-30, th.inf, -th.inf])])
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from sb3_trpo import TRPO
 from sb3_trpo.objective import Batch, SinglePathObjective
-from sb3_trpo.policies import Actor
+from sb3_trpo.policy import Actor
 from sb3_trpo.rollouts import Samples
 from tests.toys import BOX_ACTIONS, DICT_OBSERVATIONS, ToyEnv, buffer_observations, joint_kl, parameters, same, snapshot
 
@@ -192,7 +192,7 @@ def test_chunks_change_nothing_that_matters(monkeypatch: pytest.MonkeyPatch) -> 
     """A batch worked through in chunks of a few rows takes the same step, to float32 rounding (1e-4 relative)."""
     steps = []
     for activations in (2**23, 2**12):
-        monkeypatch.setattr("sb3_trpo.objective.CHUNK_ACTIVATIONS", activations)
+        monkeypatch.setattr("sb3_trpo.policy.actor.CHUNK_ACTIVATIONS", activations)
         model = TRPO("MlpPolicy", ToyEnv(), **SMALL, n_critic_updates=0)
         before = nn.utils.parameters_to_vector(model.policy.parameters()).detach()
         model.learn(256)
@@ -215,7 +215,7 @@ def _products(
     actor = Actor(policy, observations)
     vector = th.randn(len(actor.theta), generator=th.Generator().manual_seed(0))
     chosen = actor.linearize(observations)[0].jvp(vector)
-    monkeypatch.setattr(actor, "_plain_layers", None)
+    monkeypatch.setattr(actor, "_chain", None)
     return [chosen, actor.linearize(observations)[0].jvp(vector)]
 
 

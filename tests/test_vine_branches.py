@@ -14,10 +14,10 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize
 
 from sb3_trpo import TRPO
+from sb3_trpo.policy import actions_from_noise, draw_noise, make_actor
 from sb3_trpo.rollouts.row_states import clone_rows
 from sb3_trpo.rollouts.vine.branches import Branch, BranchRules, run_branches
 from sb3_trpo.rollouts.vine.envs import BranchEnvs, WrapperStages
-from sb3_trpo.rollouts.vine.noise import actions_from_noise, draw_noise, make_actor
 from sb3_trpo.simulators import copy_env
 from tests.toys import ToyEnv, parameters, same
 from tests.vines import SMALL, VINE, model
@@ -77,9 +77,10 @@ def test_the_action_of_a_row_does_not_depend_on_its_place(env_id, units):
     """Moved round by any number of rows, bit for bit; and one by one, up to rounding."""
     policy = TRPO("MlpPolicy", env_id, seed=0, device="cpu", policy_kwargs={"net_arch": [units, units]}).policy
     rng = np.random.default_rng(0)
-    obs, noise = rng.normal(size=(32, *policy.observation_space.shape)), draw_noise(policy, rng, (32,))
-    act = make_actor(policy)
+    obs = rng.normal(size=(32, *policy.observation_space.shape)).astype(np.float32)
     with th.no_grad():
+        noise = draw_noise(policy, rng, (32,))
+        act = make_actor(policy, obs, noise)
         actions = act(obs, noise)
         for places in range(1, 32):
             assert np.array_equal(
@@ -122,13 +123,13 @@ def test_returns_are_those_of_the_environment_itself():
 
 @pytest.mark.parametrize("space", [spaces.Box(-1.0, 1.0, (3,)), spaces.Discrete(4)], ids=["Gaussian", "categorical"])
 def test_the_fast_actor_does_what_the_policy_does(space, monkeypatch):
-    """Without the fast actor's help: the policy's own mean + σ ε, and the category that its own probabilities give at u."""
+    """Without the fast actor's help: the policy's own mean + σ ε, and the category with the largest p/q."""
     policy = TRPO("MlpPolicy", ToyEnv(space), **SMALL).policy
     th.nn.init.normal_(policy.action_net.weight)
     rng = np.random.default_rng(0)
     obs = rng.normal(size=(32, 4)).astype(np.float32)
     noise = draw_noise(policy, rng, (32,))
-    act = make_actor(policy)
+    act = make_actor(policy, obs, noise)
     monkeypatch.setattr(policy, "get_distribution", None)
     actions = act(obs, noise)
     monkeypatch.undo()
@@ -137,10 +138,7 @@ def test_the_fast_actor_does_what_the_policy_does(space, monkeypatch):
         expected = (inner.mean + inner.stddev * th.as_tensor(noise)).detach().numpy()
         np.testing.assert_allclose(actions, expected, atol=1e-5)
     else:
-        cumulative = np.cumsum(inner.probs.detach().numpy(), axis=1)
-        np.testing.assert_array_equal(
-            actions, [np.searchsorted(row, u) for row, u in zip(cumulative, noise[:, 0], strict=True)]
-        )
+        np.testing.assert_array_equal(actions, (inner.probs.detach().numpy() / noise).argmax(axis=1))
 
 
 def test_common_random_numbers_can_be_turned_off():

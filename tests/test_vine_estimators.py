@@ -12,9 +12,8 @@ from gymnasium.wrappers import TimeLimit
 
 from sb3_trpo import TRPO
 from sb3_trpo.objective import Batch
-from sb3_trpo.policies import Actor
+from sb3_trpo.policy import Actor, actions_from_noise, draw_noise
 from sb3_trpo.rollouts import Samples, VineBatch
-from sb3_trpo.rollouts.vine.noise import actions_from_noise, draw_noise
 from sb3_trpo.trust_region import self_normalized, sum_over_actions
 from sb3_trpo.vine_objective import VineObjective
 from tests.toys import ToyEnv

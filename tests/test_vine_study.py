@@ -16,7 +16,7 @@ from benchmarks.vine_study.tasks import TASKS
 from benchmarks.vine_study.vines import HybridObjective, LargestAdvantages, TrunkAsBranch
 from sb3_trpo import TRPO
 from sb3_trpo.objective import Batch
-from sb3_trpo.policies import Actor
+from sb3_trpo.policy import Actor
 from sb3_trpo.rollouts import Samples, Vine, VineBatch
 from sb3_trpo.rollouts.vine import collector
 from sb3_trpo.simulators import check_clone
@@ -194,7 +194,7 @@ def test_hybrid_gradient_is_that_of_its_surrogate(monkeypatch):
 def test_mirrored_noise():
     """In equal states the actions of a pair lie on both sides of the policy's mean, and of every pair elsewhere."""
     model = TRPO("MlpPolicy", make_vec_env("Pendulum-v1", 4, seed=0), **{**SMALL, "sampling": "single_path"})
-    evaluator = mirrored_noise(model.policy, model.rollout_buffer, 3, 4, 0.99)
+    evaluator = mirrored_noise(model.policy, model.rollout_buffer, np.ones((4, 3), dtype=np.float32), 0.99)
     obs = np.ones((4, 3), dtype=np.float32)
     for _ in range(3):
         actions = evaluator.act(obs)

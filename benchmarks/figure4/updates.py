@@ -8,7 +8,7 @@ import torch as th
 
 from sb3_trpo import TRPO
 from sb3_trpo.objective import Batch, SinglePathObjective
-from sb3_trpo.policies import Actor
+from sb3_trpo.policy import Actor
 from sb3_trpo.rollouts import Samples
 from sb3_trpo.trust_region import FisherMatrix, backtracking_line_search, conjugate_gradient, full_step
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 
@@ -64,14 +65,21 @@ class AdvantagesOfSiblings:
         buffer.advantages = (advantages - baseline).reshape(buffer.advantages.shape).astype(np.float32)
 
 
-def mirrored_noise(policy: ActorCriticPolicy, buffer: RolloutBuffer, n_steps: int, n_envs: int, gamma: float) -> Evaluator:
+def mirrored_noise(policy: ActorCriticPolicy, buffer: RolloutBuffer, obs: Any, gamma: float) -> Evaluator:
     """``make_evaluator``, but the second half of the environments get the first half's noise with its sign changed.
 
     What an advantage has in common under ε and −ε, the critic's error above all, then cancels in the gradient of a pair that
     begins in one state. Every row by itself follows the policy. Gaussian policies.
     """
-    evaluator = make_evaluator(policy, buffer, n_steps, n_envs, gamma)
-    assert isinstance(evaluator, DeferredEvaluator) and evaluator.network is not None
-    noise = evaluator.network.noise
-    noise[:, n_envs // 2 :] = -noise[:, : n_envs // 2]
+    evaluator = make_evaluator(policy, buffer, obs, gamma)
+    assert isinstance(evaluator, DeferredEvaluator) and evaluator.fast is not None
+    kind = evaluator.fast.kind
+    own = kind.redraw
+
+    def mirrored(noise: th.Tensor) -> th.Tensor:
+        first, second = own(noise).chunk(2)
+        second.copy_(-first)
+        return noise
+
+    kind.redraw = mirrored  # type: ignore[assignment, method-assign]
     return evaluator

@@ -10,7 +10,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from sb3_trpo.distributed import ALONE, Ranks
 from sb3_trpo.objective import Batch, SinglePathObjective
-from sb3_trpo.policies import Actor
+from sb3_trpo.policy import Actor
 from sb3_trpo.rollouts import Trunk, Vine, VineBatch
 from sb3_trpo.rollouts.vine.branches import Branch
 from sb3_trpo.trust_region import Evaluation, FisherMatrix

@@ -10,7 +10,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import nn
 
-from sb3_trpo.tanh import Tanh
+from sb3_trpo.policy import register_extractor
+from sb3_trpo.policy.tanh import Tanh
 
 FILTERS = 16
 KERNEL, STRIDE = 4, 2
@@ -46,6 +47,9 @@ class PaperCnn(BaseFeaturesExtractor):
     def forward(self, observations: th.Tensor) -> th.Tensor:
         # With channels last in memory PyTorch convolves forwards and backwards a fifth faster
         return self.layers(observations.contiguous(memory_format=th.channels_last))
+
+
+register_extractor(PaperCnn, "layers")
 
 
 class PaperCnnPolicy(ActorCriticPolicy):

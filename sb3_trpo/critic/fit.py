@@ -1,45 +1,95 @@
-"""The critic's fit: minibatch regression on the returns, all of it or nothing."""
+"""The critic's fit: minibatch regression on the returns, all of it or nothing, and the policy stays the same function."""
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from contextlib import nullcontext
-from functools import partial
+from dataclasses import dataclass
 
 import torch as th
-from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
-from sb3_trpo.critic.minibatches import fitted_by_each, held_by_all, share_of
-from sb3_trpo.critic.mlp_regression import MlpRegression
-from sb3_trpo.critic.regression import CriticFit, Regression, TorchRegression
+from sb3_trpo.critic.choice import choose_regression
+from sb3_trpo.critic.minibatches import share_of
+from sb3_trpo.critic.snapshot import Snapshot
 from sb3_trpo.distributed import ALONE, Ranks
-from sb3_trpo.policies import Actor
-from sb3_trpo.rollouts import Samples, critic_layers, is_stock_policy, select
+from sb3_trpo.policy import Actor
+from sb3_trpo.rollouts import Samples
+from sb3_trpo.trust_region import Status
 
-FEATURE_ROWS = 256  # rows a batch when features are computed ahead
+
+@dataclass(frozen=True)
+class CriticFit:
+    """Outcome of :func:`fit_critic`. Unless ``status`` is ``OK``, critic and optimizer are as before.
+
+    :param loss: mean squared error over all minibatches, reward units squared; NaN when there was none
+    :param status: ``OK``, ``NOT_FINITE``, or ``ACTOR_MOVED`` where every fit would move the policy
+    :param left_out: names of what the fit must leave alone because the policy depends on it, those known before included
+    """
+
+    loss: float
+    status: Status
+    left_out: frozenset[str]
 
 
-def fit_critic(actor: Actor, samples: Samples, n_updates: int, batch_size: int, ranks: Ranks = ALONE) -> CriticFit:
+def fit_critic(
+    actor: Actor,
+    samples: Samples,
+    n_updates: int,
+    batch_size: int,
+    ranks: Ranks = ALONE,
+    left_out: frozenset[str] = frozenset(),
+) -> CriticFit:
     """Minimise mean[(V(s) − R)²] with the policy's own optimizer, ``n_updates`` passes in minibatches.
 
-    Gradients are taken for the critic's own parameters only; the optimizer sees none for the others and leaves them
-    alone, so the policy is the same function before and after. A fit that ends in NaN or infinity is undone. Several
-    ranks take the steps that one process with all their samples would take.
+    Gradients are taken for the critic's own parameters only; the optimizer sees none for the others and leaves them alone.
+    Whether the policy is the same function before and after is seen from the outcome: its distribution on the rollout's
+    states. If it is not, the fit is undone and made anew without what moved the policy. A fit that ends in NaN or infinity,
+    in a parameter or in the optimizer's state, is undone. Several ranks take the steps that one process with all their
+    samples would take.
 
     :param actor: the policy, with what belongs to its actor
     :param samples: a rollout
     :param n_updates: passes over the samples, at least 0
     :param batch_size: rows a minibatch, over all ranks
     :param ranks: processes that hold further samples, as many each
+    :param left_out: names of parameters, buffers and attributes that moved the policy in earlier fits
     """
     policy = actor.policy
-    parameters = actor.critic_parameters(samples.observations) if n_updates else []
-    if not parameters:
-        return CriticFit(float("nan"), True)
+    before = Snapshot(policy)
+    # A library-made policy depends on the parameters of the modules that it runs and on nothing else
+    outputs = None if actor.library_made else actor.outputs(samples.observations)
+    while True:
+        parameters = actor.critic_parameters(samples.observations) if n_updates else {}
+        parameters = {name: parameter for name, parameter in parameters.items() if name not in left_out}
+        if not parameters:
+            return CriticFit(float("nan"), Status.OK, left_out)
+        loss = _fit(actor, list(parameters.values()), samples, n_updates, batch_size, ranks, left_out)
+        if not _is_finite(parameters.values(), policy.optimizer):
+            before.restore()
+            return CriticFit(loss, Status.NOT_FINITE, left_out)
+        if outputs is None or not _any(ranks, _has_moved(actor, samples, outputs)):
+            return CriticFit(loss, Status.OK, left_out)
+        found = frozenset().union(*ranks.gather(_movers(actor, samples, outputs, before)))
+        if found <= left_out:
+            return CriticFit(float("nan"), Status.ACTOR_MOVED, left_out)
+        left_out |= found
 
+
+def _fit(
+    actor: Actor,
+    parameters: list[nn.Parameter],
+    samples: Samples,
+    n_updates: int,
+    batch_size: int,
+    ranks: Ranks,
+    left_out: frozenset[str],
+) -> float:
+    """The regression itself; its mean loss."""
+    policy = actor.policy
     policy.set_training_mode(True)
     actor.keep_in_eval_mode()
-    regression = _regression(policy, parameters, samples, batch_size, ranks)
+    for owner in {name.rpartition(".")[0] for name in left_out}:
+        policy.get_submodule(owner).training = False
+    regression = choose_regression(policy, parameters, samples, batch_size, ranks)
     with ranks.same_random_numbers() if regression.ranks is ALONE else nullcontext():
         for _ in range(n_updates):
             order = th.randperm(ranks.size * len(samples), generator=ranks.generator)
@@ -51,51 +101,33 @@ def fit_critic(actor: Actor, samples: Samples, n_updates: int, batch_size: int, 
     return regression.finish()
 
 
-def _regression(
-    policy: ActorCriticPolicy, parameters: list[nn.Parameter], samples: Samples, batch_size: int, ranks: Ranks
-) -> Regression:
-    """The fastest regression that does what ``policy.predict_values`` and ``policy.optimizer`` would do.
+def _is_finite(parameters: Iterable[nn.Parameter], optimizer: th.optim.Optimizer) -> bool:
+    """Whether the critic and all that the optimizer keeps of it are finite: infinite moments would stop it for good."""
+    kept = (value for parameter in parameters for value in (parameter, *optimizer.state.get(parameter, {}).values()))
+    return all(bool(th.isfinite(value).all()) for value in kept if isinstance(value, th.Tensor))
 
-    Features that the actor shares are the actor's and stay fixed during the fit: computed once, and V starts there.
+
+def _any(ranks: Ranks, found: bool) -> bool:
+    return bool(ranks.maximum(th.tensor(float(found))))
+
+
+def _has_moved(actor: Actor, samples: Samples, outputs: th.Tensor) -> bool:
+    """Whether the distribution on the rollout's states is another than before, bit for bit.
+
+    A network that does not repeat itself, one that counts its calls for example, tells nothing.
     """
-    values_of: Callable[[PyTorchObs], th.Tensor] = policy.predict_values
-    inputs, targets, layers = samples.observations, samples.returns, []
-    if is_stock_policy(policy) and policy.vf_features_extractor is policy.pi_features_extractor:
-        features = _features(policy, samples)
-        if features is not None:
-            inputs, values_of, layers = features, partial(_value_head, policy), critic_layers(policy)
-
-    size, has_buffers = sum(parameter.numel() for parameter in parameters), any(True for _ in policy.buffers())
-    if ranks.size > 1 and (has_buffers or held_by_all(ranks, inputs)):
-        inputs, targets = _concatenated(inputs, ranks), ranks.concatenate(targets)
-        if has_buffers or fitted_by_each(batch_size, size, targets.device):  # batch norm must see whole minibatches
-            ranks = ALONE
-    if layers and MlpRegression.supports(layers, parameters, policy.optimizer):
-        return MlpRegression(layers, inputs, targets, policy.optimizer, ranks)  # type: ignore[arg-type]
-    return TorchRegression(values_of, inputs, targets, parameters, policy.optimizer, ranks)
+    now = actor.outputs(samples.observations)
+    return not th.equal(now, outputs) and th.equal(now, actor.outputs(samples.observations))
 
 
-@th.no_grad()
-def _features(policy: ActorCriticPolicy, samples: Samples) -> th.Tensor | None:
-    """The critic's features of all samples ``[B, …]``; None where they are not one tensor."""
-    # Written into place: outputs kept one by one lie between freed temporaries and keep the allocator from reusing them.
-    features = None
-    for start in range(0, len(samples), FEATURE_ROWS):
-        rows = slice(start, start + FEATURE_ROWS)
-        part = policy.extract_features(select(samples.observations, rows), policy.vf_features_extractor)
-        if not isinstance(part, th.Tensor):
-            return None
-        features = part.new_empty(len(samples), *part.shape[1:]) if features is None else features
-        features[rows] = part
-    return features
-
-
-def _value_head(policy: ActorCriticPolicy, features: th.Tensor) -> th.Tensor:
-    return policy.value_net(policy.mlp_extractor.forward_critic(features))
-
-
-def _concatenated(inputs: PyTorchObs, ranks: Ranks) -> PyTorchObs:
-    """The inputs of all ranks' samples, in order."""
-    if isinstance(inputs, dict):
-        return {key: ranks.concatenate(part[:]) for key, part in inputs.items()}
-    return ranks.concatenate(inputs[:])
+def _movers(actor: Actor, samples: Samples, outputs: th.Tensor, before: Snapshot) -> frozenset[str]:
+    """Undo the fit, and find what of all that it changed changes the distribution."""
+    after, changed = Snapshot(actor.policy), before.changed()
+    before.restore()
+    found = []
+    for name in changed:
+        after.restore([name])
+        if _has_moved(actor, samples, outputs):
+            found.append(name)
+        before.restore([name])
+    return frozenset(found or changed)  # or only several together

@@ -5,9 +5,9 @@ import torch as th
 from torch import nn
 
 from sb3_trpo.critic.minibatches import Minibatch
-from sb3_trpo.critic.regression import CriticFit, mean_loss
+from sb3_trpo.critic.regression import mean_loss
 from sb3_trpo.distributed import Ranks
-from sb3_trpo.plain_network import backward, forward, is_plain_mlp
+from sb3_trpo.policy import backward, forward, is_mlp
 from sb3_trpo.trust_region import flatten, unflatten
 
 _UNSUPPORTED = ("weight_decay", "amsgrad", "maximize", "capturable", "differentiable")
@@ -16,8 +16,8 @@ _UNSUPPORTED = ("weight_decay", "amsgrad", "maximize", "capturable", "differenti
 class MlpRegression:
     """Adam (Kingma and Ba 2015, algorithm 1) on the mean squared error, on one flat vector of parameters.
 
-    Network and optimizer are written to only when the fit is over and finite, and the optimizer's state then reads as
-    if PyTorch had made the steps.
+    Network and optimizer are written to when the fit is over; the optimizer's state then reads as if PyTorch had made the
+    steps.
 
     :param modules: the network, one that :meth:`supports` accepts
     :param inputs: ``[B, n]``
@@ -58,7 +58,7 @@ class MlpRegression:
         own = {id(parameter) for module in modules for parameter in module.parameters()}
         steps = {float(optimizer.state.get(parameter, {}).get("step", 0)) for parameter in parameters}
         return (
-            is_plain_mlp(modules)
+            is_mlp(modules)
             and type(optimizer) is th.optim.Adam
             and not (optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks or "step" in vars(optimizer))
             and len(optimizer.param_groups) == 1
@@ -86,17 +86,10 @@ class MlpRegression:
         th._fused_adam_([self.theta], [self.gradient], [self.first], [self.second], [], [self.steps], **self.options)
 
     @th.no_grad()
-    def finish(self) -> CriticFit:
-        finite = bool(th.isfinite(self.theta).all())
-        if finite:
-            for parameter, weight, first, second in zip(
-                self.parameters,
-                self.weights,
-                unflatten(self.first, self.parameters),
-                unflatten(self.second, self.parameters),
-                strict=True,
-            ):
-                parameter.copy_(weight)
-                moments = {"exp_avg": first.clone(), "exp_avg_sq": second.clone()}
-                self.optimizer.state[parameter] = {"step": self.steps.to("cpu", copy=True), **moments}
-        return CriticFit(mean_loss(self.losses, self.ranks), finite)
+    def finish(self) -> float:
+        moments = (unflatten(flat, self.parameters) for flat in (self.first, self.second))
+        for parameter, weight, first, second in zip(self.parameters, self.weights, *moments, strict=True):
+            parameter.copy_(weight)
+            state = {"exp_avg": first.clone(), "exp_avg_sq": second.clone()}
+            self.optimizer.state[parameter] = {"step": self.steps.to("cpu", copy=True), **state}
+        return mean_loss(self.losses, self.ranks)

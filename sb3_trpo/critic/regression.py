@@ -1,8 +1,6 @@
-"""Regression of the returns on the states: what a fit is, and the one that serves every critic."""
+"""Regression of the returns on the states: the protocol, and the one that serves every critic."""
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch as th
@@ -12,19 +10,7 @@ from torch.nn import functional as F
 
 from sb3_trpo.critic.minibatches import Minibatch
 from sb3_trpo.distributed import Ranks
-from sb3_trpo.rollouts import select
-
-
-@dataclass(frozen=True)
-class CriticFit:
-    """Outcome of :func:`fit_critic`.
-
-    :param loss: mean squared error over all minibatches, reward units squared; NaN when there was none
-    :param finite: whether the fit was kept; if not, critic and optimizer are as before
-    """
-
-    loss: float
-    finite: bool
+from sb3_trpo.policy import select
 
 
 class Regression(Protocol):
@@ -45,8 +31,8 @@ class Regression(Protocol):
         """One optimizer step on a minibatch, this rank's share of which are rows of the shuffled samples."""
         ...
 
-    def finish(self) -> CriticFit:
-        """Keep the fit if it is finite, else put everything back."""
+    def finish(self) -> float:
+        """Write what is not written yet; the mean squared error over all minibatches."""
         ...
 
 
@@ -72,8 +58,6 @@ class TorchRegression:
     ):
         self.values_of, self.inputs, self.targets = values_of, inputs, targets
         self.parameters, self.optimizer, self.ranks = parameters, optimizer, ranks
-        self.parameters_before = [parameter.detach().clone() for parameter in parameters]
-        self.optimizer_before = deepcopy(optimizer.state_dict())
         self.losses: list[th.Tensor] = []
         optimizer.zero_grad()
 
@@ -95,15 +79,9 @@ class TorchRegression:
         self.optimizer.step()
         self.losses.append(loss.detach())
 
-    def finish(self) -> CriticFit:
+    def finish(self) -> float:
         self.optimizer.zero_grad()
-        finite = all(bool(th.isfinite(parameter).all()) for parameter in self.parameters)
-        if not finite:
-            with th.no_grad():
-                for parameter, value in zip(self.parameters, self.parameters_before, strict=True):
-                    parameter.copy_(value)
-            self.optimizer.load_state_dict(self.optimizer_before)
-        return CriticFit(mean_loss(self.losses, self.ranks), finite)
+        return mean_loss(self.losses, self.ranks)
 
 
 def mean_loss(losses: Sequence[th.Tensor], ranks: Ranks) -> float:

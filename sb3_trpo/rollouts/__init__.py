@@ -16,10 +16,9 @@ from sb3_trpo.rollouts.finite import Defect, check_running_statistics, find_defe
 from sb3_trpo.rollouts.frame_stacks import FrameStackBuffer, stacks_grey_frames
 from sb3_trpo.rollouts.row_states import RowState, clone_rows, restore_rows
 from sb3_trpo.rollouts.running_statistics import running_statistics
-from sb3_trpo.rollouts.samples import Samples, select
+from sb3_trpo.rollouts.samples import Samples
 from sb3_trpo.rollouts.shallow_copies import shallow_copies
 from sb3_trpo.rollouts.single_path import Evaluator, Transition, single_path
-from sb3_trpo.rollouts.stock import actor_layers, critic_layers, has_deviation_for_each_action, is_stock_policy, overrides
 from sb3_trpo.rollouts.vine import Trunk, Vine, VineBatch, VineSettings
 
 __all__ = [
@@ -33,21 +32,15 @@ __all__ = [
     "Vine",
     "VineBatch",
     "VineSettings",
-    "actor_layers",
     "check_running_statistics",
     "clone_rows",
-    "critic_layers",
     "estimate_advantages",
     "find_defect",
     "generalized_advantages",
-    "has_deviation_for_each_action",
-    "is_stock_policy",
     "make_evaluator",
     "monte_carlo_advantages",
-    "overrides",
     "restore_rows",
     "running_statistics",
-    "select",
     "shallow_copies",
     "single_path",
     "stacks_grey_frames",

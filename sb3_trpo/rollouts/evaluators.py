@@ -11,11 +11,10 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
+from sb3_trpo.policy import is_library_made, numpy_actor
+from sb3_trpo.rollouts.buffers import as_drawn, is_stock_buffer
 from sb3_trpo.rollouts.finite import predicted_values, unchecked_distributions
-from sb3_trpo.rollouts.numpy_actor import NumpyActor, NumpyNetwork
-from sb3_trpo.rollouts.samples import as_drawn
-from sb3_trpo.rollouts.single_path import Evaluator, Observations, Transition
-from sb3_trpo.rollouts.stock import is_stock_buffer, is_stock_network, is_stock_policy
+from sb3_trpo.rollouts.single_path import Evaluator, Observations, Transition, finite
 
 CHANGED = (
     "The policy's parameters were changed while it collected a rollout. Its actions came from those at the beginning, and are "
@@ -24,25 +23,21 @@ CHANGED = (
 ROWS = 512  # a batch of this many states fills the CPU's vector units; more only takes memory
 
 
-def make_evaluator(
-    policy: ActorCriticPolicy, buffer: RolloutBuffer, n_steps: int, n_envs: int, bootstrap_gamma: float
-) -> Evaluator:
+def make_evaluator(policy: ActorCriticPolicy, buffer: RolloutBuffer, obs: Observations, bootstrap_gamma: float) -> Evaluator:
     """The deferred evaluator where it gives what SB3's way gives, else SB3's way.
 
-    Deferring needs SB3's own ``forward``, value, distribution and buffer methods: a policy, a distribution or a
-    buffer that overrides one of them expects to be called at every step. A features extractor with parameters that
-    actor and critic share gives both in one pass, which a second one after the rollout would only repeat. A network of
-    somebody's own may draw noise or count its calls.
+    Deferring needs a policy and a buffer whose methods and modules are the libraries' own: any other may draw noise, count
+    its calls, or expect to be called at every step. A features extractor with parameters that actor and critic share gives
+    both in one pass, which a second one after the rollout would only repeat.
 
     :param policy: acts
     :param buffer: is filled
-    :param n_steps: env steps an environment
-    :param n_envs: environments
+    :param obs: where the rollout begins
     :param bootstrap_gamma: γ, for rewards where a time limit cut the episode; 0 leaves rewards alone
     """
     shared = policy.share_features_extractor and any(True for _ in policy.features_extractor.parameters())
-    if is_stock_policy(policy) and is_stock_network(policy) and is_stock_buffer(buffer) and not shared:
-        return DeferredEvaluator(policy, buffer, n_steps, n_envs, bootstrap_gamma)
+    if is_library_made(policy) and is_stock_buffer(buffer) and not shared:
+        return DeferredEvaluator(policy, buffer, obs, bootstrap_gamma)
     return StepwiseEvaluator(policy, buffer, bootstrap_gamma)
 
 
@@ -81,16 +76,16 @@ class StepwiseEvaluator:
 class DeferredEvaluator:
     """At every step only the action; values, log-probabilities and time-limit bootstraps after the last one."""
 
-    def __init__(self, policy: ActorCriticPolicy, buffer: RolloutBuffer, n_steps: int, n_envs: int, bootstrap_gamma: float):
+    def __init__(self, policy: ActorCriticPolicy, buffer: RolloutBuffer, obs: Observations, bootstrap_gamma: float):
         self.policy, self.buffer, self.bootstrap_gamma = policy, buffer, bootstrap_gamma
         self.device = policy.device
-        self.network = NumpyActor(policy, n_steps, n_envs) if NumpyNetwork.supports(policy, n_envs) else None
+        self.fast = numpy_actor(policy, finite(obs))
         self.cuts: list[tuple[int, int, Observations]] = []
         self.theta = self._parameters()
 
     def act(self, obs: Observations) -> np.ndarray:
-        if self.network is not None:
-            return self.network.act(obs)  # type: ignore[arg-type]
+        if self.fast is not None:
+            return self.fast.act(obs)  # type: ignore[arg-type]
         with th.no_grad():
             actions = self.policy.get_distribution(obs_as_tensor(obs, self.device)).get_actions()
         return actions.reshape(-1, *self.policy.action_space.shape).cpu().numpy()  # type: ignore[misc]

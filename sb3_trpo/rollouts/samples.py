@@ -5,31 +5,18 @@ from typing import Any
 
 import numpy as np
 import torch as th
-from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.type_aliases import PyTorchObs
 
+from sb3_trpo.rollouts.buffers import as_drawn, is_stock_buffer
 from sb3_trpo.rollouts.frame_stacks import FrameStacks, FrameTensors
-from sb3_trpo.rollouts.stock import is_stock_buffer
-
-
-def select(observations: PyTorchObs, rows: slice | th.Tensor) -> PyTorchObs:
-    """Rows of a batch of plain or Dict observations; a slice gives views, except where frames are kept once."""
-    if isinstance(observations, dict):
-        return {key: value[rows] for key, value in observations.items()}
-    return observations[rows]
-
-
-def as_drawn(actions: th.Tensor, action_space: spaces.Space) -> th.Tensor:
-    """A buffer's actions ``[B, d]`` as the distribution's ``log_prob`` takes them: ``[B]`` integers, or floats."""
-    return actions.long().flatten() if isinstance(action_space, spaces.Discrete) else actions.float()
 
 
 @dataclass(frozen=True)
 class Samples:
     """The B = n_steps · n_envs samples of a rollout, in no particular order.
 
-    :param observations: ``[B, …]``, or a dict of such; images stay as bytes. Or what :func:`select` makes such of
+    :param observations: ``[B, …]``, or a dict of such; images stay as bytes. Or what ``select`` makes such of
     :param actions: ``[B, …]`` as the distribution's ``log_prob`` takes them
     :param log_probs: log π_θ₀(a|s) ``[B]``, nats
     :param advantages: Â ``[B]``, reward units

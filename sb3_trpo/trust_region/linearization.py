@@ -5,9 +5,6 @@ from functools import cached_property
 from typing import Protocol
 
 import torch as th
-from torch import nn
-
-from sb3_trpo import plain_network
 
 
 def flatten(tensors: Sequence[th.Tensor]) -> th.Tensor:
@@ -71,60 +68,3 @@ class AutogradLinearization:
 
     def vjp(self, cotangent: th.Tensor) -> th.Tensor:
         return flatten(th.autograd.grad(self.at, self._parameters, grad_outputs=cotangent, retain_graph=True))
-
-
-class PlainLinearization:
-    """Of a plain network: forward and reverse mode written out, several times faster on small networks and convolutions.
-
-    :param modules: the network from its inputs to the distribution's parameters, or to the mean of a Gaussian
-    :param inputs: ``[B, …]``
-    :param log_std: log σ ``[d]`` of a Gaussian whose deviation does not depend on the state, else None
-    :param parameters: the tensors that make up θ, in order: exactly the network's and ``log_std``
-    """
-
-    @th.no_grad()
-    def __init__(
-        self, modules: Sequence[nn.Module], inputs: th.Tensor, log_std: th.Tensor | None, parameters: Sequence[th.Tensor]
-    ):
-        weights = [parameter for module in modules for parameter in module.parameters()]
-        self._modules, self._weights = modules, [plain_network.like(inputs, weight.detach()) for weight in weights]
-        self._outputs = plain_network.forward(modules, self._weights, inputs)
-        mean = self._outputs[-1]
-        self.at = mean if log_std is None else th.cat([mean, log_std.detach().expand_as(mean)], dim=1)
-        self.at.requires_grad_()
-        # A vector is copied to where views of it exist already: on a small network, cutting it up anew takes longest.
-        order = {id(parameter): index for index, parameter in enumerate(parameters)}
-        self._flat = mean.new_empty(sum(parameter.numel() for parameter in parameters))
-        parts = unflatten(self._flat, parameters)
-        self._parts = [parts[order[id(weight)]] for weight in weights]
-        self._log_std_part = None if log_std is None else parts[order[id(log_std)]]
-
-    def gradient(self, value: th.Tensor, keep: bool) -> th.Tensor:
-        return self.vjp(th.autograd.grad(value, self.at)[0])
-
-    @th.no_grad()
-    def jvp(self, vector: th.Tensor) -> th.Tensor:
-        self._flat.copy_(vector)
-        # The inputs do not move with θ, so the first layer, which has weights, has only the tangents of those.
-        tangent = plain_network.apply(self._modules[0], self._outputs[0], *self._parts[:2])
-        position = 2
-        for module, inputs, value in zip(self._modules[1:], self._outputs[1:-1], self._outputs[2:], strict=True):
-            if plain_network.has_weights(module):
-                moved = plain_network.apply(module, inputs, *self._parts[position : position + 2])
-                tangent = plain_network.add_applied(moved, module, tangent, self._weights[position])
-                position += 2
-            elif isinstance(module, nn.Flatten):
-                tangent = tangent.flatten(1)
-            else:
-                tangent = plain_network.through(module, value, tangent)
-        if self._log_std_part is None:
-            return tangent
-        return th.cat([tangent, self._log_std_part.expand_as(tangent)], dim=1)
-
-    @th.no_grad()
-    def vjp(self, cotangent: th.Tensor) -> th.Tensor:
-        if self._log_std_part is not None:
-            cotangent, of_log_std = cotangent.chunk(2, dim=1)
-            th.sum(of_log_std, dim=0, out=self._log_std_part)
-        plain_network.backward(self._modules, self._weights, self._outputs, cotangent, self._parts)
-        return self._flat.clone()

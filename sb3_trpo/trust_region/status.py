@@ -13,6 +13,7 @@ class Status(str, Enum):
     CURVATURE = "curvature not positive"
     NO_CANDIDATE = "no acceptable candidate"
     BAD_ROLLOUT = "rollout not finite"
+    ACTOR_MOVED = "fit moves the policy"
 
     @property
     def usable(self) -> bool:

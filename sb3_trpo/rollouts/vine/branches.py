@@ -1,6 +1,6 @@
 """Branches of the vine (paper, section 5.2): from saved states, in lock step, under noise drawn beforehand."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -9,11 +9,11 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
+from sb3_trpo.policy import make_actor
 from sb3_trpo.rollouts.finite import predicted_values
 from sb3_trpo.rollouts.row_states import RowState
 from sb3_trpo.rollouts.single_path import Observations, finite, to_env
 from sb3_trpo.rollouts.vine.envs import BranchEnvs
-from sb3_trpo.rollouts.vine.noise import make_actor
 
 
 class Branch(NamedTuple):
@@ -89,7 +89,8 @@ class _Runner:
 
     def __init__(self, policy: ActorCriticPolicy, envs: BranchEnvs, branches: Sequence[Branch], rules: BranchRules):
         self.policy, self.envs, self.branches, self.rules = policy, envs, branches, rules
-        self.act, self.to_env = make_actor(policy), to_env(policy)
+        self.act: Callable[[Any, np.ndarray], np.ndarray] | None = None
+        self.to_env = to_env(policy)
         self.waiting = iter(range(len(branches)))
         self.obs: Observations | None = None
 
@@ -137,7 +138,10 @@ class _Runner:
         later = self.taken[rows] > 0
         if later.any():
             noise = self.noise[np.arange(len(self.noise)), (self.taken - 1) // self.rules.hold]
-            drawn = self.act(finite(self.obs), noise)  # type: ignore[arg-type]
+            obs = finite(self.obs)  # type: ignore[arg-type]
+            if self.act is None:
+                self.act = make_actor(self.policy, obs, noise)
+            drawn = self.act(obs, noise)
             actions[later] = drawn[rows[later]]
         return self.to_env(actions.reshape(len(rows), *self.policy.action_space.shape))  # type: ignore[misc]
 

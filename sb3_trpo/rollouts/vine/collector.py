@@ -16,14 +16,13 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_trpo.policy import action_distribution, draw_noise, draws
 from sb3_trpo.rollouts.finite import Defect
 from sb3_trpo.rollouts.row_states import RowState, clone_row_models, clone_rows
 from sb3_trpo.rollouts.samples import single_precision
 from sb3_trpo.rollouts.single_path import Transition
-from sb3_trpo.rollouts.stock import STOCK_DISTRIBUTIONS
 from sb3_trpo.rollouts.vine.branches import Branch, BranchRules, Outcomes, run_branches
 from sb3_trpo.rollouts.vine.envs import BranchEnvs, WrapperStages, branch_template
-from sb3_trpo.rollouts.vine.noise import actions_from_noise, draw_noise
 from sb3_trpo.rollouts.vine.settings import VineSettings, all_actions, n_actions
 from sb3_trpo.rollouts.vine.workers import BranchWorkers
 from sb3_trpo.simulators import copy_env, reseed
@@ -129,13 +128,12 @@ def first_actions(
             drawn = rng.integers(sizes, size=(n_states, n_branches, len(sizes)))
         actions = th.as_tensor(drawn.astype(np.float32) if isinstance(space, spaces.MultiBinary) else drawn)
         return actions.to(policy.device), th.full((n_states, n_branches), -float(np.log(float(count))), device=policy.device)
-    tried, densities = [], []
     with th.no_grad():
-        for _ in range(n_branches):
-            actions = actions_from_noise(policy, observations, draw_noise(policy, rng, (n_states,)))
-            tried.append(actions)
-            densities.append(policy.get_distribution(observations).log_prob(actions))
-    return th.stack(tried, dim=1), th.stack(densities, dim=1)
+        noise = th.as_tensor(draw_noise(policy, rng, (n_branches, n_states)), device=policy.device)
+        distribution = policy.get_distribution(observations)
+        kind, log_std = action_distribution(distribution), getattr(policy, "log_std", None)
+        tried = [kind.act(distribution, each, log_std) for each in noise]
+        return th.stack(tried, dim=1), th.stack([distribution.log_prob(actions) for actions in tried], dim=1)
 
 
 class Vine:
@@ -149,7 +147,7 @@ class Vine:
     """
 
     def __init__(self, env: VecEnv, policy: ActorCriticPolicy, settings: VineSettings):
-        if type(policy.action_dist) not in STOCK_DISTRIBUTIONS:
+        if not draws(policy.action_dist):
             raise TypeError(
                 f"The vine cannot draw actions of a {type(policy.action_dist).__name__} from noise that branches share: "
                 'use one of Stable-Baselines3\'s own distributions, or sampling="single_path".'

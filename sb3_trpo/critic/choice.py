@@ -1,0 +1,78 @@
+"""Which regression serves a critic: the fastest that does what its policy and its optimizer would do."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch as th
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import PyTorchObs
+from torch import nn
+
+from sb3_trpo.critic.minibatches import fitted_by_each, held_by_all
+from sb3_trpo.critic.mlp_regression import MlpRegression
+from sb3_trpo.critic.regression import Regression, TorchRegression
+from sb3_trpo.distributed import ALONE, Ranks
+from sb3_trpo.policy import critic_chain, forward, has_stock_methods, select
+from sb3_trpo.rollouts import Samples
+
+FEATURE_ROWS = 256  # rows a batch when features are computed ahead
+
+
+def choose_regression(
+    policy: ActorCriticPolicy, parameters: list[nn.Parameter], samples: Samples, batch_size: int, ranks: Ranks
+) -> Regression:
+    """The fastest regression that does what ``policy.predict_values`` and ``policy.optimizer`` would do.
+
+    Features that the actor shares are the actor's and stay fixed during the fit: computed once, and V starts there.
+    """
+    values_of: Callable[[PyTorchObs], th.Tensor] = policy.predict_values
+    inputs, targets, layers = samples.observations, samples.returns, []
+    if has_stock_methods(policy) and policy.vf_features_extractor is policy.pi_features_extractor:
+        features = _features(policy, samples)
+        if features is not None:
+            inputs, values_of, layers = features, partial(_value_head, policy), critic_chain(policy)
+            layers = layers if layers and _same_values(policy, layers, samples, features) else []
+
+    size, has_buffers = sum(parameter.numel() for parameter in parameters), any(True for _ in policy.buffers())
+    if ranks.size > 1 and (has_buffers or held_by_all(ranks, inputs)):
+        inputs, targets = _concatenated(inputs, ranks), ranks.concatenate(targets)
+        if has_buffers or fitted_by_each(batch_size, size, targets.device):  # batch norm must see whole minibatches
+            ranks = ALONE
+    if MlpRegression.supports(layers, parameters, policy.optimizer):
+        return MlpRegression(layers, inputs, targets, policy.optimizer, ranks)  # type: ignore[arg-type]
+    return TorchRegression(values_of, inputs, targets, parameters, policy.optimizer, ranks)
+
+
+@th.no_grad()
+def _same_values(policy: ActorCriticPolicy, layers: list[nn.Module], samples: Samples, features: th.Tensor) -> bool:
+    """Whether the layers give the policy's own value of the first state."""
+    weights = [weight for layer in layers for weight in layer.parameters()]
+    written_out = forward(layers, weights, features[:1])[-1]
+    values = policy.predict_values(select(samples.observations, slice(1)))
+    return th.allclose(written_out, values, rtol=1e-3, atol=1e-4, equal_nan=True)
+
+
+@th.no_grad()
+def _features(policy: ActorCriticPolicy, samples: Samples) -> th.Tensor | None:
+    """The critic's features of all samples ``[B, …]``; None where they are not one tensor."""
+    # Written into place: outputs kept one by one lie between freed temporaries and keep the allocator from reusing them.
+    features = None
+    for start in range(0, len(samples), FEATURE_ROWS):
+        rows = slice(start, start + FEATURE_ROWS)
+        part = policy.extract_features(select(samples.observations, rows), policy.vf_features_extractor)
+        if not isinstance(part, th.Tensor):
+            return None
+        features = part.new_empty(len(samples), *part.shape[1:]) if features is None else features
+        features[rows] = part
+    return features
+
+
+def _value_head(policy: ActorCriticPolicy, features: th.Tensor) -> th.Tensor:
+    return policy.value_net(policy.mlp_extractor.forward_critic(features))
+
+
+def _concatenated(inputs: PyTorchObs, ranks: Ranks) -> PyTorchObs:
+    """The inputs of all ranks' samples, in order."""
+    if isinstance(inputs, dict):
+        return {key: ranks.concatenate(part[:]) for key, part in inputs.items()}
+    return ranks.concatenate(inputs[:])

@@ -1,0 +1,142 @@
+"""Actions as a function of observations and noise, one function for every way to act.
+
+SB3's ``forward`` draws them at every step. :class:`NumpyActor` gives the same actions, up to rounding, from the same random
+numbers. :func:`make_actor` takes noise drawn beforehand, for branches that share it (paper, section 5.2).
+"""
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from typing import Any
+
+import numpy as np
+import torch as th
+from gymnasium.vector.utils import create_empty_array
+from stable_baselines3.common import distributions as sb3
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import PyTorchObs
+from stable_baselines3.common.utils import obs_as_tensor
+
+from sb3_trpo.policy.chain import NumpyChain, forward
+from sb3_trpo.policy.distributions import action_distribution
+from sb3_trpo.policy.recognition import numpy_layers
+
+# Multiplications of one layer beyond which NumPy's BLAS starts threads, at a cost above all that is saved here.
+LARGEST_PRODUCT = 2**17
+
+
+def _agree(a: Any, b: Any) -> bool:
+    """Whether two results are equal up to the rounding of float32 sums in different orders."""
+    return np.allclose(a, b, rtol=1e-3, atol=1e-4, equal_nan=True)
+
+
+@th.no_grad()
+def actions_from_noise(policy: ActorCriticPolicy, observations: PyTorchObs, noise: np.ndarray) -> th.Tensor:
+    """What the policy does in B states, given the noise.
+
+    :param policy: in eval mode; its own random state and exploration matrices are left alone
+    :param observations: ``[B, …]``
+    :param noise: ``[B, …]``, of :func:`draw_noise`
+    :return: actions as the distribution's ``log_prob`` takes them ``[B, …]``
+    """
+    distribution = policy.get_distribution(observations)
+    kind = action_distribution(distribution)
+    return kind.act(distribution, th.as_tensor(noise, device=policy.device), getattr(policy, "log_std", None))
+
+
+@th.no_grad()
+def draw_noise(policy: ActorCriticPolicy, rng: np.random.Generator, leading: Sequence[int]) -> np.ndarray:
+    """Noise for as many actions as ``leading`` says, ``[*leading, …]``.
+
+    :param policy: its distribution, which is asked for on observations of zeros, says of what kind and size
+    :param rng: gives the seed
+    :param leading: any number of dimensions
+    """
+    zeros = obs_as_tensor(create_empty_array(policy.observation_space, n=1, fn=np.zeros), policy.device)  # type: ignore[arg-type]
+    kind = action_distribution(policy.get_distribution(zeros))
+    return kind.noise(leading, th.Generator().manual_seed(int(rng.integers(2**63)))).numpy()
+
+
+class NumpyActor:
+    """Draws actions of a Gaussian or categorical MLP policy from the random numbers that SB3 would draw them from.
+
+    For a few observations PyTorch's calls cost thirty times the arithmetic. Weights are read at construction: an actor
+    serves one rollout.
+
+    :param policy: one whose layers are known
+    :param layers: from vectors to mean or logits
+    :param distribution: the policy's for some observations, as many as it will act on
+    """
+
+    def __init__(self, policy: ActorCriticPolicy, layers: Sequence[Any], distribution: sb3.Distribution):
+        self.network, self.kind = NumpyChain(layers), action_distribution(distribution)
+        leading = (len(self.kind.parameters(distribution)),)
+        with th.random.fork_rng([]):
+            self.noise = self.kind.noise(leading)
+        self._noise = self.noise.numpy()  # the same memory
+        self.shape = (*leading, *policy.action_space.shape)  # type: ignore[misc]
+        self.deviation = policy.log_std.detach().exp().numpy() if hasattr(policy, "log_std") else None
+
+    def act(self, obs: np.ndarray) -> np.ndarray:
+        """Actions ``[n_envs, …]`` for observations ``[n_envs, …]``."""
+        self.kind.redraw(self.noise)
+        return _drawn(self.network(obs), self.deviation, self._noise).reshape(self.shape)
+
+
+@th.no_grad()
+def numpy_actor(policy: ActorCriticPolicy, obs: Any) -> NumpyActor | None:
+    """The fast actor for a rollout, if the policy is one that it can run, and if it does there what the policy does.
+
+    :param policy: in eval mode
+    :param obs: where the rollout begins ``[n_envs, …]``
+    """
+    layers = numpy_layers(policy)
+    if not layers or len(obs) * max(weight.numel() for layer in layers for weight in layer.parameters()) > LARGEST_PRODUCT:
+        return None
+    distribution = policy.get_distribution(obs_as_tensor(obs, policy.device))
+    actor = NumpyActor(policy, layers, distribution)
+    outputs = th.from_numpy(actor.network(obs))
+    arguments = (outputs,) if actor.deviation is None else (outputs, policy.log_std)
+    found = copy(policy.action_dist).proba_distribution(*arguments)  # type: ignore[arg-type]
+    same_parameters = _agree(actor.kind.parameters(found), actor.kind.parameters(distribution))
+    state = th.get_rng_state()
+    fast = actor.act(obs)
+    th.set_rng_state(state)
+    plain = distribution.get_actions().numpy().reshape(fast.shape)
+    th.set_rng_state(state)
+    return actor if same_parameters and _agree(fast, plain) else None
+
+
+def make_actor(policy: ActorCriticPolicy, obs: Any, noise: np.ndarray) -> Callable[[Any, np.ndarray], np.ndarray]:
+    """:func:`actions_from_noise` for many calls with the same weights, written out if that gives the same on the first rows.
+
+    The two give the same actions up to rounding. Of a multiple of 16 rows, each by itself gives equal rows equal actions,
+    wherever they stand. That takes PyTorch's matrix products: on some processors NumPy's round a row by its place.
+
+    :param policy: in eval mode
+    :param obs: the first observations ``[B, …]``
+    :param noise: their noise
+    """
+
+    def plain(obs: Any, noise: np.ndarray) -> np.ndarray:
+        return actions_from_noise(policy, obs_as_tensor(obs, policy.device), noise).cpu().numpy()
+
+    layers = numpy_layers(policy)
+    if not layers:
+        return plain
+    weights = [weight.detach() for layer in layers for weight in layer.parameters()]
+    deviation = policy.log_std.detach().exp().numpy() if hasattr(policy, "log_std") else None
+
+    def written_out(obs: Any, noise: np.ndarray) -> np.ndarray:
+        inputs = th.as_tensor(obs, dtype=th.float32).flatten(1)
+        return _drawn(forward(layers, weights, inputs)[-1].numpy(), deviation, noise)
+
+    return written_out if _agree(written_out(obs, noise), plain(obs, noise)) else plain
+
+
+def _drawn(outputs: np.ndarray, deviation: np.ndarray | None, noise: np.ndarray) -> np.ndarray:
+    """A Gaussian's mean + σ ε, or a categorical's largest p/q, of a network's outputs, which are written to."""
+    if deviation is None:
+        outputs -= np.log(noise)
+        return outputs.argmax(axis=1)
+    outputs += deviation * noise
+    return outputs

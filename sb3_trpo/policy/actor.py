@@ -1,0 +1,184 @@
+"""The policy as TRPO sees it: which parameters are the actor's, and what distribution θ gives in each state."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from typing import Any
+
+import torch as th
+from stable_baselines3.common import distributions as sb3
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import PyTorchObs
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.batchnorm import _NormBase
+
+from sb3_trpo.policy.chain import ChainLinearization, forward
+from sb3_trpo.policy.distributions import action_distribution
+from sb3_trpo.policy.memory import overlaps
+from sb3_trpo.policy.observations import count, select
+from sb3_trpo.policy.recognition import actor_chain, is_library_made
+from sb3_trpo.trust_region import AutogradLinearization, Linearization, flatten, unflatten
+
+# Activations kept at a time, over the rows of a chunk: some 160 Atari frames of NatureCNN, or all of a usual MLP's batch.
+CHUNK_ACTIVATIONS = 2**23
+
+
+@contextmanager
+def _own_distribution(policy: ActorCriticPolicy) -> Iterator[None]:
+    """Keep a distribution with a graph out of the policy, which could not be deep-copied with it."""
+    kept = policy.action_dist
+    policy.action_dist = copy(kept)
+    try:
+        yield
+    finally:
+        policy.action_dist = kept
+
+
+class Actor:
+    """The part of a policy that chooses actions: θ, found by differentiating the policy once.
+
+    A parameter belongs to θ if a gradient reaches it from the distribution's parameters; names play no part.
+
+    :param policy: any SB3 actor-critic policy
+    :param observations: a batch that the policy can be evaluated on; its first row is used
+    :raises TypeError: for an action distribution without a known Fisher matrix
+    :raises ValueError: if no gradient reaches any parameter from the distribution
+    """
+
+    def __init__(self, policy: ActorCriticPolicy, observations: PyTorchObs):
+        self.policy = policy
+        self.modules: set[nn.Module] = set()  # those that were seen to run; see `library_made` for how much that says
+        self.activations = 0
+        hooks = [
+            module.register_forward_hook(self._note)
+            for module in policy.modules()
+            if not isinstance(module, th.jit.ScriptModule)  # takes none
+        ]
+        first = select(observations, slice(1))
+        try:
+            with _own_distribution(policy):
+                distribution = policy.get_distribution(first)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        self.distribution = action_distribution(distribution)
+        self.family = self.distribution.family
+        outputs = self.distribution.parameters(distribution)
+        self.n_outputs = outputs.shape[1]
+        candidates = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+        if not outputs.requires_grad:
+            raise ValueError("Nothing in the policy's actor can be trained: set requires_grad on some of its parameters.")
+        reached = th.autograd.grad(outputs.sum(), candidates, allow_unused=True)
+        self.parameters = [p for p, gradient in zip(candidates, reached, strict=True) if gradient is not None]
+        self.library_made = is_library_made(policy)
+        self._chain = self._find_chain(first, outputs.detach())
+
+    def _note(self, module: nn.Module, _: tuple, output: Any) -> None:
+        self.modules.add(module)
+        self.activations += output.numel() if isinstance(output, th.Tensor) else 0
+
+    def _find_chain(self, observation: PyTorchObs, outputs: th.Tensor) -> Any:
+        """The actor as a chain of known layers, if it is one, if θ is all of it and if it gives what the policy gives."""
+        chain = actor_chain(self.policy)
+        if chain is None:
+            return None
+        weights = [weight for layer in chain.layers for weight in layer.parameters()]
+        own = [*weights, *([] if chain.log_std is None else [chain.log_std])]
+        if {id(parameter) for parameter in own} != {id(parameter) for parameter in self.parameters}:
+            return None
+        with th.no_grad():
+            last = forward(chain.layers, weights, chain.inputs(observation))[-1]
+            found = self.distribution.parameters(self._distribution_at(last, chain.log_std))
+        return chain if th.allclose(found, outputs, rtol=1e-3, atol=1e-4, equal_nan=True) else None
+
+    def _distribution_at(self, outputs: th.Tensor, log_std: th.Tensor | None) -> sb3.Distribution:
+        """The distribution with a network's outputs, mean or logits."""
+        arguments = (outputs,) if log_std is None else (outputs, log_std)
+        return copy(self.policy.action_dist).proba_distribution(*arguments)
+
+    def linearize(self, observations: PyTorchObs) -> tuple[Linearization, sb3.Distribution]:
+        """The distribution's parameters as a linear map of θ, for some states, and the distribution to differentiate there.
+
+        By hand where the actor is a chain of known layers.
+        """
+        chain = self._chain
+        if chain is None:
+            # Of attention's kernels, MATH alone can be differentiated twice
+            with _own_distribution(self.policy), sdpa_kernel(SDPBackend.MATH):
+                distribution = self.policy.get_distribution(observations)
+            return AutogradLinearization(self.distribution.parameters(distribution), self.parameters), distribution
+        linearization = ChainLinearization(chain.layers, chain.inputs(observations), chain.log_std, self.parameters)
+        at = linearization.at
+        return linearization, self._distribution_at(*((at, None) if chain.log_std is None else at.chunk(2, dim=1)))
+
+    def chunks(self, rows: int) -> list[slice]:
+        """Slices of so many rows, each small enough for its activations to be kept."""
+        size = max(1, CHUNK_ACTIVATIONS // max(1, self.activations))
+        return [slice(start, start + size) for start in range(0, rows, size)]
+
+    @th.no_grad()
+    def outputs(self, observations: PyTorchObs) -> th.Tensor:
+        """The distribution's parameters where the policy now stands ``[B, P]``, with the same random numbers at every call."""
+        parts = []
+        with th.random.fork_rng([self.policy.device] if self.policy.device.type == "cuda" else []):
+            th.manual_seed(0)
+            for rows in self.chunks(count(observations)):
+                parts.append(self.distribution.parameters(self.policy.get_distribution(select(observations, rows))))
+        return th.cat(parts)
+
+    @property
+    def theta(self) -> th.Tensor:
+        """θ as one vector ``[N]``, a copy."""
+        return flatten([parameter.detach() for parameter in self.parameters])
+
+    def assign(self, theta: th.Tensor) -> None:
+        """Write θ into the policy."""
+        with th.no_grad():
+            for parameter, value in zip(self.parameters, unflatten(theta, self.parameters), strict=True):
+                parameter.copy_(value)
+
+    @contextmanager
+    def at(self, theta: th.Tensor) -> Iterator[None]:
+        """Let the policy stand at another θ for a while.
+
+        θ is written where :meth:`assign` writes it, so that whatever shares its memory moves with it here as it would there.
+        """
+        own = self.theta
+        try:
+            self.assign(theta)
+            yield
+        finally:
+            self.assign(own)
+
+    def critic_parameters(self, observations: PyTorchObs) -> dict[str, nn.Parameter]:
+        """What the critic may move, by name: what a gradient of V reaches, without θ and what shares memory with it.
+
+        The actor may depend on others, which no gradient reaches (detached features). Of a library-made policy these are
+        parameters of modules that were seen to run, and left out here. Of any other, the fit's outcome tells.
+
+        :param observations: a batch that the policy can be evaluated on; its first row is used
+        """
+        values = self.policy.predict_values(select(observations, slice(1)))
+        candidates = {name: parameter for name, parameter in self.policy.named_parameters() if parameter.requires_grad}
+        if not values.requires_grad:
+            return {}
+        reached = th.autograd.grad(values.sum(), list(candidates.values()), allow_unused=True)
+        used = list(self.parameters)
+        if self.library_made:
+            used += [parameter for module in self.modules for parameter in module.parameters(recurse=False)]
+        return {
+            name: parameter
+            for (name, parameter), gradient in zip(candidates.items(), reached, strict=True)
+            if gradient is not None and not overlaps(parameter, used)
+        }
+
+    @property
+    def has_running_statistics(self) -> bool:
+        """Whether it normalises over batches and means to keep count of their moments."""
+        return any(isinstance(module, _NormBase) and module.track_running_stats for module in self.modules)
+
+    def keep_in_eval_mode(self) -> None:
+        """Put the modules that the actor runs in eval mode, so that training the critic leaves their statistics alone."""
+        for module in self.modules:
+            module.training = False

@@ -1,0 +1,20 @@
+"""What a rollout buffer of SB3's does, and how its actions are stored."""
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+
+from sb3_trpo.policy import overrides
+
+_METHODS = ("add", "get", "_get_samples", "to_torch")
+
+
+def is_stock_buffer(buffer: RolloutBuffer) -> bool:
+    """Whether the buffer is written to and read from as SB3 does it."""
+    base = DictRolloutBuffer if isinstance(buffer, DictRolloutBuffer) else RolloutBuffer
+    return not overrides(buffer, base, _METHODS)
+
+
+def as_drawn(actions: th.Tensor, action_space: spaces.Space) -> th.Tensor:
+    """A buffer's actions ``[B, d]`` as the distribution's ``log_prob`` takes them: ``[B]`` integers, or floats."""
+    return actions.long().flatten() if isinstance(action_space, spaces.Discrete) else actions.float()

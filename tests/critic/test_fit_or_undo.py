@@ -1,0 +1,86 @@
+"""The critic's fit is kept whole or undone whole: parameters, buffers and all of the optimizer's state."""
+
+import zipfile
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch as th
+from stable_baselines3.common.save_util import load_from_zip_file
+
+from sb3_trpo import TRPO
+from sb3_trpo.critic.snapshot import Snapshot
+from tests.own_policies import POLICIES
+from tests.toys import ToyEnv
+
+SMALL: dict[str, Any] = {"n_steps": 64, "batch_size": 32, "seed": 0, "device": "cpu", "n_critic_updates": 3}
+HUGE = 1e25  # its square is beyond float32
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "Adam": {},
+    "Adam with weight decay": {"optimizer_kwargs": {"weight_decay": 0.1}},
+    "amsgrad": {"optimizer_kwargs": {"amsgrad": True}},
+    "AdamW": {"optimizer_class": th.optim.AdamW},
+    "RMSprop": {"optimizer_class": th.optim.RMSprop},
+    "Adagrad": {"optimizer_class": th.optim.Adagrad},
+    "separate extractors": {"share_features_extractor": False},
+}
+
+
+def _state(model: TRPO) -> Any:
+    return deepcopy((model.policy.state_dict(), model.policy.optimizer.state_dict()["state"]))
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
+    if isinstance(a, tuple):
+        return all(map(_equal, a, b))
+    return bool(th.equal(a, b)) if isinstance(a, th.Tensor) else a == b
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_huge_finite_reward_leaves_critic_and_optimizer_as_they_were(name: str, tmp_path: Path) -> None:
+    """And says so once; in the zip, too; afterwards the critic learns as one that never met it."""
+    rollouts = 4
+    env = ToyEnv(faults={150: ("reward", HUGE)})
+    model = TRPO("MlpPolicy", env, policy_kwargs=OPTIMIZERS[name], **SMALL)
+    model.learn(128)
+    critic = model.policy.value_net.weight.detach().clone()
+    state = deepcopy(model.policy.optimizer.state_dict()["state"])
+    with pytest.warns(RuntimeWarning, match="optimizer's state, and was undone.*VecNormalize"):
+        model.learn(64, reset_num_timesteps=False)
+    assert model.logger.name_to_value["train/critic_status"] == "not finite"
+    assert th.equal(model.policy.value_net.weight, critic)
+    assert _equal(model.policy.optimizer.state_dict()["state"], state)
+    model.save(tmp_path / "model.zip")
+    _, params, _ = load_from_zip_file(tmp_path / "model.zip")
+    saved = params["policy.optimizer"]["state"].values()
+    assert all(th.isfinite(value).all() for state in saved for value in state.values() if isinstance(value, th.Tensor))
+    assert zipfile.is_zipfile(tmp_path / "model.zip")
+    model.learn((rollouts - 3) * 64, reset_num_timesteps=False)
+    assert model.logger.name_to_value["train/critic_status"] == "ok"
+    assert not th.equal(model.policy.value_net.weight, critic)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_snapshot_puts_everything_back(name: str) -> None:
+    """After three updates that move parameters, buffers, plain attributes and the optimizer's state, bit for bit."""
+    model = TRPO(POLICIES[name], "Pendulum-v1", **SMALL, learning_rate=1e-2)
+    model.learn(64)
+    observations = th.as_tensor(model.rollout_buffer.observations).flatten(0, 1)
+    before, snapshot = _state(model), Snapshot(model.policy)
+    outputs = model.policy.evaluate_actions(observations, th.zeros(64, 1))
+    model.policy.set_training_mode(True)
+    for _ in range(3):
+        values, log_prob, _ = model.policy.evaluate_actions(observations, th.ones(64, 1))
+        loss = values.mean() + log_prob.mean()
+        model.policy.optimizer.zero_grad()
+        loss.backward()
+        model.policy.optimizer.step()
+    model.policy.set_training_mode(False)
+    assert snapshot.changed() and not _equal(before, _state(model))
+    snapshot.restore()
+    assert not snapshot.changed() and _equal(before, _state(model))
+    for now, old in zip(model.policy.evaluate_actions(observations, th.zeros(64, 1)), outputs, strict=True):
+        assert th.equal(now, old)  # type: ignore[arg-type]

@@ -1,0 +1,237 @@
+"""One stream of noise: every way to act draws, from the same random numbers, the actions that SB3's own ``forward`` draws."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from gymnasium.wrappers import TransformObservation
+from stable_baselines3.common.policies import ActorCriticPolicy
+from torch import nn
+
+from sb3_trpo import TRPO
+from sb3_trpo.policy import action_distribution, actions_from_noise, numpy_actor
+from sb3_trpo.rollouts import evaluators
+from tests.toys import DICT_OBSERVATIONS, ToyEnv
+
+SPACES: dict[str, tuple[spaces.Space, dict[str, Any]]] = {
+    "Box": (spaces.Box(-1.0, 1.0, (3,)), {}),
+    "wide Box": (spaces.Box(-1.0, 1.0, (17,)), {}),  # PyTorch draws 16 normal numbers or more in another way
+    "Discrete": (spaces.Discrete(4), {}),
+    "MultiDiscrete": (spaces.MultiDiscrete([3, 2, 4]), {}),
+    "MultiBinary": (spaces.MultiBinary(5), {}),
+    "gSDE": (spaces.Box(-1.0, 1.0, (3,)), {"use_sde": True}),
+    "squashed gSDE": (spaces.Box(-1.0, 1.0, (3,)), {"use_sde": True, "policy_kwargs": {"squash_output": True}}),
+}
+SMALL: dict[str, Any] = {"n_steps": 64, "batch_size": 64, "seed": 0, "device": "cpu"}
+
+
+def _policy(space: spaces.Space, **settings: Any) -> ActorCriticPolicy:
+    policy = TRPO("MlpPolicy", ToyEnv(space), **SMALL, **settings).policy
+    nn.init.normal_(policy.action_net.weight)
+    policy.set_training_mode(False)
+    return policy
+
+
+@pytest.mark.parametrize("n", [1, 8])
+@pytest.mark.parametrize("kind", SPACES)
+def test_noise_and_act_are_the_distributions_own_sample(kind: str, n: int) -> None:
+    """Bit for bit; of gSDE, whose noise SB3 draws once a rollout, to 1e-6."""
+    space, settings = SPACES[kind]
+    policy = _policy(space, **settings)
+    obs = th.rand(n, 4)
+    with th.no_grad():
+        row = action_distribution(policy.get_distribution(obs))
+        for seed in range(20):
+            th.manual_seed(seed)
+            if policy.use_sde:
+                policy.action_dist.sample_weights(policy.log_std, n)  # type: ignore[union-attr]
+            expected = policy.get_distribution(obs).get_actions()
+            th.manual_seed(seed)
+            if policy.use_sde:
+                row.noise(())  # the matrix that a batch of one uses
+                noise = row.noise((n,))
+                if n == 1:
+                    th.manual_seed(seed)
+                    noise = row.noise(())[None]
+                th.testing.assert_close(actions_from_noise(policy, obs, noise.numpy()), expected, rtol=1e-5, atol=1e-6)
+            else:
+                noise = row.noise((n,))
+                assert th.equal(actions_from_noise(policy, obs, noise.numpy()), expected)
+
+
+@pytest.mark.parametrize("n", [1, 8])
+@pytest.mark.parametrize("kind", ["Box", "wide Box", "Discrete"])
+def test_the_fast_actor_is_the_policys_forward(kind: str, n: int) -> None:
+    """100 steps from one seed: actions of SB3's ``forward`` to 1e-5, and the generator in the same state afterwards."""
+    policy = _policy(SPACES[kind][0])
+    observations = np.random.default_rng(0).normal(size=(100, n, 4)).astype(np.float32)
+    actor = numpy_actor(policy, observations[0])
+    assert actor is not None
+    th.manual_seed(3)
+    fast = [actor.act(obs) for obs in observations]
+    state = th.get_rng_state()
+    th.manual_seed(3)
+    with th.no_grad():
+        plain = [policy(th.as_tensor(obs))[0].numpy() for obs in observations]
+    assert th.equal(state, th.get_rng_state())
+    np.testing.assert_allclose(fast, plain, atol=1e-5)
+
+
+RUNS: dict[str, tuple[spaces.Space, spaces.Space, str, dict[str, Any]]] = {
+    f"{kind} on {where}": (SPACES[kind][0], observations, policy, {**SPACES[kind][1], **settings})
+    for kind in SPACES
+    for where, observations, policy, settings in (
+        ("vectors", ToyEnv().observation_space, "MlpPolicy", {}),
+        ("vectors, ReLU and two sizes", ToyEnv().observation_space, "MlpPolicy", {"relu": True}),
+        ("dicts", DICT_OBSERVATIONS, "MultiInputPolicy", {}),
+    )
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_whole_runs_are_those_of_sb3s_own_way(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five updates, ours and with SB3's ``forward`` at every step: actions to 1e-5, parameters to 1e-5."""
+    space, observations, policy, settings = RUNS[run]
+    if settings.pop("relu", False):
+        net_arch = {"pi": [32, 16], "vf": [16]}
+        settings["policy_kwargs"] = {"activation_fn": nn.ReLU, "net_arch": net_arch, **settings.get("policy_kwargs", {})}
+    results = []
+    for plain in (False, True):
+        if plain:
+            monkeypatch.setattr(evaluators, "is_library_made", lambda policy: False)
+        model = TRPO(policy, ToyEnv(space, observations), **SMALL, **settings)
+        drawn: list[np.ndarray] = []
+        model.learn(5 * 64, callback=lambda locals_, _, drawn=drawn: drawn.append(locals_["actions"].copy()) or True)
+        results.append((np.array(drawn), nn.utils.parameters_to_vector(model.policy.parameters()).detach().numpy()))
+    np.testing.assert_allclose(results[0][0], results[1][0], atol=1e-5)
+    np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-5, atol=1e-5)
+
+
+def test_a_dict_of_one_vector_learns_what_the_vector_learns() -> None:
+    """``MultiInputPolicy`` and ``MlpPolicy``, equal seeds: the same run, parameters to 1e-5."""
+
+    in_dict = TransformObservation(ToyEnv(), lambda obs: {"vector": obs}, spaces.Dict(vector=ToyEnv().observation_space))
+    results = []
+    for policy, env in (("MlpPolicy", ToyEnv()), ("MultiInputPolicy", in_dict)):
+        model = TRPO(policy, env, **SMALL).learn(5 * 64)
+        results.append(nn.utils.parameters_to_vector(model.policy.parameters()).detach().numpy())
+    np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-5)
+
+
+def test_the_first_actions_are_those_of_sb3_contrib() -> None:
+    """Equal seeds and settings: the first rollout is the peer's, to 1e-6 in the actions."""
+    contrib = pytest.importorskip("sb3_contrib")
+    actions = []
+    for algorithm in (TRPO, contrib.TRPO):
+        model = algorithm("MlpPolicy", "Pendulum-v1", **SMALL)
+        model.learn(64)
+        actions.append(model.rollout_buffer.actions.reshape(-1))
+    np.testing.assert_allclose(*actions, atol=1e-5)
+
+
+class Scale(nn.Module):
+    def forward(self, x: th.Tensor) -> th.Tensor:
+        return 5.0 * x
+
+
+class CountingHead(nn.Linear):
+    """Counts its calls."""
+
+    calls = 0
+
+    def forward(self, x: th.Tensor) -> th.Tensor:
+        self.calls += 1
+        return super().forward(x)
+
+
+def _scaled_flatten(policy: Any) -> None:
+    policy.features_extractor.flatten = nn.Sequential(nn.Flatten(), Scale())
+
+
+def _patched_sample(policy: Any) -> None:
+    own = policy.action_dist.sample
+    policy.action_dist.sample = lambda: own() * 0.1
+
+
+def _patched_distribution(policy: Any) -> None:
+    own = policy.action_dist.proba_distribution
+    policy.action_dist.proba_distribution = lambda mean, log_std: own(mean, log_std - 3.0)
+
+
+def _patched_layer(policy: Any) -> None:
+    layer = policy.mlp_extractor.policy_net[0]
+    own = layer.forward
+    layer.forward = lambda x: own(x) * 3.0
+
+
+def _hook(policy: Any) -> None:
+    policy.mlp_extractor.policy_net[2].register_forward_hook(lambda module, inputs, output: output * 3.0)
+
+
+def _subclass(policy: Any) -> None:
+    class Tripled(nn.Linear):
+        def forward(self, x: th.Tensor) -> th.Tensor:
+            return 3.0 * super().forward(x)
+
+    policy.action_net.__class__ = Tripled
+
+
+def _parametrized(policy: Any) -> None:
+    nn.utils.parametrize.register_parametrization(policy.action_net, "weight", Scale())
+
+
+CHANGES = {
+    change.__name__[1:]: change
+    for change in (
+        *(_scaled_flatten, _patched_sample, _patched_distribution, _patched_layer, _hook, _subclass, _parametrized),
+    )
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_policy_acts_as_changed(change: str) -> None:
+    """From one seed, the actions of a rollout are what ``forward`` draws on its observations, to 1e-5."""
+    model = TRPO("MlpPolicy", ToyEnv(), **SMALL)
+    nn.init.normal_(model.policy.action_net.weight)
+    CHANGES[change](model.policy)
+    drawn: list[np.ndarray] = []
+    states: list[Any] = []
+    model.learn(0)
+    model.learn(
+        64,
+        callback=lambda locals_, _: (
+            drawn.append((locals_["obs"], locals_["actions"])) or states.append(th.get_rng_state()) or True
+        ),
+    )
+    with th.no_grad():
+        fresh = TRPO("MlpPolicy", ToyEnv(), **SMALL)
+        nn.init.normal_(fresh.policy.action_net.weight)
+        CHANGES[change](fresh.policy)
+        for (_, _), (obs, actions), state in zip(drawn, drawn[1:], states, strict=False):
+            th.set_rng_state(state)
+            np.testing.assert_allclose(actions, fresh.policy(th.as_tensor(obs))[0].numpy(), atol=1e-5)
+
+
+def test_global_hooks_are_heeded() -> None:
+    """A hook on all modules of PyTorch's is called at every step, as it is under PPO."""
+    calls: list[int] = []
+    model = TRPO("MlpPolicy", ToyEnv(), **SMALL)
+    handle = nn.modules.module.register_module_forward_hook(
+        lambda module, *_: calls.append(1) if module is model.policy else None
+    )
+    try:
+        model.learn(64)
+    finally:
+        handle.remove()
+    assert len(calls) == 64
+
+
+def test_a_head_of_ones_own_is_called_at_every_step() -> None:
+    model = TRPO("MlpPolicy", ToyEnv(), **SMALL, n_critic_updates=0)
+    head = CountingHead(64, 1)
+    model.policy.value_net = head
+    calls: list[int] = []
+    model.learn(64, callback=lambda *_: calls.append(head.calls) or True)
+    assert all(after > before for before, after in zip([0, *calls], calls, strict=False))
