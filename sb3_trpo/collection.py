@@ -1,4 +1,4 @@
-"""How TRPO comes by its samples: single path, and branches from it."""
+"""How an SB3 algorithm comes by its samples: a path through the training environments, and what a sampler makes of it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,14 +9,14 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.callbacks import advance_progress_bars
-from sb3_trpo.diagnostics import vine_diagnostics
 from sb3_trpo.distributed import DataParallelAlgorithm
 from sb3_trpo.rollouts import (
+    SAMPLERS,
+    Experience,
     FrameStackBuffer,
-    Trunk,
-    Vine,
-    VineBatch,
-    VineSettings,
+    PathAlone,
+    Sampler,
+    Sampling,
     estimate_advantages,
     make_evaluator,
     shallow_copies,
@@ -27,23 +27,30 @@ from sb3_trpo.settings import check_rollout_length
 from sb3_trpo.trust_region import Status
 
 
-class SinglePathOrVine(DataParallelAlgorithm):
-    """An on-policy algorithm that collects by single path or by vine (paper, sections 5.1 and 5.2).
+class SamplingAlgorithm(DataParallelAlgorithm):
+    """An on-policy algorithm that collects with a sampler (paper, sections 5.1 and 5.2).
 
-    Afterwards the rollout buffer has the path with its advantages, and ``_vine_batch`` what the branches were worth, if there
-    were any. What to do with them is the subclass's, which sets the attributes below before ``_setup_model``.
+    Afterwards the rollout buffer has the path with its advantages, and ``_experience`` what the sampler made of it. What to do
+    with them is the subclass's, which sets the attributes below and calls ``_prepare_sampling`` in ``_setup_model``.
     """
 
     advantage_estimator: str
     sampling: str
     vine_kwargs: dict[str, Any] | None
 
-    def _setup_model(self) -> None:
-        self._vine: Vine | None = None
-        self._vine_batch: VineBatch | None = None
+    def _prepare_sampling(self) -> None:
+        self._sampler: Sampler | None = None
+        self._sampler_made_for: tuple[Any, ...] = ()
+        self._experience: Experience = PathAlone()
         if self.rollout_buffer_class is None and stacks_grey_frames(self.env, self.observation_space):
             self.rollout_buffer_class = FrameStackBuffer
-        super()._setup_model()
+
+    def _unsaved_of_sampling(self) -> list[str]:
+        unsaved = ["_sampler", "_sampler_made_for", "_experience"]
+        chosen = self.rollout_buffer_class is FrameStackBuffer and not self.rollout_buffer_kwargs
+        if chosen and stacks_grey_frames(self.env, self.observation_space):
+            unsaved.append("rollout_buffer_class")  # whoever loads the file chooses anew, with or without this package
+        return unsaved
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """
@@ -54,18 +61,11 @@ class SinglePathOrVine(DataParallelAlgorithm):
         super().set_random_seed(seed)
         self._vine_seed = np.random.SeedSequence(self._own_seed(seed)).generate_state(1)[0]
 
-    def _excluded_save_params(self) -> list[str]:
-        excluded = [*super()._excluded_save_params(), "_vine", "_vine_batch"]
-        chosen = self.rollout_buffer_class is FrameStackBuffer and not self.rollout_buffer_kwargs
-        if chosen and stacks_grey_frames(self.env, self.observation_space):
-            excluded.append("rollout_buffer_class")  # whoever loads the file chooses anew, with or without this package
-        return excluded
-
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
         """
-        Fill the buffer with single-path experience and its advantages; with a vine, then branch from some of its states.
+        Fill the buffer with the path and its advantages, while the sampler watches; then ask the sampler for its experience.
 
         :param env: the training environments
         :param callback: called as SB3 calls it; its locals hold the step, but ``obs_tensor``, ``values`` and ``log_probs``
@@ -79,19 +79,15 @@ class SinglePathOrVine(DataParallelAlgorithm):
         check_rollout_length(n_rollout_steps, rollout_buffer)
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
-        self._vine_batch = None
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
         callback.on_rollout_start()
 
         bootstrap_gamma = self.gamma if self.advantage_estimator == "gae" else 0.0
         evaluator = make_evaluator(self.policy, rollout_buffer, self._last_obs, bootstrap_gamma)
-        path = single_path(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq)
-        vine = self._vine_for(env) if self.sampling == "vine" else None
-        if vine is not None:
-            rng = np.random.default_rng([self._vine_seed, self._n_updates, self.num_timesteps])
-            trunk = vine.trunk(n_rollout_steps, rng)
-            path = trunk.watch(path)
+        rng = np.random.default_rng([self._vine_seed, self._n_updates, self.num_timesteps])
+        sampling = self._sampler_for(env).begin(n_rollout_steps, self.gamma, self.sde_sample_freq, rng)
+        path = sampling.watch(single_path(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq))
         callback.update_locals(locals())
         begin, completed = self.num_timesteps, True
         with shallow_copies(env):
@@ -116,41 +112,49 @@ class SinglePathOrVine(DataParallelAlgorithm):
             self.advantage_estimator,
             self._ranks.mean,
         )
-        if vine is not None:
-            self._grow_branches(vine, trunk, rng, callback)
+        self._experience = self._gain_experience(sampling, rollout_buffer, callback)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
 
-    def _grow_branches(self, vine: Vine, trunk: Trunk, rng: np.random.Generator, callback: BaseCallback) -> None:
-        """Branch from the states that the rollout has passed; the steps count like any others."""
+    def _gain_experience(self, sampling: Sampling, buffer: RolloutBuffer, callback: BaseCallback) -> Experience:
+        """Ask the sampler; the env steps that it takes count like any others."""
         try:
-            batch = vine.grow(self.policy, self.rollout_buffer, trunk, rng, self.gamma, self.sde_sample_freq)
-        except BaseException:  # an interrupted branch leaves its environments, and its processes, in the middle of it
+            experience = sampling.experience(self.policy, buffer)
+        except BaseException:  # interrupted, it leaves its environments, and its processes, in the middle of something
             self.close_vine()
             raise
-        self._vine_batch = batch
-        batches = self._ranks.gather((batch.steps, batch.diagnostics))
-        steps = sum(steps for steps, _ in batches)
+        of_ranks = self._ranks.gather((experience.steps, experience.diagnostics))
+        steps = sum(steps for steps, _ in of_ranks)
         self.num_timesteps += steps
         advance_progress_bars(callback, steps)
-        self._record(vine_diagnostics([diagnostics for _, diagnostics in batches]))
+        self._record(_of_all([diagnostics for _, diagnostics in of_ranks]))
+        return experience
 
-    def _vine_for(self, env: VecEnv) -> Vine:
-        """The vine of these environments, made when they are first collected from, or anew for other settings."""
-        settings = VineSettings.of(self.vine_kwargs, self.action_space, self.n_steps * self.n_envs)
-        if self._vine is None or self._vine.env is not env or self._vine.settings != settings:
+    def _sampler_for(self, env: VecEnv) -> Sampler:
+        """The sampler of these environments, made when they are first collected from, or anew for other settings."""
+        options = None if self.vine_kwargs is None else dict(self.vine_kwargs)
+        made_for = (id(env), self.sampling, options, self.n_steps)
+        if self._sampler is None or self._sampler_made_for != made_for:
             self.close_vine()
-            self._vine = Vine(env, self.policy, settings)
-        return self._vine
+            self._sampler = SAMPLERS[self.sampling](env, self.policy, options, self.n_steps)
+            self._sampler_made_for = made_for
+        return self._sampler
 
     def close_vine(self) -> None:
-        """Close the environments that branches run in; they are made anew when needed."""
-        if self._vine is not None:
-            self._vine.close()
-        self._vine = None
+        """End the environments that branches run in, and their processes; they are made anew when needed."""
+        if self._sampler is not None:
+            self._sampler.close()
+        self._sampler = None
 
     def _record(self, diagnostics: Mapping[str, float | str]) -> None:
         """Log; TensorBoard's text panel gets the status only where it is news."""
         for key, value in diagnostics.items():
             self.logger.record(key, value, exclude="tensorboard" if value == Status.OK.value else None)
+
+
+def _of_all(of_ranks: list[Mapping[str, float]]) -> dict[str, float | str]:
+    """Diagnostics of all ranks, as much experience on each: counts and speeds add up, the others are means."""
+    sums = {key: sum(diagnostics[key] for diagnostics in of_ranks) for key in of_ranks[0]}
+    added = ("_count", "_per_second")
+    return {key: total if key.endswith(added) else total / len(of_ranks) for key, total in sums.items()}

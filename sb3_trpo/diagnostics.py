@@ -1,26 +1,18 @@
 """What an update logs under ``train/``: sb3-contrib's keys, and what the step did and why."""
 
-from collections.abc import Mapping, Sequence
-
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from sb3_trpo.critic import CriticFit
-from sb3_trpo.distributed import Ranks, mean_and_std
-from sb3_trpo.objective import Batch
-from sb3_trpo.trust_region import Evaluation, FullStep, LineSearch, Solution, Status, improvement_bound
+from sb3_trpo.ranks import Ranks, mean_and_std
+from sb3_trpo.rollouts import Batch
+from sb3_trpo.trust_region import Status, improvement_bound
+from sb3_trpo.update import Step
 
 
 def step_diagnostics(
-    policy: ActorCriticPolicy,
-    batch: Batch,
-    start: Evaluation,
-    solution: Solution,
-    step: FullStep,
-    search: LineSearch,
-    gamma: float,
-    ranks: Ranks,
+    policy: ActorCriticPolicy, batch: Batch, step: Step, gamma: float, ranks: Ranks
 ) -> dict[str, float | str]:
     """The policy's step. Every figure is that of the policy kept: after a refused step the KL is 0.
 
@@ -29,9 +21,9 @@ def step_diagnostics(
     accepted, ``actual_improvement`` what it gave; ``bound_*`` are the terms of Theorem 1, left out at γ = 1, where
     it says nothing. All of it is over the samples of all ranks.
     """
-    kept = search.evaluation
+    search, solution, kept = step.search, step.solution, step.search.evaluation
     kl_max = float(ranks.maximum(kept.kl.max()))
-    fraction = search.step_size / step.size if step.size else 0.0
+    fraction = search.step_size / step.full.size if step.full.size else 0.0
     diagnostics: dict[str, float | str] = {
         "train/policy_objective": kept.surrogate,
         "train/kl_divergence_loss": float(ranks.mean(kept.kl.mean())),
@@ -43,13 +35,13 @@ def step_diagnostics(
         "train/backtracks": search.backtracks,
         "train/cg_iterations": solution.iterations,
         "train/cg_residual": solution.residual,
-        "train/expected_improvement": fraction * step.expected_improvement,
-        "train/actual_improvement": kept.surrogate - start.surrogate,
+        "train/expected_improvement": fraction * step.full.expected_improvement,
+        "train/actual_improvement": kept.surrogate - step.start.surrogate,
     }
     if hasattr(policy, "log_std"):
         diagnostics["train/std"] = float(policy.log_std.detach().exp().mean())
     if gamma < 1.0:
-        bound = improvement_bound(kept.ratio, batch.raw_advantages, kl_max, gamma, ranks.mean, ranks.maximum)
+        bound = improvement_bound(kept.ratio, batch.raw_advantages, kl_max, gamma, ranks)
         diagnostics["train/bound_epsilon"] = bound.epsilon
         diagnostics["train/bound_penalty"] = bound.penalty
         diagnostics["train/bound_lower"] = bound.lower
@@ -67,10 +59,3 @@ def critic_diagnostics(fit: CriticFit, buffer: RolloutBuffer, ranks: Ranks) -> d
     if fit.status is Status.OK and fit.loss == fit.loss:
         diagnostics["train/value_loss"] = fit.loss
     return diagnostics
-
-
-def vine_diagnostics(of_ranks: Sequence[Mapping[str, float]]) -> dict[str, float | str]:
-    """What ``rollout/branch_*`` says of the branches of all ranks, as many on each: counts and speeds add up."""
-    added = ("rollout/branch_count", "rollout/branch_steps_per_second")
-    sums = {key: sum(diagnostics[key] for diagnostics in of_ranks) for key in of_ranks[0]}
-    return {key: total if key in added else total / len(of_ranks) for key, total in sums.items()}

@@ -1,7 +1,7 @@
 """Trust Region Policy Optimization as an SB3 algorithm."""
 
 import warnings
-from dataclasses import replace
+from dataclasses import fields
 from typing import Any, ClassVar, TypeVar
 
 import torch as th
@@ -11,26 +11,20 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
 from sb3_trpo.atari import PaperCnnPolicy
-from sb3_trpo.collection import SinglePathOrVine
+from sb3_trpo.collection import SamplingAlgorithm
 from sb3_trpo.critic import fit_critic
 from sb3_trpo.diagnostics import critic_diagnostics, step_diagnostics
-from sb3_trpo.objective import Batch, SinglePathObjective
 from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_trpo.policy import Actor
-from sb3_trpo.rollouts import Samples, check_running_statistics, find_defect
+from sb3_trpo.rollouts import Batch, Samples, check_running_statistics, find_defect
 from sb3_trpo.settings import (
     check_action_space,
     check_settings,
     reject_unknown_arguments,
     warn_of_truncated_minibatches,
 )
-from sb3_trpo.trust_region import (
-    Status,
-    backtracking_line_search,
-    conjugate_gradient,
-    full_step,
-)
-from sb3_trpo.vine_objective import VineObjective
+from sb3_trpo.trust_region import Status
+from sb3_trpo.update import PolicyObjective, StepOptions, policy_step
 
 LARGEST_RATIO_ERROR = 0.01
 DISAGREEMENT = (
@@ -55,7 +49,7 @@ SKIPPED = "The update was skipped and the networks left as they were"
 SelfTRPO = TypeVar("SelfTRPO", bound="TRPO")
 
 
-class TRPO(SinglePathOrVine):
+class TRPO(SamplingAlgorithm):
     """
     Trust Region Policy Optimization (Schulman et al. 2015, https://arxiv.org/abs/1502.05477).
 
@@ -202,10 +196,13 @@ class TRPO(SinglePathOrVine):
         check_settings(vars(self))  # here and not above, for `load` sets attributes of its own
         self._warned: set[str] = set()
         self._left_out: frozenset[str] = frozenset()
+        self._prepare_ranks()
+        self._prepare_sampling()
         super()._setup_model()
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_warned", "_left_out"]
+        own = ["_warned", "_left_out", *self._unsaved_of_ranks(), *self._unsaved_of_sampling()]
+        return [*super()._excluded_save_params(), *own]
 
     def train(self) -> None:
         """One update from the rollout buffer alone (paper, section 6 and appendix C): the policy's step, then the critic."""
@@ -219,35 +216,14 @@ class TRPO(SinglePathOrVine):
         samples = Samples.from_buffer(self.rollout_buffer)
         batch = Batch.from_samples(samples, self.sub_sampling_factor, self.normalize_advantage, self._ranks)
         actor = Actor(self.policy, batch.observations)
-        objective: SinglePathObjective | VineObjective
-        if self._vine_batch is None:
-            objective = SinglePathObjective(actor, batch, self.ent_coef, self._ranks)
-        else:
-            objective = VineObjective(actor, batch, self._vine_batch, self.ent_coef, self.normalize_advantage, self._ranks)
-        if float(self._ranks.maximum((objective.start.ratio - 1.0).abs().max())) > LARGEST_RATIO_ERROR:
-            self._warn_once("ratio", DISAGREEMENT)
-        if actor.has_running_statistics:
-            self._warn_once("statistics", RUNNING_STATISTICS)
-
-        fisher = objective.fisher(self.cg_damping, self.fisher_sample_fraction)
-        solution = conjugate_gradient(fisher.product, objective.gradient, self.cg_max_steps)
-        if self.fisher_sample_fraction < 1.0:  # x was fitted to the sample, which is flatter along it than all states are
-            solution = replace(solution, quadratic_form=objective.fisher(self.cg_damping).quadratic_form(solution.x))
-        step = full_step(solution, objective.gradient, self.target_kl)
-        search = backtracking_line_search(
-            objective.evaluate,
-            actor.theta,
-            objective.start,
-            step,
-            self.target_kl,
-            self.line_search_shrinking_factor,
-            self.line_search_max_iter,
-            self._ranks.mean,
-        )
-        if search.status is Status.OK:
-            actor.assign(search.theta)
-        self._record(step_diagnostics(self.policy, batch, objective.start, solution, step, search, self.gamma, self._ranks))
-        if search.status is Status.NOT_FINITE:
+        surrogate = self._experience.surrogate(batch, self.normalize_advantage, self._ranks)
+        objective = PolicyObjective(actor, batch, surrogate, self.ent_coef, self._ranks)
+        self._warn_of_the_actor(actor, objective)
+        step = policy_step(objective, self._step_options(), self._ranks)
+        if step.status is Status.OK:
+            actor.assign(step.search.theta)
+        self._record(step_diagnostics(self.policy, batch, step, self.gamma, self._ranks))
+        if step.status is Status.NOT_FINITE:
             self._warn_once("gradient", f"{SKIPPED}: the gradient or the curvature of the policy's objective is not finite.")
             return
 
@@ -260,6 +236,15 @@ class TRPO(SinglePathOrVine):
         self._left_out = fit.left_out
         self._check_parameters()
 
+    def _step_options(self) -> StepOptions:
+        return StepOptions(**{field.name: getattr(self, field.name) for field in fields(StepOptions)})
+
+    def _warn_of_the_actor(self, actor: Actor, objective: PolicyObjective) -> None:
+        if float(self._ranks.maximum((objective.start.ratio - 1.0).abs().max())) > LARGEST_RATIO_ERROR:
+            self._warn_once("ratio", DISAGREEMENT)
+        if actor.has_running_statistics:
+            self._warn_once("statistics", RUNNING_STATISTICS)
+
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
         """SB3's; but the last rollout goes beyond the budget, and a falling schedule must not give a negative rate there."""
         super()._update_current_progress_remaining(min(num_timesteps, total_timesteps), total_timesteps)
@@ -268,8 +253,7 @@ class TRPO(SinglePathOrVine):
         """Whether there is nothing in the rollout that would spoil the networks; logs and warns if there is."""
         check_running_statistics(self.env)
         defect = find_defect(self.rollout_buffer)
-        if defect is None and self._vine_batch is not None:
-            defect = self._vine_batch.find_defect()
+        defect = self._experience.find_defect() if defect is None else defect
         defects = [(rank, found) for rank, found in enumerate(self._ranks.gather(defect)) if found is not None]
         if defects:
             # A reward on one rank spoils the Monte-Carlo advantages of all: these are the last to blame

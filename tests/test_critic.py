@@ -15,8 +15,8 @@ from sb3_trpo.critic.choice import choose_regression
 from sb3_trpo.critic.minibatches import Minibatch
 from sb3_trpo.critic.mlp_regression import MlpRegression
 from sb3_trpo.critic.regression import TorchRegression
-from sb3_trpo.distributed import ALONE
 from sb3_trpo.policy import Actor
+from sb3_trpo.ranks import ALONE
 from sb3_trpo.rollouts import Samples
 from tests.toys import DICT_OBSERVATIONS, ToyEnv
 

@@ -13,7 +13,8 @@ from stable_baselines3.common.env_util import make_vec_env
 from sb3_trpo import TRPO
 from sb3_trpo.critic import minibatches
 from sb3_trpo.critic.minibatches import share_of
-from sb3_trpo.distributed import join, mean_and_std
+from sb3_trpo.distributed import join
+from sb3_trpo.ranks import mean_and_std
 from sb3_trpo.trust_region import (
     AutogradLinearization,
     DiagonalGaussian,

@@ -17,9 +17,9 @@ from benchmarks.figure4.updates import (
     empirical_fisher,
     empirical_fisher_matrix,
 )
-from sb3_trpo.objective import Batch, SinglePathObjective
 from sb3_trpo.policy import Actor
-from sb3_trpo.rollouts import Samples
+from sb3_trpo.rollouts import Batch, ImportanceSampled, Samples
+from sb3_trpo.update import PolicyObjective
 from tests.toys import ToyEnv
 
 
@@ -39,7 +39,7 @@ def objective():
     )
     model.learn(64)
     batch = Batch.from_samples(Samples.from_buffer(model.rollout_buffer), 1, True)
-    return SinglePathObjective(Actor(model.policy, batch.observations), batch, 0.0)
+    return PolicyObjective(Actor(model.policy, batch.observations), batch, ImportanceSampled(batch), 0.0)
 
 
 def log_prob_of(objective, row: int, theta: th.Tensor) -> th.Tensor:

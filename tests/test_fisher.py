@@ -14,9 +14,9 @@ from torch import nn
 from torch.autograd.functional import hessian
 
 from sb3_trpo.atari import PaperCnnPolicy
-from sb3_trpo.objective import Batch, SinglePathObjective
 from sb3_trpo.policy import Actor
 from sb3_trpo.policy.chain import ChainLinearization
+from sb3_trpo.rollouts import Batch, ImportanceSampled
 from sb3_trpo.trust_region import (
     AutogradLinearization,
     DiagonalGaussian,
@@ -24,6 +24,7 @@ from sb3_trpo.trust_region import (
     flatten,
     unflatten,
 )
+from sb3_trpo.update import PolicyObjective
 
 DAMPING = 0.1
 
@@ -142,7 +143,8 @@ def objective(policy, request, monkeypatch):
         actions, _, log_prob = policy(observations)
     actor, advantages = Actor(policy, observations), th.randn(32)
     monkeypatch.setattr("sb3_trpo.policy.actor.CHUNK_ACTIVATIONS", request.param * actor.activations)
-    return SinglePathObjective(actor, Batch(observations, actions, log_prob, advantages, advantages), ent_coef=0.1)
+    batch = Batch(observations, actions, log_prob, advantages, advantages)
+    return PolicyObjective(actor, batch, ImportanceSampled(batch), ent_coef=0.1)
 
 
 def joint_kl(policy, observations):

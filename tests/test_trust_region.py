@@ -11,9 +11,9 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
 from sb3_trpo import TRPO
-from sb3_trpo.objective import Batch, SinglePathObjective
 from sb3_trpo.policy import Actor
-from sb3_trpo.rollouts import Samples
+from sb3_trpo.rollouts import Batch, ImportanceSampled, Samples
+from sb3_trpo.update import PolicyObjective
 from tests.toys import BOX_ACTIONS, DICT_OBSERVATIONS, ToyEnv, buffer_observations, joint_kl, parameters, same, snapshot
 
 SMALL = {"n_steps": 256, "batch_size": 64, "device": "cpu", "seed": 0}
@@ -260,7 +260,7 @@ def test_a_sampled_fisher_matrix_still_spends_the_whole_region() -> None:
     model.learn(1024)
     samples = Samples.from_buffer(model.rollout_buffer)
     batch = Batch.from_samples(samples, 1, True)
-    objective = SinglePathObjective(Actor(before, batch.observations), batch, 0.0)
+    objective = PolicyObjective(Actor(before, batch.observations), batch, ImportanceSampled(batch), 0.0)
     step = Actor(model.policy, batch.observations).theta - objective.actor.theta
     assert model.logger.name_to_value["train/backtracks"] == 0
     assert 0.5 * objective.fisher(0.1).quadratic_form(step) == pytest.approx(0.01, rel=1e-4)

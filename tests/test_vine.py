@@ -30,7 +30,7 @@ def test_every_action_space(actions, branches):
     trpo.learn(1)
     assert not same(before, parameters(trpo))
     count = 3 if branches == 3 else len(all_actions(ACTIONS[actions]))
-    steps_left = (10 - step % 10 for step, _ in trpo._vine_batch.places)  # an episode has ten
+    steps_left = (10 - step % 10 for step, _ in trpo._experience.places)  # an episode has ten
     assert trpo.num_timesteps == 32 + count * sum(min(5, left) for left in steps_left)
 
 
@@ -39,7 +39,7 @@ def test_actions_in_rows_and_columns():
     q_values = []
     for shape in ((6,), (3, 2)):
         trpo = model(ToyEnv(spaces.Box(-1.0, 1.0, shape))).learn(1)
-        q_values.append(trpo._vine_batch.q_values)
+        q_values.append(trpo._experience.q_values)
     assert th.equal(*q_values)
 
 
@@ -94,11 +94,11 @@ def test_actions_are_tried_where_the_states_were_saved(buffer):
     """The observation in the batch is the one that the saved state's environment last gave."""
     trpo = model(make_vec_env("Pendulum-v1", 3, seed=0), rollout_buffer_class=buffer)
     trpo.learn(1)
-    vine, trunks = trpo._vine, []
+    vine, trunks = trpo._sampler, []
     choose = vine.trunk
     vine.trunk = lambda *arguments: trunks.append(choose(*arguments)) or trunks[-1]
     trpo.learn(1)
-    env, batch = vine._here.envs[0], trpo._vine_batch
+    env, batch = vine._here.envs[0], trpo._experience
     assert len({index for _, index in batch.places}) > 1
     for state, observation in zip(trunks[0].states, batch.observations, strict=True):
         restore_state(env, state.env)
@@ -110,7 +110,7 @@ def test_another_environment_gets_branches_of_its_own():
     trpo.learn(1)
     trpo.set_env(gym.make("Pendulum-v1", g=3.0))
     trpo.learn(1)
-    assert trpo._vine._here.envs[5].unwrapped.g == 3.0
+    assert trpo._sampler._here.envs[5].unwrapped.g == 3.0
 
 
 class Counting(gym.Wrapper):
@@ -186,7 +186,7 @@ def test_what_is_logged():
 
 def noise_of(trpo: TRPO) -> tuple[list[Any], np.ndarray]:
     """Where the last iteration branched, and the returns."""
-    return trpo._vine_batch.places, trpo._vine_batch.q_values.numpy()
+    return trpo._experience.places, trpo._experience.q_values.numpy()
 
 
 def test_no_iteration_repeats_anothers_random_numbers():

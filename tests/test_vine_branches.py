@@ -147,7 +147,7 @@ def test_common_random_numbers_can_be_turned_off():
         trpo = model("Swimmer-v5", vine_kwargs={"n_states": 32, "branches_per_state": 4, "branch_length": 20,
                                                 "bootstrap": False, "common_random_numbers": common})  # fmt: skip
         trpo.learn(1)
-        spreads.append(float(trpo._vine_batch.q_values.std(dim=1).mean()))
+        spreads.append(float(trpo._experience.q_values.std(dim=1).mean()))
     assert spreads[0] < spreads[1] / 1.5  # measured: less than half
 
 

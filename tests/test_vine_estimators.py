@@ -11,11 +11,11 @@ from gymnasium import spaces
 from gymnasium.wrappers import TimeLimit
 
 from sb3_trpo import TRPO
-from sb3_trpo.objective import Batch
 from sb3_trpo.policy import Actor, actions_from_noise, draw_noise
-from sb3_trpo.rollouts import Samples, VineBatch
+from sb3_trpo.ranks import ALONE
+from sb3_trpo.rollouts import Batch, Samples, VineBatch
 from sb3_trpo.trust_region import self_normalized, sum_over_actions
-from sb3_trpo.vine_objective import VineObjective
+from sb3_trpo.update import PolicyObjective
 from tests.toys import ToyEnv
 
 Q_VALUES = th.tensor([1.0, -0.5, 2.0, 0.3, -1.2], dtype=th.float64)
@@ -113,7 +113,7 @@ def test_the_values_of_branches_are_those_of_the_mdp(common):
     errors: dict[tuple[int, int], list[float]] = {}
     for _ in range(40):
         trpo.learn(1, reset_num_timesteps=False)
-        vine = trpo._vine_batch
+        vine = trpo._experience
         late = np.array([step % 50 for step, _ in vine.places]) > 50 - horizon  # where the time limit cuts in
         states = vine.observations.argmax(1).numpy()
         for state in range(6):
@@ -134,11 +134,12 @@ def test_the_objectives_gradient_is_that_of_the_estimator():
     trpo = TRPO("MlpPolicy", ToyEnv(spaces.Discrete(4)), n_steps=64, sampling="vine", seed=0)
     trpo.train = lambda: None
     trpo.learn(1)
-    vine: VineBatch = trpo._vine_batch
+    vine: VineBatch = trpo._experience
     samples = Samples.from_buffer(trpo.rollout_buffer)
     trpo.policy.set_training_mode(False)
     actor = Actor(trpo.policy, samples.observations)
-    objective = VineObjective(actor, Batch.from_samples(samples, 1, True), vine, 0.0, normalize=False)
+    batch = Batch.from_samples(samples, 1, True)
+    objective = PolicyObjective(actor, batch, vine.surrogate(batch, False, ALONE), 0.0)
     probs = trpo.policy.get_distribution(vine.observations).distribution.probs
     truth = (probs * vine.q_values).sum(1).mean()
     expected = th.cat([g.flatten() for g in th.autograd.grad(truth, actor.parameters)])

@@ -15,9 +15,8 @@ from benchmarks.vine_study.siblings import AGES, mirrored_noise, relatives, sibl
 from benchmarks.vine_study.tasks import TASKS
 from benchmarks.vine_study.vines import HybridObjective, LargestAdvantages, TrunkAsBranch
 from sb3_trpo import TRPO
-from sb3_trpo.objective import Batch
 from sb3_trpo.policy import Actor
-from sb3_trpo.rollouts import Samples, Vine, VineBatch
+from sb3_trpo.rollouts import Batch, Samples, Vine, VineBatch
 from sb3_trpo.rollouts.vine import collector
 from sb3_trpo.simulators import check_clone
 
@@ -148,7 +147,7 @@ def test_a_branch_with_the_trunk_s_actions_gains_what_the_trunk_gains(monkeypatc
             self.batch = super().grow(policy, buffer, trunk, *others)
             return self.batch
 
-    q_values = grown(Repeated, monkeypatch, branches_per_state=2, branch_length=8)._vine.batch.q_values  # type: ignore[union-attr]
+    q_values = grown(Repeated, monkeypatch, branches_per_state=2, branch_length=8)._sampler.batch.q_values  # type: ignore[union-attr]
     assert q_values.shape == (6, 3)
     assert th.allclose(q_values, q_values[:, 2:].expand(6, 3), atol=1e-3)
     assert q_values.std(dim=0).min() > 0.1

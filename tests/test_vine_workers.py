@@ -64,7 +64,7 @@ def test_branches_have_the_models_of_the_environments_they_branch_from(vec_env, 
         try:
             trpo.learn(1, callback=callback and callback())
             trpo.learn(1, callback=callback and callback())
-            returns.append(trpo._vine_batch.q_values)
+            returns.append(trpo._experience.q_values)
         finally:
             trpo.close_vine()
             env.close()
@@ -142,13 +142,13 @@ def test_workers_tell_the_actors_features_from_the_critics():
     for n_workers in (0, 1):
         trpo = model("Pendulum-v1", policy_kwargs=kwargs, vine_kwargs={**VINE, "n_workers": n_workers})
         trpo.learn(1)
-        runs.append(trpo._vine_batch.q_values)
+        runs.append(trpo._experience.q_values)
         trpo.close_vine()
     assert th.equal(*runs)
 
 
 def workers_of(trpo: TRPO) -> list[subprocess.Popen]:
-    return trpo._vine._workers.processes
+    return trpo._sampler._workers.processes
 
 
 class Killing(BaseCallback):
@@ -167,7 +167,8 @@ def test_a_worker_that_dies_is_reported_at_once():
     long = {"n_states": 32, "branches_per_state": 32, "branch_length": 2000, "bootstrap": False, "n_workers": 2}
     trpo = model("Swimmer-v5", vine_kwargs={**long, "branch_length": 2})
     trpo.learn(1)
-    trpo.vine_kwargs, trpo._vine.settings = long, replace(trpo._vine.settings, **long)  # the same processes, longer jobs
+    trpo.vine_kwargs, trpo._sampler.settings = long, replace(trpo._sampler.settings, **long)  # the same processes, longer jobs
+    trpo._sampler_made_for = (*trpo._sampler_made_for[:2], long, *trpo._sampler_made_for[3:])
     processes = workers_of(trpo)
     begin = time.monotonic()
     with pytest.raises(RuntimeError, match="exit status -9"):
@@ -188,7 +189,7 @@ def test_a_worker_that_fails_says_why(monkeypatch):
     trpo = model(Failing(gym.make("Pendulum-v1")), vine_kwargs={**VINE, "n_workers": 1})
     with pytest.raises(RuntimeError, match="license has expired"):
         trpo.learn(1)
-    assert trpo._vine is None
+    assert trpo._sampler is None
 
 
 class MadeHereOnly(ActorCriticPolicy):
@@ -236,7 +237,7 @@ class Mine(gym.Wrapper):
 vine = {"n_states": 8, "branches_per_state": 2, "branch_length": 400, "bootstrap": False, "n_workers": 2}
 model = TRPO("MlpPolicy", Mine(gym.make("Swimmer-v5")), n_steps=32, batch_size=32, sampling="vine", vine_kwargs=vine)
 model.learn(1)
-print(*(process.pid for process in model._vine._workers.processes), flush=True)
+print(*(process.pid for process in model._sampler._workers.processes), flush=True)
 model.learn(10**9)
 """
 

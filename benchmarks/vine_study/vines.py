@@ -8,7 +8,7 @@ import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from sb3_trpo.distributed import ALONE, Ranks
+from sb3_trpo.ranks import ALONE, Ranks
 from sb3_trpo.objective import Batch, SinglePathObjective
 from sb3_trpo.policy import Actor
 from sb3_trpo.rollouts import Trunk, Vine, VineBatch

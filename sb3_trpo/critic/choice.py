@@ -11,8 +11,8 @@ from torch import nn
 from sb3_trpo.critic.minibatches import fitted_by_each, held_by_all
 from sb3_trpo.critic.mlp_regression import MlpRegression
 from sb3_trpo.critic.regression import Regression, TorchRegression
-from sb3_trpo.distributed import ALONE, Ranks
 from sb3_trpo.policy import critic_chain, forward, has_stock_methods, select
+from sb3_trpo.ranks import ALONE, Ranks
 from sb3_trpo.rollouts import Samples
 
 FEATURE_ROWS = 256  # rows a batch when features are computed ahead

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch as th
 from stable_baselines3.common.type_aliases import PyTorchObs
 
-from sb3_trpo.distributed import Ranks
+from sb3_trpo.ranks import Ranks
 
 # Multiplications of a forward pass on a minibatch above which it takes longer than adding up its gradients over ranks.
 SMALL_WORK = 2**22

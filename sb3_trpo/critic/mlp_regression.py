@@ -6,8 +6,8 @@ from torch import nn
 
 from sb3_trpo.critic.minibatches import Minibatch
 from sb3_trpo.critic.regression import mean_loss
-from sb3_trpo.distributed import Ranks
 from sb3_trpo.policy import backward, forward, is_mlp
+from sb3_trpo.ranks import Ranks
 from sb3_trpo.trust_region import flatten, unflatten
 
 _UNSUPPORTED = ("weight_decay", "amsgrad", "maximize", "capturable", "differentiable")

@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from sb3_trpo.critic.minibatches import Minibatch
-from sb3_trpo.distributed import Ranks
 from sb3_trpo.policy import select
+from sb3_trpo.ranks import Ranks
 
 
 class Regression(Protocol):

@@ -17,8 +17,8 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 
 from sb3_trpo.callbacks import advance_progress_bars, without_writing_ones
 from sb3_trpo.distributed.process_group import join, rank_and_size, take_own_gpu
-from sb3_trpo.distributed.ranks import ALONE, Ranks
 from sb3_trpo.distributed.shared_statistics import Moments, SharedStatistics, wrappers
+from sb3_trpo.ranks import ALONE, Ranks
 
 EPISODE_KEYS = ("episode", "is_success")  # of an info, what SB3's episode statistics are made of
 SETTINGS = (bool, int, float, str, dict, list, tuple, type(None))  # what an attribute is that says how to learn
@@ -54,7 +54,8 @@ class DataParallelAlgorithm(OnPolicyAlgorithm):
     the subclass's, which asks ``_ranks`` for every mean over the samples.
     """
 
-    def _setup_model(self) -> None:
+    def _prepare_ranks(self) -> None:
+        """What ``_setup_model`` of the subclass begins with."""
         self._ranks: Ranks = ALONE  # the others are joined in `learn`: a model may also be made on one rank only
         self._rank, self._n_ranks = rank_and_size()
         self._episode_ends: list[tuple[int, list[dict[str, Any]], np.ndarray]] = []
@@ -62,10 +63,10 @@ class DataParallelAlgorithm(OnPolicyAlgorithm):
             self.verbose, self.tensorboard_log = 0, None
         if self.device == th.device("cuda"):
             take_own_gpu()
-        super()._setup_model()
 
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_ranks", "_rank", "_n_ranks", "_episode_ends", "_shared_statistics"]
+    @staticmethod
+    def _unsaved_of_ranks() -> list[str]:
+        return ["_ranks", "_rank", "_n_ranks", "_episode_ends", "_shared_statistics"]
 
     def _own_seed(self, seed: int | None) -> int | None:
         """Environment i of rank r is seeded as environment r·n + i of one process is."""

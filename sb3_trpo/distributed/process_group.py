@@ -9,7 +9,7 @@ from datetime import timedelta
 import torch as th
 import torch.distributed as dist
 
-from sb3_trpo.distributed.ranks import ALONE, Ranks, Report
+from sb3_trpo.ranks import ALONE, Ranks, Report
 
 # Within an update the ranks run in step. Between two updates one of them may evaluate, save, or have slower environments.
 UPDATE_TIMEOUT = timedelta(seconds=60)
@@ -46,7 +46,7 @@ def join() -> Ranks:
 
 
 class ProcessGroup:
-    """The ranks of torch.distributed's default process group, as :class:`~sb3_trpo.distributed.ranks.Ranks`.
+    """The ranks of torch.distributed's default process group, as :class:`~sb3_trpo.ranks.Ranks`.
 
     :raises RuntimeError: from every method if a rank has ended, or does not answer: for a minute in the middle of an
         update, for the process group's own timeout between two

@@ -7,7 +7,7 @@ import numpy as np
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 
-from sb3_trpo.distributed.ranks import Ranks
+from sb3_trpo.ranks import Ranks
 from sb3_trpo.rollouts.running_statistics import running_statistics
 
 OPTIONS = ("training", "norm_obs", "norm_reward", "norm_obs_keys", "clip_obs", "clip_reward", "gamma", "epsilon")

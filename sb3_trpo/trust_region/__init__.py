@@ -3,7 +3,7 @@
 Read in this order: ``distributions`` (KL and Fisher matrix of an action distribution), ``linearization`` (Jacobian
 products of the network), ``fisher`` (products with the Fisher matrix), ``conjugate_gradient`` (the search direction),
 ``line_search`` (step size and backtracking), ``estimators`` (the vine's), ``bound`` (Theorem 1). A batch may be spread over
-several processes: ``reduction``.
+several processes: :mod:`sb3_trpo.ranks`.
 """
 
 from sb3_trpo.trust_region.bound import ImprovementBound, improvement_bound
@@ -13,7 +13,6 @@ from sb3_trpo.trust_region.estimators import self_normalized, sum_over_actions
 from sb3_trpo.trust_region.fisher import FisherMatrix
 from sb3_trpo.trust_region.line_search import Evaluation, FullStep, LineSearch, backtracking_line_search, full_step
 from sb3_trpo.trust_region.linearization import AutogradLinearization, Linearization, flatten, unflatten
-from sb3_trpo.trust_region.reduction import Reduction
 from sb3_trpo.trust_region.status import Status
 
 __all__ = [
@@ -29,7 +28,6 @@ __all__ = [
     "ImprovementBound",
     "LineSearch",
     "Linearization",
-    "Reduction",
     "Solution",
     "Status",
     "backtracking_line_search",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch as th
 
-from sb3_trpo.trust_region.reduction import Reduction, whole
+from sb3_trpo.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,7 @@ def improvement_bound(
     advantages: th.Tensor,
     kl_max: float,
     gamma: float,
-    mean: Reduction = whole,
-    maximum: Reduction = whole,
+    ranks: Ranks = ALONE,
 ) -> ImprovementBound:
     """Theorem 1 with sample maxima in place of the true ones, which they under-estimate: no guarantee.
 
@@ -35,10 +34,9 @@ def improvement_bound(
     :param advantages: unnormalised advantages ``[B]``, reward units
     :param kl_max: largest KL(π_θ₀ ‖ π_θ) over the states, nats
     :param gamma: discount factor in [0, 1); the bound does not exist at 1
-    :param mean: gives the mean over all samples, where these are a part of them
-    :param maximum: gives the largest value likewise
+    :param ranks: processes that hold further samples, as many each
     """
-    epsilon = float(maximum(advantages.abs().max()))
+    epsilon = float(ranks.maximum(advantages.abs().max()))
     penalty = 4.0 * epsilon * gamma / (1.0 - gamma) ** 2
-    gain = float(mean(((ratio - 1.0) * advantages).mean())) / (1.0 - gamma)
+    gain = float(ranks.mean(((ratio - 1.0) * advantages).mean())) / (1.0 - gamma)
     return ImprovementBound(epsilon, penalty, gain - penalty * kl_max)

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch as th
 
+from sb3_trpo.ranks import ALONE, Ranks
 from sb3_trpo.trust_region.distributions import DistributionFamily, Metric
 from sb3_trpo.trust_region.linearization import Linearization
-from sb3_trpo.trust_region.reduction import Reduction, whole
 
 
 class FisherMatrix:
@@ -20,7 +20,7 @@ class FisherMatrix:
     :param chunks: functions that linearise the network at θ₀ for some of the states
     :param family: the distribution's Fisher matrix in its own parameters
     :param damping: λ ≥ 0
-    :param mean: gives the mean over all states, where these are a part of them
+    :param ranks: processes that hold further states, as many each
     """
 
     def __init__(
@@ -28,9 +28,9 @@ class FisherMatrix:
         chunks: Sequence[Callable[[], Linearization]],
         family: DistributionFamily,
         damping: float,
-        mean: Reduction = whole,
+        ranks: Ranks = ALONE,
     ):
-        self.family, self.damping, self.mean = family, damping, mean
+        self.family, self.damping, self.ranks = family, damping, ranks
         self._chunks = chunks
         self._kept = self._with_metric(chunks[0]()) if len(chunks) == 1 else None
 
@@ -49,7 +49,7 @@ class FisherMatrix:
         for chunk, metric in self._parts():
             total += chunk.vjp(metric(chunk.jvp(vector)))
             states += len(chunk.at)
-        return self.mean(total.div_(states)).add_(vector, alpha=self.damping)
+        return self.ranks.mean(total.div_(states)).add_(vector, alpha=self.damping)
 
     def quadratic_form(self, vector: th.Tensor) -> float:
         """vᵀ(F + λI)v at half the price of a product: (1/B) Σ_s (J_s v)ᵀ M_s (J_s v) + λ vᵀv."""
@@ -58,5 +58,5 @@ class FisherMatrix:
             tangent = chunk.jvp(vector)
             total += float((tangent * metric(tangent)).sum())
             states += len(chunk.at)
-        of_fisher = self.mean(th.tensor(total / states, dtype=th.float64))
+        of_fisher = self.ranks.mean(th.tensor(total / states, dtype=th.float64))
         return float(of_fisher) + self.damping * float(vector @ vector)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch as th
 
+from sb3_trpo.ranks import ALONE, Ranks
 from sb3_trpo.trust_region.conjugate_gradient import Solution
-from sb3_trpo.trust_region.reduction import Reduction, whole
 from sb3_trpo.trust_region.status import Status
 
 
@@ -86,7 +86,7 @@ def backtracking_line_search(
     target_kl: float,
     shrinking_factor: float,
     max_iter: int,
-    mean: Reduction = whole,
+    ranks: Ranks = ALONE,
 ) -> LineSearch:
     """First of θ₀ + shrink^i β x, i = 0, 1, …, with mean KL ≤ δ **and** L(θ) > L(θ₀).
 
@@ -99,7 +99,7 @@ def backtracking_line_search(
     :param target_kl: δ > 0, nats
     :param shrinking_factor: in (0, 1)
     :param max_iter: most candidates to try
-    :param mean: gives the mean over all states, where an evaluation's KL is that of a part of them
+    :param ranks: processes that hold further states, as many each; an evaluation's KL is that of the states here
     """
     if not step.status.usable:
         return LineSearch(theta, start, 0, 0.0, step.status)
@@ -107,6 +107,6 @@ def backtracking_line_search(
         fraction = shrinking_factor**backtracks
         candidate = theta + fraction * step.vector
         evaluation = evaluate(candidate)
-        if float(mean(evaluation.kl.mean())) <= target_kl and evaluation.surrogate > start.surrogate:
+        if float(ranks.mean(evaluation.kl.mean())) <= target_kl and evaluation.surrogate > start.surrogate:
             return LineSearch(candidate, evaluation, backtracks, fraction * step.size, Status.OK)
     return LineSearch(theta, start, max_iter, 0.0, Status.NO_CANDIDATE)

@@ -5,8 +5,9 @@ after it, several actions are tried in each, and a branch is run from every one.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch as th
@@ -17,13 +18,17 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.policy import action_distribution, draw_noise, draws
+from sb3_trpo.ranks import Ranks
+from sb3_trpo.rollouts.batch import Batch
 from sb3_trpo.rollouts.finite import Defect
 from sb3_trpo.rollouts.row_states import RowState, clone_row_models, clone_rows
+from sb3_trpo.rollouts.sampler import register_sampler
 from sb3_trpo.rollouts.samples import single_precision
 from sb3_trpo.rollouts.single_path import Transition
 from sb3_trpo.rollouts.vine.branches import Branch, BranchRules, Outcomes, run_branches
 from sb3_trpo.rollouts.vine.envs import BranchEnvs, WrapperStages, branch_template
 from sb3_trpo.rollouts.vine.settings import VineSettings, all_actions, n_actions
+from sb3_trpo.rollouts.vine.surrogate import Branched
 from sb3_trpo.rollouts.vine.workers import BranchWorkers
 from sb3_trpo.simulators import copy_env, reseed
 
@@ -32,7 +37,7 @@ ROWS = 32  # branches at a time; a multiple of 16, so that a network gives equal
 
 @dataclass(frozen=True)
 class VineBatch:
-    """What the branches say of N states.
+    """What the branches say of N states: the vine's :class:`~sb3_trpo.rollouts.Experience`.
 
     :param observations: of the states ``[N, …]``, or a dict of such
     :param actions: tried there ``[N, K, …]``, as the distribution's ``log_prob`` takes them
@@ -50,6 +55,9 @@ class VineBatch:
     places: list[tuple[int, int]]
     steps: int
     diagnostics: dict[str, float]
+
+    def surrogate(self, batch: Batch, normalize: bool, ranks: Ranks) -> Branched:
+        return Branched(self.observations, self.actions, self.q_values, self.log_proposal, normalize, ranks)
 
     def find_defect(self) -> Defect | None:
         """The first return of a branch that is NaN or infinite, or None."""
@@ -162,6 +170,10 @@ class Vine:
         else:
             self._here = BranchEnvs([template, *(copy_env(template) for _ in range(ROWS - 1))], self._stages)
 
+    def begin(self, n_steps: int, gamma: float, sde_sample_freq: int, rng: np.random.Generator) -> "Growth":
+        """Begin a rollout."""
+        return Growth(self, self.trunk(n_steps, rng), gamma, sde_sample_freq, rng)
+
     def trunk(self, n_steps: int, rng: np.random.Generator) -> Trunk:
         """Choose the states of the next rollout."""
         assert self.settings.n_states is not None
@@ -228,6 +240,31 @@ class Vine:
             self._here.close()
         if self._workers is not None:
             self._workers.close()
+
+
+@dataclass(frozen=True)
+class Growth:
+    """One rollout of a vine: the trunk, then its branches."""
+
+    vine: Vine
+    trunk: Trunk
+    gamma: float
+    sde_sample_freq: int
+    rng: np.random.Generator
+
+    def watch(self, path: Iterator[Transition]) -> Iterator[Transition]:
+        return self.trunk.watch(path)
+
+    def experience(self, policy: ActorCriticPolicy, buffer: RolloutBuffer) -> VineBatch:
+        return self.vine.grow(policy, buffer, self.trunk, self.rng, self.gamma, self.sde_sample_freq)
+
+
+def make_vine(env: VecEnv, policy: ActorCriticPolicy, options: Mapping[str, Any] | None, n_steps: int) -> Vine:
+    """The vine of these environments, with a user's options; see :class:`~sb3_trpo.rollouts.SamplerFactory`."""
+    return Vine(env, policy, VineSettings.of(options, env.action_space, n_steps * env.num_envs))
+
+
+register_sampler("vine", make_vine)
 
 
 def _diagnostics(outcomes: Outcomes, q_values: th.Tensor, seconds: float) -> dict[str, float]:

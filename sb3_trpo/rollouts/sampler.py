@@ -1,0 +1,125 @@
+"""Ways to sample: what watches the path of a rollout, and gives its experience afterwards."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_trpo.ranks import Ranks
+from sb3_trpo.rollouts.batch import Batch, ImportanceSampled, Surrogate
+from sb3_trpo.rollouts.finite import Defect
+from sb3_trpo.rollouts.single_path import Transition
+
+
+class Experience(Protocol):
+    """What a rollout gave beyond the samples in its buffer."""
+
+    @property
+    def steps(self) -> int:
+        """Env steps taken beyond those of the path."""
+        ...
+
+    @property
+    def diagnostics(self) -> Mapping[str, float]:
+        """For the log, of this rank."""
+        ...
+
+    def surrogate(self, batch: Batch, normalize: bool, ranks: Ranks) -> Surrogate:
+        """L(θ) of the objective.
+
+        :param batch: the path's samples
+        :param normalize: whether its terms are divided by their standard deviation
+        :param ranks: processes that hold further samples, as many each
+        """
+        ...
+
+    def find_defect(self) -> Defect | None:
+        """The first value beyond the buffer's that is NaN or infinite, or None."""
+        ...
+
+
+class Sampling(Protocol):
+    """One rollout."""
+
+    def watch(self, path: Iterator[Transition]) -> Iterator[Transition]:
+        """The path itself, step by step; what is done on the way leaves it as it is."""
+        ...
+
+    def experience(self, policy: ActorCriticPolicy, buffer: RolloutBuffer) -> Experience:
+        """What came of it.
+
+        :param policy: in eval mode
+        :param buffer: full, with advantages
+        """
+        ...
+
+
+class Sampler(Protocol):
+    """A way to sample, made for some training environments and kept from rollout to rollout."""
+
+    def begin(self, n_steps: int, gamma: float, sde_sample_freq: int, rng: np.random.Generator) -> Sampling:
+        """Begin a rollout.
+
+        :param n_steps: steps of each environment
+        :param gamma: discount factor
+        :param sde_sample_freq: steps between two noise matrices of gSDE; −1: one a rollout
+        :param rng: of whatever the sampler draws
+        """
+        ...
+
+    def close(self) -> None:
+        """End what it has started."""
+        ...
+
+
+# Makes a sampler of training environments, the policy that acts in them, ``vine_kwargs``, and steps of each in a rollout
+SamplerFactory = Callable[[VecEnv, ActorCriticPolicy, Mapping[str, Any] | None, int], Any]
+
+
+@dataclass(frozen=True)
+class PathAlone:
+    """Experience of a path that nothing was added to."""
+
+    steps: int = 0
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
+
+    def surrogate(self, batch: Batch, normalize: bool, ranks: Ranks) -> Surrogate:
+        return ImportanceSampled(batch)
+
+    def find_defect(self) -> Defect | None:
+        return None
+
+
+class SinglePath:
+    """Single path (paper, section 5.1): the path is all there is."""
+
+    def __init__(self, *_: Any):
+        pass
+
+    def begin(self, *_: Any) -> "SinglePath":
+        return self
+
+    def watch(self, path: Iterator[Transition]) -> Iterator[Transition]:
+        return path
+
+    def experience(self, *_: Any) -> PathAlone:
+        return PathAlone()
+
+    def close(self) -> None:
+        pass
+
+
+SAMPLERS: dict[str, SamplerFactory] = {"single_path": SinglePath}
+
+
+def register_sampler(name: str, factory: SamplerFactory) -> None:
+    """Make a way to sample known as ``TRPO(sampling=name)``.
+
+    :param name: of the setting
+    :param factory: makes the sampler
+    """
+    SAMPLERS[name] = factory
