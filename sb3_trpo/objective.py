@@ -1,5 +1,6 @@
 """The single-path objective: importance-sampled surrogate and KL constraint over a batch of states (paper, section 5)."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
@@ -10,7 +11,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 
 from sb3_trpo.distributed import ALONE, Ranks, mean_and_std
 from sb3_trpo.policies import Actor, distribution_parameters
-from sb3_trpo.rollouts import Samples, select
+from sb3_trpo.rollouts import Samples, is_parameter_check, select
 from sb3_trpo.trust_region import Evaluation, FisherMatrix, Linearization
 
 # Activations kept at a time, over the rows of a chunk: some 160 Atari frames of NatureCNN, or all of a usual MLP's batch.
@@ -129,9 +130,15 @@ class SinglePathObjective:
         return surrogate.detach(), th.zeros_like(chunk.old_log_prob), ratio.detach(), entropy.detach()
 
     def _compare(self, rows: slice) -> Terms:
-        """A chunk's terms where the policy now stands."""
+        """A chunk's terms where the policy now stands; NaN where a wild θ gives no distribution."""
         chunk = self.batch[rows]
-        distribution = self.actor.policy.get_distribution(chunk.observations)
+        try:
+            distribution = self.actor.policy.get_distribution(chunk.observations)
+        except ValueError as error:
+            if not is_parameter_check(error):
+                raise
+            nan = th.full_like(chunk.old_log_prob, math.nan)
+            return nan.sum(), nan, nan, nan.sum()
         kl = self.actor.family.kl_divergence(self.outputs[rows], distribution_parameters(distribution))
         surrogate, ratio, entropy = self._sums(chunk, distribution)
         return surrogate, kl, ratio, entropy

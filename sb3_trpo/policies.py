@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 from itertools import chain
+from threading import RLock
 from typing import Any
 
 import torch as th
@@ -24,7 +25,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from sb3_trpo.atari.network import PaperCnn
 from sb3_trpo.influence import influential
 from sb3_trpo.plain_network import is_chain, is_plain_cnn, is_plain_mlp, is_untouched
-from sb3_trpo.rollouts import actor_layers, has_deviation_for_each_action, is_stock_policy, select, unchecked_distributions
+from sb3_trpo.rollouts import actor_layers, has_deviation_for_each_action, is_stock_policy, select
 from sb3_trpo.trust_region import (
     AutogradLinearization,
     Bernoulli,
@@ -42,6 +43,9 @@ MlpPolicy = ActorCriticPolicy
 CnnPolicy = ActorCriticCnnPolicy
 MultiInputPolicy = MultiInputActorCriticPolicy
 
+
+# PyTorch's choice of an attention kernel is the whole process's: one thread at a time may change it and change it back
+_choosing_kernel = RLock()
 
 # Features extractors whose work is known layer by layer; SB3's own way of taking observations comes before it
 PLAIN_EXTRACTORS: dict[type[nn.Module], tuple[str, ...]] = {
@@ -161,7 +165,7 @@ class Actor:
         """
         if self._plain_layers is None:
             # Of attention's kernels, MATH alone can be differentiated twice
-            with _own_distribution(self.policy), sdpa_kernel(SDPBackend.MATH):
+            with _own_distribution(self.policy), _choosing_kernel, sdpa_kernel(SDPBackend.MATH):
                 distribution = self.policy.get_distribution(observations)
             return AutogradLinearization(distribution_parameters(distribution), self.parameters), distribution
         log_std = getattr(self.policy, "log_std", None)
@@ -200,10 +204,9 @@ class Actor:
         return flatten([parameter.detach() for parameter in self.parameters])
 
     def assign(self, theta: th.Tensor) -> None:
-        """Write θ into the policy."""
+        """Write θ into the policy: one call, which Ctrl-C cannot interrupt half-way."""
         with th.no_grad():
-            for parameter, value in zip(self.parameters, unflatten(theta, self.parameters), strict=True):
-                parameter.copy_(value)
+            th._foreach_copy_([*self.parameters], list(unflatten(theta, self.parameters)))
 
     @contextmanager
     def at(self, theta: th.Tensor) -> Iterator[None]:
@@ -212,8 +215,7 @@ class Actor:
         try:
             for parameter, value in zip(self.parameters, unflatten(theta, self.parameters), strict=True):
                 parameter.data = value
-            with unchecked_distributions():  # a wild θ may give NaN
-                yield
+            yield
         finally:
             for parameter, data in zip(self.parameters, own, strict=True):
                 parameter.data = data

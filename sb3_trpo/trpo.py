@@ -1,6 +1,5 @@
 """Trust Region Policy Optimization as an SB3 algorithm."""
 
-import warnings
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
@@ -11,12 +10,13 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
 from sb3_trpo.atari import PaperCnnPolicy
-from sb3_trpo.collection import SinglePathOrVine
+from sb3_trpo.collection import SKIPPED, SinglePathOrVine
 from sb3_trpo.critic import fit_critic
 from sb3_trpo.diagnostics import critic_diagnostics, step_diagnostics
+from sb3_trpo.interruption import keeps_policy_whole, undisturbed
 from sb3_trpo.objective import Batch, SinglePathObjective
 from sb3_trpo.policies import Actor, CnnPolicy, MlpPolicy, MultiInputPolicy
-from sb3_trpo.rollouts import Samples, check_running_statistics, find_defect
+from sb3_trpo.rollouts import Samples
 from sb3_trpo.settings import (
     check_action_space,
     check_settings,
@@ -41,7 +41,6 @@ RUNNING_STATISTICS = (
     "The actor has batch normalisation. Its running statistics stay what they are, at first a mean of 0 and a variance of 1: "
     "if they moved, the policy would, outside the trust region. Use VecNormalize or layer normalisation instead."
 )
-SKIPPED = "The update was skipped and the networks left as they were"
 
 SelfTRPO = TypeVar("SelfTRPO", bound="TRPO")
 
@@ -191,14 +190,12 @@ class TRPO(SinglePathOrVine):
 
     def _setup_model(self) -> None:
         check_settings(vars(self))  # here and not above, for `load` sets attributes of its own
-        self._warned: set[str] = set()
         super()._setup_model()
 
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_warned"]
-
+    @keeps_policy_whole
     def train(self) -> None:
         """One update from the rollout buffer alone (paper, section 6 and appendix C): the policy's step, then the critic."""
+        self._take_settings()
         self._update_learning_rate(self.policy.optimizer)
         self._n_updates += 1
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
@@ -251,27 +248,6 @@ class TRPO(SinglePathOrVine):
         """SB3's; but the last rollout goes beyond the budget, and a falling schedule must not give a negative rate there."""
         super()._update_current_progress_remaining(min(num_timesteps, total_timesteps), total_timesteps)
 
-    def _rollout_is_finite(self) -> bool:
-        """Whether there is nothing in the rollout that would spoil the networks; logs and warns if there is."""
-        check_running_statistics(self.env)
-        defect = find_defect(self.rollout_buffer)
-        if defect is None and self._vine_batch is not None:
-            defect = self._vine_batch.find_defect()
-        defects = [(rank, found) for rank, found in enumerate(self._ranks.gather(defect)) if found is not None]
-        if defects:
-            # A reward on one rank spoils the Monte-Carlo advantages of all: these are the last to blame
-            rank, found = min(defects, key=lambda defect: defect[1].key == "advantages")
-            self._record({"train/status": Status.BAD_ROLLOUT.value})
-            of_rank = f" of rank {rank}" if self._ranks.size > 1 else ""
-            self._warn_once(found.key, f"{SKIPPED}: {found}{of_rank}.{found.cause}")
-        return not defects
-
-    def _warn_once(self, kind: str, text: str) -> None:
-        """Warn, the first time each kind of problem occurs; the log under ``train/`` has every time."""
-        if kind not in self._warned and self._ranks.rank == 0:
-            self._warned.add(kind)
-            warnings.warn(f"{text} This is said once.", RuntimeWarning, stacklevel=2)
-
     def learn(
         self: SelfTRPO,
         total_timesteps: int,
@@ -292,4 +268,10 @@ class TRPO(SinglePathOrVine):
         :param progress_bar: show one (needs ``tqdm`` and ``rich``)
         :return: the model
         """
-        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+        self._take_settings()
+        try:
+            with undisturbed(self.env):
+                return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+        except BaseException:
+            self._last_obs = None  # the environments may stand in the middle of a step: the next call resets them
+            raise

@@ -1,5 +1,6 @@
 """The vine's objective: what the branches say of the actions tried, under the trunk's KL constraint (paper, section 5.2)."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import torch as th
 from sb3_trpo.distributed import ALONE, Ranks, mean_and_std
 from sb3_trpo.objective import Batch, SinglePathObjective
 from sb3_trpo.policies import Actor
-from sb3_trpo.rollouts import VineBatch, select
+from sb3_trpo.rollouts import VineBatch, is_parameter_check, select
 from sb3_trpo.trust_region import Evaluation, FisherMatrix, flatten, self_normalized, sum_over_actions
 
 
@@ -30,7 +31,7 @@ class VineObjective:
     def __init__(self, actor: Actor, trunk: Batch, vine: VineBatch, ent_coef: float, normalize: bool, ranks: Ranks = ALONE):
         self.actor, self.vine, self.ranks = actor, vine, ranks
         self.region = SinglePathObjective(actor, replace(trunk, advantages=th.zeros_like(trunk.advantages)), ent_coef, ranks)
-        self.contrasts = vine.q_values - vine.q_values.mean(dim=1, keepdim=True)
+        self.contrasts = vine.contrasts
         if normalize:
             self.contrasts = self.contrasts / (mean_and_std(self.contrasts.flatten(), ranks)[1] + 1e-8)
         surrogate, gradient = 0.0, th.zeros_like(self.region.gradient)
@@ -51,8 +52,13 @@ class VineObjective:
     @th.no_grad()
     def evaluate(self, theta: th.Tensor) -> Evaluation:
         """L(θ) and KL(π_θ₀ ‖ π_θ)."""
-        with self.actor.at(theta):
-            surrogate = sum(float(part) for part in self._surrogates())
+        try:
+            with self.actor.at(theta):
+                surrogate = sum(float(part) for part in self._surrogates())
+        except ValueError as error:
+            if not is_parameter_check(error):
+                raise
+            surrogate = math.nan  # a wild θ gives no distribution
         return self._with(self.region.evaluate(theta), surrogate)
 
     def _surrogates(self) -> Iterator[th.Tensor]:

@@ -11,7 +11,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
-from sb3_trpo.rollouts.finite import predicted_values, unchecked_distributions
+from sb3_trpo.rollouts.finite import log_probs_or_nan, predicted_values
 from sb3_trpo.rollouts.numpy_actor import NumpyActor, NumpyNetwork
 from sb3_trpo.rollouts.samples import as_drawn
 from sb3_trpo.rollouts.single_path import Evaluator, Observations, Transition
@@ -111,7 +111,6 @@ class DeferredEvaluator:
         buffer.full = buffer.pos == buffer.buffer_size
 
     @th.no_grad()
-    @unchecked_distributions()
     def finish(self) -> None:
         buffer, policy = self.buffer, self.policy
         if not th.equal(self._parameters(), self.theta):
@@ -121,7 +120,7 @@ class DeferredEvaluator:
             rows = slice(begin, begin + steps)
             observations = self._tensors(buffer.observations, rows)
             actions = as_drawn(th.as_tensor(buffer.actions[rows], device=self.device).flatten(0, 1), policy.action_space)
-            log_probs = policy.get_distribution(observations).log_prob(actions)
+            log_probs = log_probs_or_nan(policy, observations, actions)
             buffer.log_probs[rows] = log_probs.cpu().numpy().reshape(-1, buffer.n_envs)
             buffer.values[rows] = policy.predict_values(observations).cpu().numpy().reshape(-1, buffer.n_envs)
         for position, index, terminal in self.cuts:

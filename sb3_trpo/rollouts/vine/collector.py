@@ -52,6 +52,11 @@ class VineBatch:
     steps: int
     diagnostics: dict[str, float]
 
+    @property
+    def contrasts(self) -> th.Tensor:
+        """Q̂ of each branch less the mean over those of its state ``[N, K]``."""
+        return self.q_values - self.q_values.mean(dim=1, keepdim=True)
+
     def find_defect(self) -> Defect | None:
         """The first return of a branch that is NaN or infinite, or None."""
         bad = (~th.isfinite(self.q_values)).nonzero()
