@@ -11,7 +11,9 @@ from torch import nn
 from torch.distributions import Distribution
 
 from sb3_trpo import TRPO
-from tests.toys import ToyEnv
+from sb3_trpo.policies import Actor
+from sb3_trpo.rollouts.vine import branches
+from tests.toys import ToyEnv, parameters
 from tests.vines import model
 
 SMALL: dict[str, Any] = {"n_steps": 32, "batch_size": 32, "device": "cpu", "n_critic_updates": 1}
@@ -88,14 +90,43 @@ def test_globals_are_as_before(kind: str) -> None:
         th.set_num_threads(threads_before)
 
 
-@pytest.mark.parametrize("kind", ["single path", "vine"])
-def test_a_candidate_without_a_distribution_is_refused(kind: str) -> None:
-    """A step of infinite length: logged as any other candidate that is not acceptable, with PyTorch's checks on."""
-    make = MODELS["vine" if kind == "vine" else "mlp"]
-    trpo = make().learn(32)
-    before = trpo.policy.action_net.weight.detach().clone()
-    trpo.target_kl = 1e30
+def test_threads_that_begin_while_branches_run_have_all_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Branches run on one processor, in their own thread."""
+    seen, step = set(), branches._Runner.step
+
+    def looking(runner: Any) -> None:
+        seen.add((th.get_num_threads(), _threads_of_a_new_thread()))
+        step(runner)
+
+    monkeypatch.setattr(branches._Runner, "step", looking)
+    before = th.get_num_threads()
+    th.set_num_threads(2)
+    try:
+        MODELS["vine"]().learn(1)
+        assert seen == {(1, 2)} and th.get_num_threads() == 2
+    finally:
+        th.set_num_threads(before)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "vine"])
+def test_a_candidate_without_a_distribution_is_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Like any other candidate that is not acceptable, with PyTorch's checks on."""
+    trpo = MODELS[kind]().learn(32)
+    before, at = parameters(trpo), Actor.at
+    monkeypatch.setattr(Actor, "at", lambda actor, theta: at(actor, theta * float("nan")))
     trpo.train()
-    assert trpo.logger.name_to_value["train/status"] in ("no acceptable candidate", "ok")
-    assert th.isfinite(trpo.policy.action_net.weight).all() and before.shape == trpo.policy.action_net.weight.shape
-    assert Distribution._validate_args
+    assert trpo.logger.name_to_value["train/status"] == "no acceptable candidate"
+    assert th.equal(before["action_net.weight"], trpo.policy.action_net.weight) and Distribution._validate_args
+
+
+def test_errors_of_a_policys_own_are_not_taken_for_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    trpo = MODELS["mlp"]().learn(32)
+    at = Actor.at
+
+    def broken(actor: Actor, theta: th.Tensor) -> Any:
+        monkeypatch.setattr(trpo.policy, "get_distribution", lambda obs: int("not a number"))
+        return at(actor, theta)
+
+    monkeypatch.setattr(Actor, "at", broken)
+    with pytest.raises(ValueError, match="invalid literal"):
+        trpo.train()
