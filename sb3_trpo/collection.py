@@ -1,15 +1,21 @@
 """How an SB3 algorithm comes by its samples: a path through the training environments, and what a sampler makes of it."""
 
+import math
+import warnings
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 import numpy as np
+import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.callbacks import advance_progress_bars
 from sb3_trpo.distributed import DataParallelAlgorithm
+from sb3_trpo.ranks import mean_and_std
 from sb3_trpo.rollouts import (
     SAMPLERS,
     Experience,
@@ -17,14 +23,20 @@ from sb3_trpo.rollouts import (
     PathAlone,
     Sampler,
     Sampling,
+    check_running_statistics,
     estimate_advantages,
+    find_defect,
+    largest_reward,
     make_evaluator,
     shallow_copies,
     single_path,
     stacks_grey_frames,
 )
-from sb3_trpo.settings import check_rollout_length
+from sb3_trpo.settings import BUILT_IN, check_built_in, check_rollout_length, check_settings, warn_of_action_masks
 from sb3_trpo.trust_region import Status
+
+SKIPPED = "The update was skipped and the networks left as they were"
+TAKEN = ("learning_rate", "lr_schedule", "gamma", "gae_lambda")  # settings that something else keeps a copy of
 
 
 class SamplingAlgorithm(DataParallelAlgorithm):
@@ -35,6 +47,7 @@ class SamplingAlgorithm(DataParallelAlgorithm):
     """
 
     advantage_estimator: str
+    normalize_advantage: bool
     sampling: str
     vine_kwargs: dict[str, Any] | None
 
@@ -42,15 +55,46 @@ class SamplingAlgorithm(DataParallelAlgorithm):
         self._sampler: Sampler | None = None
         self._sampler_made_for: tuple[Any, ...] = ()
         self._experience: Experience = PathAlone()
+        self._warned: set[str] = set()
+        warn_of_action_masks(self.env)
         if self.rollout_buffer_class is None and stacks_grey_frames(self.env, self.observation_space):
             self.rollout_buffer_class = FrameStackBuffer
 
+    def _remember_settings(self) -> None:
+        self._built = {name: copy(getattr(self, name)) for name in BUILT_IN}
+        self._taken = {name: getattr(self, name) for name in TAKEN}
+
     def _unsaved_of_sampling(self) -> list[str]:
-        unsaved = ["_sampler", "_sampler_made_for", "_experience"]
+        unsaved = ["_sampler", "_sampler_made_for", "_experience", "_warned", "_built", "_taken"]
         chosen = self.rollout_buffer_class is FrameStackBuffer and not self.rollout_buffer_kwargs
         if chosen and stacks_grey_frames(self.env, self.observation_space):
             unsaved.append("rollout_buffer_class")  # whoever loads the file chooses anew, with or without this package
         return unsaved
+
+    def _take_settings(self) -> None:
+        """Check all settings: they may have been changed since the model was made. What is kept elsewhere changes with them.
+
+        :raises TypeError: for a value of the wrong type
+        :raises ValueError: for a value out of range, or a change that cannot have an effect
+        """
+        check_settings(vars(self))
+        check_built_in(self._built, vars(self))
+        changed = {name for name in TAKEN if getattr(self, name) != self._taken[name]}
+        if changed & {"learning_rate", "lr_schedule"} == {"learning_rate"}:
+            self._setup_lr_schedule()
+        for name in changed & {"gamma", "gae_lambda"}:
+            setattr(self.rollout_buffer, name, getattr(self, name))
+        self._taken = {name: getattr(self, name) for name in TAKEN}
+
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """
+        Train in other environments.
+
+        :param env: with the same spaces, and as many as before
+        :param force_reset: whether to reset them before training
+        """
+        super().set_env(env, force_reset)
+        warn_of_action_masks(self.env)
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """
@@ -76,6 +120,7 @@ class SamplingAlgorithm(DataParallelAlgorithm):
         :raises ValueError: if the buffer was made for another number of steps
         """
         assert self._last_obs is not None and self._last_episode_starts is not None, "No previous observation was provided"
+        self._take_settings()
         check_rollout_length(n_rollout_steps, rollout_buffer)
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
@@ -143,9 +188,33 @@ class SamplingAlgorithm(DataParallelAlgorithm):
 
     def close_vine(self) -> None:
         """End the environments that branches run in, and their processes; they are made anew when needed."""
-        if self._sampler is not None:
-            self._sampler.close()
-        self._sampler = None
+        sampler, self._sampler = self._sampler, None
+        if sampler is not None:
+            sampler.close()
+
+    def _rollout_is_finite(self) -> bool:
+        """Whether there is nothing in the rollout that would spoil the networks; logs and warns if there is."""
+        check_running_statistics(self.env)
+        defect = find_defect(self.rollout_buffer) or self._experience.find_defect()
+        if self.normalize_advantage:
+            spreads = [th.as_tensor(self.rollout_buffer.advantages), self._experience.contrasts]
+            stds = [mean_and_std(values.flatten(), self._ranks)[1] for values in spreads if values is not None]
+            if not all(map(th.isfinite, stds)):
+                defect = defect or largest_reward(self.rollout_buffer)
+        defects = [(rank, found) for rank, found in enumerate(self._ranks.gather(defect)) if found is not None]
+        if defects:
+            # A reward on one rank spoils the Monte-Carlo advantages of all: these are the last to blame
+            rank, found = min(defects, key=lambda pair: (math.isfinite(pair[1].value), pair[1].key == "advantages"))
+            self._record({"train/status": Status.BAD_ROLLOUT.value})
+            of_rank = f" of rank {rank}" if self._ranks.size > 1 else ""
+            self._warn_once(found.key, f"{SKIPPED}: {found}{of_rank}.{found.cause}")
+        return not defects
+
+    def _warn_once(self, kind: str, text: str) -> None:
+        """Warn, the first time each kind of problem occurs; the log under ``train/`` has every time."""
+        if kind not in self._warned and self._ranks.rank == 0:
+            self._warned.add(kind)
+            warnings.warn(f"{text} This is said once.", RuntimeWarning, stacklevel=2)
 
     def _record(self, diagnostics: Mapping[str, float | str]) -> None:
         """Log; TensorBoard's text panel gets the status only where it is news."""

@@ -1,10 +1,10 @@
-"""What the constructor accepts: every option checked once, with an error that names the fix."""
+"""What a model accepts, from the constructor and at every later use: an error that names the fix for everything else."""
 
 import math
 import warnings
 from collections.abc import Mapping
 from difflib import get_close_matches
-from numbers import Integral, Real
+from inspect import Parameter, signature
 from typing import Any
 
 import gymnasium as gym
@@ -13,6 +13,7 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_trpo.checks import check_count, check_flag, check_real
 from sb3_trpo.rollouts import VineSettings
 
 CHOICES = {"advantage_estimator": ("gae", "monte_carlo"), "sampling": ("single_path", "vine")}
@@ -46,6 +47,19 @@ _COUNTS = {
     "n_critic_updates": 0,
     "sub_sampling_factor": 1,
     "_stats_window_size": 1,
+    "sde_sample_freq": -1,
+}
+
+_FLAGS = ("normalize_advantage", "use_sde")
+
+# What the policy and the rollout buffer were made of: no later change reaches them
+BUILT_IN = ("policy_class", "policy_kwargs", "use_sde", "rollout_buffer_class", "rollout_buffer_kwargs")
+
+# Parameters of a policy's methods that a model of single observations has nothing to give for
+_BEYOND_OBSERVATIONS = {
+    "action_masks": "sb3_contrib.MaskablePPO",
+    "lstm_states": "sb3_contrib.RecurrentPPO",
+    "episode_starts": "sb3_contrib.RecurrentPPO",
 }
 
 
@@ -96,14 +110,16 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     :raises ValueError: for a value out of range, saying what was given, what is allowed and what to do
     """
     for name, (low, low_allowed, high, high_allowed) in _REALS.items():
-        _check_real(name, settings[name], low, low_allowed, high, high_allowed)
+        check_real(name, settings[name], low, low_allowed, high, high_allowed)
     for name, least in _COUNTS.items():
-        _check_count(name.lstrip("_"), settings[name], least)
+        check_count(name.lstrip("_"), settings[name], least)
+    for name in _FLAGS:
+        check_flag(name, settings[name])
     rate = settings["learning_rate"]
     if isinstance(rate, str):  # RL Zoo's files have some
         raise TypeError(f"learning_rate={rate!r} is a str: give a number, or a function of the remaining progress, 1 to 0.")
     if not callable(rate):
-        _check_real("learning_rate", rate, 0.0, True, math.inf, False)
+        check_real("learning_rate", rate, 0.0, True, math.inf, False)
     for name, allowed in CHOICES.items():
         if settings[name] not in allowed:
             raise ValueError(f"{name}={settings[name]!r} is unknown: use one of {', '.join(allowed)}.")
@@ -113,7 +129,56 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise TypeError(f"policy_kwargs={policy_kwargs!r} is a {type(policy_kwargs).__name__}: give a dict.")
     if policy_kwargs.get("squash_output") and not settings["use_sde"]:
         raise ValueError("policy_kwargs has squash_output=True, which needs use_sde=True: SB3 squashes gSDE's actions only.")
+    _check_policy(settings["policy_class"])
     _check_batch(settings)
+
+
+def check_built_in(built: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse a setting that was changed after the networks and the buffer were made of it.
+
+    :param built: these settings as they were then
+    :param settings: the model's attributes by name
+    :raises ValueError: for a change, which would have no effect
+    """
+    for name, value in built.items():
+        if settings[name] != value:
+            raise ValueError(
+                f"{name}={settings[name]!r} has no effect: the model was made with {name}={value!r}. Make a new model with "
+                "it, and copy parameters with set_parameters where the networks have the same shapes."
+            )
+
+
+def _check_policy(policy_class: Any) -> None:
+    """Refuse a policy that acts on more than an observation: a mask of actions, or a recurrent network's state."""
+    for method in ("forward", "get_distribution"):
+        function = getattr(policy_class, method, None)
+        for name, parameter in list(signature(function).parameters.items())[2:] if callable(function) else ():
+            named = parameter.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+            if named and (name in _BEYOND_OBSERVATIONS or parameter.default is Parameter.empty):
+                instead = _BEYOND_OBSERVATIONS.get(name, "sb3_contrib.RecurrentPPO or sb3_contrib.MaskablePPO")
+                raise ValueError(
+                    f"The policy {policy_class.__name__} takes {name} beside the observation in {method}, which TRPO cannot "
+                    f"give: use {instead}, or a policy that acts on the observation alone."
+                )
+
+
+def warn_of_action_masks(env: VecEnv | None) -> None:
+    """Say so if the environment tells which actions are allowed, for nothing here asks it.
+
+    :param env: the training environments with their wrappers
+    :warns UserWarning: if any of its layers has a method ``action_masks``
+    """
+    try:
+        masked = env is not None and (hasattr(env, "action_masks") or env.has_attr("action_masks"))
+    except Exception:  # not every VecEnv can be asked
+        return
+    if masked:
+        warnings.warn(
+            "The environment has action_masks(), but TRPO does not use masks: it will also take actions that they forbid. "
+            "sb3_contrib.MaskablePPO uses them; with TRPO, let the environment give forbidden actions a meaning.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def check_vine(settings: Mapping[str, Any]) -> None:
@@ -145,22 +210,6 @@ def check_rollout_length(n_steps: int, buffer: RolloutBuffer) -> None:
             f"n_steps={n_steps}, but the rollout buffer was made for {buffer.buffer_size} steps of each environment: save the "
             f"model and load it with TRPO.load(path, env, n_steps={n_steps})."
         )
-
-
-def _check_real(name: str, value: Any, low: float, low_allowed: bool, high: float, high_allowed: bool) -> None:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise TypeError(f"{name}={value!r} is a {type(value).__name__}: give a number.")
-    inside = low <= float(value) <= high and (low_allowed or value != low) and (high_allowed or value != high)
-    if not inside:
-        bounds = f"{'[' if low_allowed else '('}{low:g}, {high:g}{']' if high_allowed else ')'}"
-        raise ValueError(f"{name}={value!r} is outside {bounds}: give a finite number in that interval.")
-
-
-def _check_count(name: str, value: Any, least: int) -> None:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
-        raise TypeError(f"{name}={value!r} is a {type(value).__name__}: give a whole number of at least {least}.")
-    if value < least:
-        raise ValueError(f"{name}={value!r} is too small: give a whole number of at least {least}.")
 
 
 def _check_batch(settings: Mapping[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """Trust Region Policy Optimization as an SB3 algorithm."""
 
-import warnings
 from dataclasses import fields
 from typing import Any, ClassVar, TypeVar
 
@@ -11,12 +10,13 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
 from sb3_trpo.atari import PaperCnnPolicy
-from sb3_trpo.collection import SamplingAlgorithm
+from sb3_trpo.collection import SKIPPED, SamplingAlgorithm
 from sb3_trpo.critic import fit_critic
 from sb3_trpo.diagnostics import critic_diagnostics, step_diagnostics
+from sb3_trpo.interruption import keeps_policy_whole, undisturbed
 from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_trpo.policy import Actor
-from sb3_trpo.rollouts import Batch, Samples, check_running_statistics, find_defect
+from sb3_trpo.rollouts import Batch, Samples
 from sb3_trpo.settings import (
     check_action_space,
     check_settings,
@@ -44,7 +44,6 @@ LEFT_OUT = (
     "Fitting the critic moved the policy, which depends on {}, too. The fit was undone and made anew: from now on it leaves "
     "these alone."
 )
-SKIPPED = "The update was skipped and the networks left as they were"
 
 SelfTRPO = TypeVar("SelfTRPO", bound="TRPO")
 
@@ -194,18 +193,20 @@ class TRPO(SamplingAlgorithm):
 
     def _setup_model(self) -> None:
         check_settings(vars(self))  # here and not above, for `load` sets attributes of its own
-        self._warned: set[str] = set()
         self._left_out: frozenset[str] = frozenset()
         self._prepare_ranks()
         self._prepare_sampling()
         super()._setup_model()
+        self._remember_settings()
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["_warned", "_left_out", *self._unsaved_of_ranks(), *self._unsaved_of_sampling()]
+        own = ["_left_out", *self._unsaved_of_ranks(), *self._unsaved_of_sampling()]
         return [*super()._excluded_save_params(), *own]
 
+    @keeps_policy_whole
     def train(self) -> None:
         """One update from the rollout buffer alone (paper, section 6 and appendix C): the policy's step, then the critic."""
+        self._take_settings()
         self._update_learning_rate(self.policy.optimizer)
         self._n_updates += 1
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
@@ -249,26 +250,6 @@ class TRPO(SamplingAlgorithm):
         """SB3's; but the last rollout goes beyond the budget, and a falling schedule must not give a negative rate there."""
         super()._update_current_progress_remaining(min(num_timesteps, total_timesteps), total_timesteps)
 
-    def _rollout_is_finite(self) -> bool:
-        """Whether there is nothing in the rollout that would spoil the networks; logs and warns if there is."""
-        check_running_statistics(self.env)
-        defect = find_defect(self.rollout_buffer)
-        defect = self._experience.find_defect() if defect is None else defect
-        defects = [(rank, found) for rank, found in enumerate(self._ranks.gather(defect)) if found is not None]
-        if defects:
-            # A reward on one rank spoils the Monte-Carlo advantages of all: these are the last to blame
-            rank, found = min(defects, key=lambda defect: defect[1].key == "advantages")
-            self._record({"train/status": Status.BAD_ROLLOUT.value})
-            of_rank = f" of rank {rank}" if self._ranks.size > 1 else ""
-            self._warn_once(found.key, f"{SKIPPED}: {found}{of_rank}.{found.cause}")
-        return not defects
-
-    def _warn_once(self, kind: str, text: str) -> None:
-        """Warn, the first time each kind of problem occurs; the log under ``train/`` has every time."""
-        if kind not in self._warned and self._ranks.rank == 0:
-            self._warned.add(kind)
-            warnings.warn(f"{text} This is said once.", RuntimeWarning, stacklevel=2)
-
     def learn(
         self: SelfTRPO,
         total_timesteps: int,
@@ -289,4 +270,10 @@ class TRPO(SamplingAlgorithm):
         :param progress_bar: show one (needs ``tqdm`` and ``rich``)
         :return: the model
         """
-        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+        self._take_settings()
+        try:
+            with undisturbed(self.env):
+                return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+        except BaseException:
+            self._last_obs = None  # the environments may stand in the middle of a step: the next call resets them
+            raise

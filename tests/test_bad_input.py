@@ -187,6 +187,17 @@ def test_warned_once() -> None:
     assert model.num_timesteps == 96
 
 
+@pytest.mark.parametrize("value", [1e38, -1e38, 1e30, 1e22])
+@pytest.mark.parametrize("estimator", ["gae", "monte_carlo"])
+def test_advantages_that_overflow(value: float, estimator: str) -> None:
+    """A finite reward too large for a standard deviation in float32: named, networks and optimizer untouched."""
+    env = DummyVecEnv([ToyEnv, lambda: ToyEnv(faults={37: ("reward", value)})])
+    model = TRPO("MlpPolicy", env, advantage_estimator=estimator, **SMALL).learn(64)
+    _survives(model, r"rewards is .*e\+\d+ at step 4 of the rollout in environment 1.*deviation.*overflows")
+    model.learn(64, reset_num_timesteps=False)
+    assert model.logger.name_to_value["train/status"] == "ok"
+
+
 class _Explosive(th.autograd.Function):
     """Identity with a gradient that is not a number."""
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from sb3_trpo.critic.choice import choose_regression
 from sb3_trpo.critic.minibatches import share_of
-from sb3_trpo.critic.snapshot import Snapshot
 from sb3_trpo.policy import Actor
+from sb3_trpo.policy.snapshot import Snapshot
 from sb3_trpo.ranks import ALONE, Ranks
 from sb3_trpo.rollouts import Samples
 from sb3_trpo.trust_region import Status

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
+from threading import RLock
 from typing import Any
 
 import torch as th
@@ -19,6 +20,9 @@ from sb3_trpo.policy.memory import overlaps
 from sb3_trpo.policy.observations import count, select
 from sb3_trpo.policy.recognition import actor_chain, is_library_made
 from sb3_trpo.trust_region import AutogradLinearization, Linearization, flatten, unflatten
+
+# PyTorch's choice of an attention kernel is global: one thread at a time may change it and change it back
+_choosing_kernel = RLock()
 
 # Activations kept at a time, over the rows of a chunk: some 160 Atari frames of NatureCNN, or all of a usual MLP's batch.
 CHUNK_ACTIVATIONS = 2**23
@@ -57,8 +61,7 @@ class Actor:
         ]
         first = select(observations, slice(1))
         try:
-            with _own_distribution(policy):
-                distribution = policy.get_distribution(first)
+            distribution = self.distribution_of(first)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -105,12 +108,17 @@ class Actor:
         chain = self._chain
         if chain is None:
             # Of attention's kernels, MATH alone can be differentiated twice
-            with _own_distribution(self.policy), sdpa_kernel(SDPBackend.MATH):
-                distribution = self.policy.get_distribution(observations)
+            with _choosing_kernel, sdpa_kernel(SDPBackend.MATH):
+                distribution = self.distribution_of(observations)
             return AutogradLinearization(self.distribution.parameters(distribution), self.parameters), distribution
         linearization = ChainLinearization(chain.layers, chain.inputs(observations), chain.log_std, self.parameters)
         at = linearization.at
         return linearization, self._distribution_at(*((at, None) if chain.log_std is None else at.chunk(2, dim=1)))
+
+    def distribution_of(self, observations: PyTorchObs) -> sb3.Distribution:
+        """The distribution where the policy now stands; the policy keeps its own."""
+        with _own_distribution(self.policy):
+            return self.policy.get_distribution(observations)
 
     def chunks(self, rows: int) -> list[slice]:
         """Slices of so many rows, each small enough for its activations to be kept."""
@@ -124,7 +132,7 @@ class Actor:
         with th.random.fork_rng([self.policy.device] if self.policy.device.type == "cuda" else []):
             th.manual_seed(0)
             for rows in self.chunks(count(observations)):
-                parts.append(self.distribution.parameters(self.policy.get_distribution(select(observations, rows))))
+                parts.append(self.distribution.parameters(self.distribution_of(select(observations, rows))))
         return th.cat(parts)
 
     @property
@@ -133,10 +141,9 @@ class Actor:
         return flatten([parameter.detach() for parameter in self.parameters])
 
     def assign(self, theta: th.Tensor) -> None:
-        """Write θ into the policy."""
+        """Write θ into the policy: one call, which Ctrl-C cannot interrupt half-way."""
         with th.no_grad():
-            for parameter, value in zip(self.parameters, unflatten(theta, self.parameters), strict=True):
-                parameter.copy_(value)
+            th._foreach_copy_([*self.parameters], unflatten(theta, self.parameters))
 
     @contextmanager
     def at(self, theta: th.Tensor) -> Iterator[None]:

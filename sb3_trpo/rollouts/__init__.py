@@ -13,7 +13,7 @@ rollout as tensors, ``frame_stacks`` keeps stacked frames once each, ``stock`` t
 from sb3_trpo.rollouts.advantages import estimate_advantages, generalized_advantages, monte_carlo_advantages
 from sb3_trpo.rollouts.batch import Batch, ImportanceSampled, Surrogate
 from sb3_trpo.rollouts.evaluators import make_evaluator
-from sb3_trpo.rollouts.finite import Defect, check_running_statistics, find_defect, unchecked_distributions
+from sb3_trpo.rollouts.finite import Defect, check_running_statistics, find_defect, is_parameter_check, largest_reward
 from sb3_trpo.rollouts.frame_stacks import FrameStackBuffer, stacks_grey_frames
 from sb3_trpo.rollouts.row_states import RowState, clone_rows, restore_rows
 from sb3_trpo.rollouts.running_statistics import running_statistics
@@ -28,7 +28,7 @@ from sb3_trpo.rollouts.sampler import (
     register_sampler,
 )
 from sb3_trpo.rollouts.samples import Samples
-from sb3_trpo.rollouts.shallow_copies import shallow_copies
+from sb3_trpo.rollouts.shallow_copies import remove_shallow_copies, shallow_copies
 from sb3_trpo.rollouts.single_path import Evaluator, Transition, single_path
 from sb3_trpo.rollouts.vine import Trunk, Vine, VineBatch, VineSettings
 
@@ -58,13 +58,15 @@ __all__ = [
     "estimate_advantages",
     "find_defect",
     "generalized_advantages",
+    "is_parameter_check",
+    "largest_reward",
     "make_evaluator",
     "monte_carlo_advantages",
     "register_sampler",
+    "remove_shallow_copies",
     "restore_rows",
     "running_statistics",
     "shallow_copies",
     "single_path",
     "stacks_grey_frames",
-    "unchecked_distributions",
 ]

@@ -79,4 +79,4 @@ def monte_carlo_advantages(buffer: RolloutBuffer, mean: Callable[[th.Tensor], th
             running = running * (1.0 - buffer.episode_starts[step + 1])
         running = buffer.rewards[step] + buffer.gamma * running
         buffer.returns[step] = running
-    buffer.advantages = buffer.returns - float(mean(th.as_tensor(buffer.returns.mean())))
+    buffer.advantages = buffer.returns - float(mean(th.as_tensor(buffer.returns.mean(dtype=np.float64))))

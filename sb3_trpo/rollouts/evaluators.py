@@ -13,7 +13,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_trpo.policy import is_library_made, numpy_actor
 from sb3_trpo.rollouts.buffers import as_drawn, is_stock_buffer
-from sb3_trpo.rollouts.finite import predicted_values, unchecked_distributions
+from sb3_trpo.rollouts.finite import log_probs_or_nan, predicted_values
 from sb3_trpo.rollouts.single_path import Evaluator, Observations, Transition, finite
 
 CHANGED = (
@@ -106,7 +106,6 @@ class DeferredEvaluator:
         buffer.full = buffer.pos == buffer.buffer_size
 
     @th.no_grad()
-    @unchecked_distributions()
     def finish(self) -> None:
         buffer, policy = self.buffer, self.policy
         if not th.equal(self._parameters(), self.theta):
@@ -116,7 +115,7 @@ class DeferredEvaluator:
             rows = slice(begin, begin + steps)
             observations = self._tensors(buffer.observations, rows)
             actions = as_drawn(th.as_tensor(buffer.actions[rows], device=self.device).flatten(0, 1), policy.action_space)
-            log_probs = policy.get_distribution(observations).log_prob(actions)
+            log_probs = log_probs_or_nan(policy, observations, actions)
             buffer.log_probs[rows] = log_probs.cpu().numpy().reshape(-1, buffer.n_envs)
             buffer.values[rows] = policy.predict_values(observations).cpu().numpy().reshape(-1, buffer.n_envs)
         for position, index, terminal in self.cuts:

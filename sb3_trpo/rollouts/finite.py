@@ -1,9 +1,8 @@
 """Where a rollout is not finite: found before it can reach a parameter, and named so that it can be mended."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from traceback import walk_tb
 
 import numpy as np
 import torch as th
@@ -11,14 +10,14 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.vec_env import VecEnv
-from torch.distributions import Distribution
 
+from sb3_trpo.policy import select
 from sb3_trpo.rollouts.running_statistics import running_statistics
 
 
 @dataclass(frozen=True)
 class Defect:
-    """The first value of a rollout that is NaN or infinite.
+    """The first value of a rollout that is NaN or infinite, or the largest reward where advantages overflow.
 
     :param key: what it is: ``observations``, ``observations['pixels']``, ``rewards``, …
     :param value: the value itself
@@ -37,6 +36,8 @@ class Defect:
     @property
     def cause(self) -> str:
         """A sentence on what may be behind it, where that is not plain; see :func:`predicted_values`."""
+        if math.isfinite(self.value):
+            return " It is the largest, and the standard deviation of what comes of them overflows: scale rewards down."
         bootstrapped = self.key == "rewards" and math.isnan(self.value)
         return " That is the reward, or the observation at which a time limit ended the episode." if bootstrapped else ""
 
@@ -84,6 +85,12 @@ def find_defect(buffer: RolloutBuffer) -> Defect | None:
     return None
 
 
+def largest_reward(buffer: RolloutBuffer) -> Defect:
+    """The reward of a full buffer that is farthest from zero."""
+    step, env = np.unravel_index(np.abs(buffer.rewards).argmax(), buffer.rewards.shape)
+    return Defect("rewards", float(buffer.rewards[step, env]), int(step), int(env))
+
+
 def check_running_statistics(env: VecEnv | None) -> None:
     """Refuse to go on with normalisation statistics that are NaN or infinite: they never recover.
 
@@ -103,12 +110,25 @@ def check_running_statistics(env: VecEnv | None) -> None:
             )
 
 
-@contextmanager
-def unchecked_distributions() -> Iterator[None]:
-    """PyTorch's check of distribution parameters off for a while: NaN is to be judged with its context, not raised."""
-    checked = Distribution._validate_args
-    Distribution.set_default_validate_args(False)
+def is_parameter_check(error: ValueError) -> bool:
+    """Whether it is PyTorch that refuses a distribution's parameters, NaN as a rule, and not code of the user's."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__")).startswith("torch.distributions")
+
+
+def log_probs_or_nan(policy: ActorCriticPolicy, observations: PyTorchObs, actions: th.Tensor) -> th.Tensor:
+    """log π(a|s) ``[n]``: NaN in states where the network's outputs are no distribution's parameters.
+
+    :param policy: evaluated
+    :param observations: ``[n, …]``
+    :param actions: as the distribution's ``log_prob`` takes them
+    """
     try:
-        yield
-    finally:
-        Distribution.set_default_validate_args(checked)
+        return policy.get_distribution(observations).log_prob(actions)
+    except ValueError as error:
+        if not is_parameter_check(error):
+            raise
+        if len(actions) == 1:
+            return th.full((1,), math.nan, device=policy.device)
+    rows = [slice(row, row + 1) for row in range(len(actions))]
+    return th.cat([log_probs_or_nan(policy, select(observations, row), actions[row]) for row in rows])

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
@@ -26,6 +27,11 @@ class Experience(Protocol):
     @property
     def diagnostics(self) -> Mapping[str, float]:
         """For the log, of this rank."""
+        ...
+
+    @property
+    def contrasts(self) -> th.Tensor | None:
+        """Values beyond the advantages that the surrogate standardises, or None."""
         ...
 
     def surrogate(self, batch: Batch, normalize: bool, ranks: Ranks) -> Surrogate:
@@ -85,6 +91,7 @@ class PathAlone:
     """Experience of a path that nothing was added to."""
 
     steps: int = 0
+    contrasts: None = None
     diagnostics: Mapping[str, float] = field(default_factory=dict)
 
     def surrogate(self, batch: Batch, normalize: bool, ranks: Ranks) -> Surrogate:

@@ -23,6 +23,7 @@ def shallow_copies(env: VecEnv) -> Iterator[None]:
     :param env: the environments with their wrappers
     """
     inner = env.unwrapped
+    remove_shallow_copies(env)
     if type(inner) is not DummyVecEnv or "step_wait" in vars(inner):
         yield
         return
@@ -30,7 +31,13 @@ def shallow_copies(env: VecEnv) -> Iterator[None]:
     try:
         yield
     finally:
-        del inner.step_wait  # type: ignore[misc]
+        remove_shallow_copies(env)
+
+
+def remove_shallow_copies(env: VecEnv) -> None:
+    """Give an innermost DummyVecEnv its own method back, if an interruption has kept :func:`shallow_copies` from it."""
+    if getattr(vars(env.unwrapped).get("step_wait"), "func", None) is _step_wait:
+        vars(env.unwrapped).pop("step_wait", None)
 
 
 def _step_wait(vec_env: DummyVecEnv) -> VecEnvStepReturn:

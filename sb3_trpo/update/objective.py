@@ -1,5 +1,6 @@
 """The objective and its constraint at and around θ₀: surrogate plus entropy bonus, under a mean KL divergence (section 5)."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -9,7 +10,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 
 from sb3_trpo.policy import Actor, select
 from sb3_trpo.ranks import ALONE, Ranks
-from sb3_trpo.rollouts import Batch, Surrogate
+from sb3_trpo.rollouts import Batch, Surrogate, is_parameter_check
 from sb3_trpo.trust_region import Evaluation, FisherMatrix, Linearization, flatten
 
 Terms = tuple[th.Tensor, th.Tensor, th.Tensor, th.Tensor]
@@ -61,9 +62,14 @@ class PolicyObjective:
 
     @th.no_grad()
     def evaluate(self, theta: th.Tensor) -> Evaluation:
-        """L(θ) and KL(π_θ₀ ‖ π_θ)."""
-        with self.actor.at(theta):
-            return self._evaluation(self._compare, sum(map(float, self.surrogate.beside(self.actor))))
+        """L(θ) and KL(π_θ₀ ‖ π_θ); NaN where a wild θ gives no distribution, so that it is refused."""
+        try:
+            with self.actor.at(theta):
+                return self._evaluation(self._compare, sum(map(float, self.surrogate.beside(self.actor))))
+        except ValueError as error:
+            if not is_parameter_check(error):
+                raise
+            return self._evaluation(self._no_distribution, math.nan)
 
     def _linearize(self, observations: PyTorchObs, rows: slice) -> Linearization:
         return self.actor.linearize(select(observations, rows))[0]
@@ -83,10 +89,15 @@ class PolicyObjective:
     def _compare(self, rows: slice) -> Terms:
         """A chunk's terms where the policy now stands."""
         chunk = self.batch[rows]
-        distribution = self.actor.policy.get_distribution(chunk.observations)
+        distribution = self.actor.distribution_of(chunk.observations)
         kl = self.actor.family.kl_divergence(self._outputs[rows], self.actor.distribution.parameters(distribution))
         surrogate, ratio, entropy = self._sums(rows, chunk, distribution)
         return surrogate, kl, ratio, entropy
+
+    def _no_distribution(self, rows: slice) -> Terms:
+        """A chunk's terms where a wild θ gives no distribution."""
+        nan = th.full_like(self.batch.old_log_prob[rows], math.nan)
+        return nan.sum(), nan, nan, nan.sum()
 
     def _sums(self, rows: slice, chunk: Batch, distribution: Distribution) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
         """Sum of the objective's terms, ratios ``[B]`` and sum of entropies under the distribution the policy now gives."""

@@ -10,11 +10,18 @@ import torch as th
 from stable_baselines3.common.save_util import load_from_zip_file
 
 from sb3_trpo import TRPO
-from sb3_trpo.critic.snapshot import Snapshot
+from sb3_trpo.policy.snapshot import Snapshot
 from tests.own_policies import POLICIES
 from tests.toys import ToyEnv
 
-SMALL: dict[str, Any] = {"n_steps": 64, "batch_size": 32, "seed": 0, "device": "cpu", "n_critic_updates": 3}
+SMALL: dict[str, Any] = {
+    "n_steps": 64,
+    "batch_size": 32,
+    "seed": 0,
+    "device": "cpu",
+    "n_critic_updates": 3,
+    "normalize_advantage": False,
+}
 HUGE = 1e25  # its square is beyond float32
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "Adam": {},

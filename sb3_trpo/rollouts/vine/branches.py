@@ -1,7 +1,9 @@
 """Branches of the vine (paper, section 5.2): from saved states, in lock step, under noise drawn beforehand."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock, Thread
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,15 +75,32 @@ def run_branches(policy: ActorCriticPolicy, envs: BranchEnvs, branches: Sequence
     if not branches:
         return Outcomes(np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool))
     runner = _Runner(policy, envs, branches, rules)
-    threads = th.get_num_threads()
-    th.set_num_threads(1)  # a network's outputs may depend on how its work is divided
-    try:
+    with _one_thread():  # a network's outputs may depend on how its work is divided
         while runner.fill():
             runner.step()
         runner.bootstrap()
+    return Outcomes(runner.returns, runner.lengths, runner.terminated)
+
+
+_setting_threads = Lock()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """PyTorch's work for this thread on one processor.
+
+    ``set_num_threads`` sets the number for this thread and for those that begin later: these are given theirs back at once.
+    """
+    with _setting_threads:
+        threads = th.get_num_threads()
+        th.set_num_threads(1)
+        helper = Thread(target=th.set_num_threads, args=(threads,))
+        helper.start()
+        helper.join()
+    try:
+        yield
     finally:
         th.set_num_threads(threads)
-    return Outcomes(runner.returns, runner.lengths, runner.terminated)
 
 
 class _Runner:

@@ -56,8 +56,13 @@ class VineBatch:
     steps: int
     diagnostics: dict[str, float]
 
+    @property
+    def contrasts(self) -> th.Tensor:
+        """Q̂ of each branch minus the mean over those of its state ``[N, K]``."""
+        return self.q_values - self.q_values.mean(dim=1, keepdim=True)
+
     def surrogate(self, batch: Batch, normalize: bool, ranks: Ranks) -> Branched:
-        return Branched(self.observations, self.actions, self.q_values, self.log_proposal, normalize, ranks)
+        return Branched(self.observations, self.actions, self.contrasts, self.log_proposal, normalize, ranks)
 
     def find_defect(self) -> Defect | None:
         """The first return of a branch that is NaN or infinite, or None."""

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from sb3_trpo.checks import check_count, check_flag
+
 FEW_ACTIONS = 8  # up to so many, all are tried by default
 BRANCH_SHARE = 1  # branch steps for each step of the trunk, by default
 
@@ -52,10 +54,9 @@ class VineSettings:
         for name, least in (("n_states", 1), ("branch_length", 1), ("n_workers", 0)):
             value = getattr(settings, name)
             if not (value is None and name == "n_states"):
-                _check_count(name, value, least)
+                check_count(f"vine_kwargs: {name}", value, least)
         for name in ("bootstrap", "common_random_numbers"):
-            if not isinstance(getattr(settings, name), (bool, np.bool_)):
-                raise TypeError(f"vine_kwargs: {name}={getattr(settings, name)!r} is not a bool: give True or False.")
+            check_flag(f"vine_kwargs: {name}", getattr(settings, name))
         branches = _branches_per_state(settings.branches_per_state, action_space)
         n_branches = len(all_actions(action_space)) if branches == "all" else int(branches)
         n_states = settings.n_states
@@ -67,13 +68,6 @@ class VineSettings:
                 "lower n_states or raise n_steps."
             )
         return replace(settings, n_states=n_states, branches_per_state=branches)
-
-
-def _check_count(name: str, value: Any, least: int) -> None:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"vine_kwargs: {name}={value!r} is a {type(value).__name__}: give a whole number of at least {least}.")
-    if value < least:
-        raise ValueError(f"vine_kwargs: {name}={value!r} is too small: give a whole number of at least {least}.")
 
 
 def _branches_per_state(given: Any, space: spaces.Space) -> int | str:
@@ -88,7 +82,7 @@ def _branches_per_state(given: Any, space: spaces.Space) -> int | str:
         return "all"
     if isinstance(given, str):
         raise ValueError(f"vine_kwargs: branches_per_state={given!r} is unknown: give a count of at least 2, or 'all'.")
-    _check_count("branches_per_state", given, 2)
+    check_count("vine_kwargs: branches_per_state", given, 2)
     return int(given)
 
 

@@ -18,7 +18,7 @@ class Branched:
 
     :param observations: of the states ``[N, …]``, or a dict of such
     :param actions: tried there ``[N, K, …]``
-    :param q_values: Q̂ of each ``[N, K]``, reward units
+    :param contrasts: Q̂ of each, minus the mean over its state's ``[N, K]``, reward units
     :param log_proposal: log q of each ``[N, K]``, nats; None if all actions were tried
     :param normalize: whether the differences are divided by their standard deviation
     :param ranks: processes that hold further branches, as many each
@@ -28,22 +28,20 @@ class Branched:
         self,
         observations: PyTorchObs,
         actions: th.Tensor,
-        q_values: th.Tensor,
+        contrasts: th.Tensor,
         log_proposal: th.Tensor | None,
         normalize: bool,
         ranks: Ranks,
     ):
         self.observations, self.actions, self.log_proposal = observations, actions, log_proposal
-        self.contrasts = q_values - q_values.mean(dim=1, keepdim=True)
-        if normalize:
-            self.contrasts = self.contrasts / (mean_and_std(self.contrasts.flatten(), ranks)[1] + 1e-8)
+        self.contrasts = contrasts / (mean_and_std(contrasts.flatten(), ranks)[1] + 1e-8) if normalize else contrasts
 
     def on_path(self, rows: slice, ratio: th.Tensor) -> th.Tensor:
         return (0.0 * ratio).sum()  # with a graph: the entropy bonus alone does not reach all of θ
 
     def beside(self, actor: Actor) -> Iterator[th.Tensor]:
         for rows in actor.chunks(len(self.contrasts)):
-            distribution = actor.policy.get_distribution(select(self.observations, rows))
+            distribution = actor.distribution_of(select(self.observations, rows))
             log_prob = th.stack([distribution.log_prob(action) for action in self.actions[rows].unbind(dim=1)], dim=1)
             if self.log_proposal is None:
                 terms = sum_over_actions(log_prob, self.contrasts[rows])

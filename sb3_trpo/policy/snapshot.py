@@ -1,4 +1,4 @@
-"""All that fitting the critic may move, so that it can be put back and what moved can be named."""
+"""All that an update may move, so that it can be put back and what moved can be named."""
 
 from collections.abc import Iterable
 from copy import deepcopy

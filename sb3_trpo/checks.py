@@ -1,0 +1,41 @@
+"""Single values that a user gives: a number, a whole number, a truth value; anything else is an error that names the fix."""
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+
+def check_real(name: str, value: Any, low: float, low_allowed: bool, high: float, high_allowed: bool) -> None:
+    """Refuse what is no number, or outside an interval.
+
+    :raises TypeError: for a value of the wrong type
+    :raises ValueError: for a value out of range
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name}={value!r} is a {type(value).__name__}: give a number.")
+    inside = low <= float(value) <= high and (low_allowed or value != low) and (high_allowed or value != high)
+    if not inside:
+        bounds = f"{'[' if low_allowed else '('}{low:g}, {high:g}{']' if high_allowed else ')'}"
+        raise ValueError(f"{name}={value!r} is outside {bounds}: give a finite number in that interval.")
+
+
+def check_count(name: str, value: Any, least: int) -> None:
+    """Refuse what is no whole number, or too small.
+
+    :raises TypeError: for a value of the wrong type
+    :raises ValueError: for a value below ``least``
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+        raise TypeError(f"{name}={value!r} is a {type(value).__name__}: give a whole number of at least {least}.")
+    if value < least:
+        raise ValueError(f"{name}={value!r} is too small: give a whole number of at least {least}.")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Refuse what is neither True nor False: the text "False" counts as true in Python.
+
+    :raises TypeError: for a value of the wrong type
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}={value!r} is not a bool: give True or False.")
