@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
 
 from sb3_trpo import TRPO
 from sb3_trpo.rollouts.vine.settings import all_actions
+from sb3_trpo.rollouts.vine.trials import Trials
 from sb3_trpo.simulators import CloneableEnv, restore_state
 from tests.toys import DICT_OBSERVATIONS, ToyEnv, parameters, same
 from tests.vines import ACTIONS, VINE, model
@@ -127,8 +128,17 @@ class Counting(gym.Wrapper):
 
 
 @pytest.mark.parametrize("kind", ["DummyVecEnv", "SubprocVecEnv", "workers"])
-def test_every_simulator_step_is_counted(kind, tmp_path):
+def test_every_simulator_step_is_counted(kind, tmp_path, monkeypatch):
+    """But for branches that are taken again in another process, which teach nothing."""
     path = str(tmp_path / "steps")
+    tried, check = [0], Trials.check
+
+    def counting(trials: Trials, *arguments: Any) -> None:
+        before = os.path.getsize(path)
+        check(trials, *arguments)
+        tried[0] += os.path.getsize(path) - before
+
+    monkeypatch.setattr(Trials, "check", counting)
 
     def wrapped(env: gym.Env) -> gym.Env:
         return CloneableEnv(Counting(env, path)) if kind == "SubprocVecEnv" else Counting(env, path)
@@ -138,9 +148,10 @@ def test_every_simulator_step_is_counted(kind, tmp_path):
     trpo = model(env, vine_kwargs={**VINE, "n_workers": 2 * (kind == "workers")})
     try:
         trpo.learn(1)  # copies are made, and tried out, on the first
-        counted, steps = os.path.getsize(path), trpo.num_timesteps
+        counted, steps = os.path.getsize(path) - tried[0], trpo.num_timesteps
         trpo.learn(300, reset_num_timesteps=False)
-        assert trpo.num_timesteps - steps == os.path.getsize(path) - counted > 300
+        assert trpo.num_timesteps - steps == os.path.getsize(path) - tried[0] - counted > 300
+        assert (tried[0] > 0) == (kind != "DummyVecEnv")
     finally:
         trpo.close_vine()
         env.close()

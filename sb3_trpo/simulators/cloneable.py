@@ -1,6 +1,7 @@
-"""The two methods on an environment itself, for those that can only be called by name."""
+"""Saving, restoring and replaying as methods of an environment, for those that can only be called by name."""
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import cloudpickle
@@ -9,6 +10,7 @@ import gymnasium as gym
 from sb3_trpo.simulators.closures import found_by_name
 from sb3_trpo.simulators.copies import copy_env
 from sb3_trpo.simulators.models import Models, clone_models
+from sb3_trpo.simulators.replay import Replayed, replay
 from sb3_trpo.simulators.stack import CannotCloneError
 from sb3_trpo.simulators.state import SimulatorState, clone_state, restore_state
 
@@ -37,6 +39,7 @@ class CloneableEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
     def __init__(self, env: gym.Env):
         gym.utils.RecordConstructorArgs.__init__(self)
         super().__init__(env)
+        self._copy: gym.Env | None = None  # to replay in
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "CloneableEnv":
         return CloneableEnv(copy_env(self.env))
@@ -52,6 +55,12 @@ class CloneableEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
     def clone_models(self) -> Models:
         """See :func:`sb3_trpo.simulators.clone_models`."""
         return clone_models(self.env)
+
+    def replay(self, state: SimulatorState, models: Models | None, actions: Sequence[Any]) -> list[Replayed]:
+        """See :func:`sb3_trpo.simulators.replay`; in a copy, so that the environment stays where it is and records nothing."""
+        if self._copy is None:
+            self._copy = copy_env(self.env)
+        return replay(self._copy, state, models, actions)
 
     def pickled_copy(self) -> bytes | CannotCloneError:
         """A second instance of the environment inside, to be sent to another process (see ``copy_env``); or why there is none.

@@ -2,7 +2,7 @@
 
 ``collector`` chooses states, saves them as the rollout passes, and tries actions there (``settings``: how many);
 ``branches`` runs on from them in lock step, in ``envs``, under ``noise`` drawn beforehand, here or in other processes
-(``workers``).
+(``workers``, with ``policy_copies``); ``trials`` takes some again, to see whether all processes simulate the same world.
 """
 
 from sb3_trpo.rollouts.vine.collector import Trunk, Vine, VineBatch

@@ -47,17 +47,47 @@ class BranchRules:
     hold: int
 
 
+class Paths(NamedTuple):
+    """All S steps of J branches, those of each in their order.
+
+    :param branches: each step's branch ``[S]``
+    :param actions: as the environments took them ``[S, …]``
+    :param rewards: as the environments gave them ``[S]``
+    :param digests: of the observations they gave (as in :class:`~sb3_trpo.simulators.Replayed`) ``[S, …]``
+    """
+
+    branches: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    digests: np.ndarray
+
+    def of(self, branch: int) -> "Paths":
+        """The steps of one branch."""
+        mine = self.branches == branch
+        return Paths(*(array[mine] for array in self))
+
+
 class Outcomes(NamedTuple):
     """What came of J branches.
 
     :param returns: Q̂ = Σ_t γ^t r_t (+ γ^T V(s_T) where a branch was cut, by its length or by a time limit) ``[J]``
     :param lengths: T, steps taken ``[J]``
     :param terminated: whether the episode ended ``[J]``
+    :param paths: their steps
     """
 
     returns: np.ndarray
     lengths: np.ndarray
     terminated: np.ndarray
+    paths: Paths
+
+    @classmethod
+    def joined(cls, parts: Sequence["Outcomes"]) -> "Outcomes":
+        """The outcomes of all branches from those of parts of them."""
+        begins = np.cumsum([0, *(len(part.returns) for part in parts[:-1])])
+        paths = [part.paths._replace(branches=part.paths.branches + n) for part, n in zip(parts, begins, strict=True)]
+        returns, lengths, terminated = (np.concatenate([part[field] for part in parts]) for field in range(3))
+        return cls(returns, lengths, terminated, Paths(*map(np.concatenate, zip(*paths, strict=True))))
 
 
 @th.no_grad()
@@ -69,25 +99,24 @@ def run_branches(policy: ActorCriticPolicy, envs: BranchEnvs, branches: Sequence
 
     :param policy: in eval mode; draws no random numbers here
     :param envs: to run in
-    :param branches: J branches
+    :param branches: J ≥ 1 branches
     :param rules: for all of them
     """
-    if not branches:
-        return Outcomes(np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool))
     runner = _Runner(policy, envs, branches, rules)
-    with _one_thread():  # a network's outputs may depend on how its work is divided
+    with one_thread():
         while runner.fill():
             runner.step()
         runner.bootstrap()
-    return Outcomes(runner.returns, runner.lengths, runner.terminated)
+    paths = Paths(*map(np.concatenate, zip(*runner.steps, strict=True)))
+    return Outcomes(runner.returns, runner.lengths, runner.terminated, paths)
 
 
 _setting_threads = Lock()
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """PyTorch's work for this thread on one processor.
+def one_thread() -> Iterator[None]:
+    """PyTorch's work for this thread on one processor: a network's outputs may depend on how its work is divided.
 
     ``set_num_threads`` sets the number for this thread and for those that begin later: these are given theirs back at once.
     """
@@ -123,6 +152,7 @@ class _Runner:
         self.lengths = np.zeros(len(branches), dtype=np.int64)
         self.terminated = np.zeros(len(branches), dtype=bool)
         self.cut: list[tuple[int, Any]] = []
+        self.steps: list[Paths] = []
 
     def fill(self) -> bool:
         """Give every idle row the next branch; whether any row has one."""
@@ -139,7 +169,10 @@ class _Runner:
     def step(self) -> None:
         """One step of every row that has a branch."""
         rows = np.flatnonzero(self.current >= 0)
-        self.obs, rewards, terminated, truncated = self.envs.step(rows.tolist(), self._actions(rows))
+        actions = self._actions(rows)
+        taken = actions.copy()  # an environment may write into its own
+        self.obs, rewards, terminated, truncated = self.envs.step(rows.tolist(), actions)
+        self.steps.append(Paths(self.current[rows], taken, self.envs.rewards[rows], self.envs.digests[rows]))
         self.discounted[rows] += self.rules.gamma ** self.taken[rows] * rewards[rows]
         self.taken[rows] += 1
         ended = terminated | truncated | (self.taken[rows] == self.rules.length)

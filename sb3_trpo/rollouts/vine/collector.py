@@ -29,6 +29,7 @@ from sb3_trpo.rollouts.vine.branches import Branch, BranchRules, Outcomes, run_b
 from sb3_trpo.rollouts.vine.envs import BranchEnvs, WrapperStages, branch_template
 from sb3_trpo.rollouts.vine.settings import VineSettings, all_actions, n_actions
 from sb3_trpo.rollouts.vine.surrogate import Branched
+from sb3_trpo.rollouts.vine.trials import Trials
 from sb3_trpo.rollouts.vine.workers import BranchWorkers
 from sb3_trpo.simulators import copy_env, reseed
 
@@ -168,6 +169,7 @@ class Vine:
         self.env, self.settings = env, settings
         self._stages = WrapperStages(env, ROWS)
         template = branch_template(env)
+        self._trials = Trials(env, template, settings.n_workers)
         self._here: BranchEnvs | None = None
         self._workers: BranchWorkers | None = None
         if settings.n_workers:
@@ -210,10 +212,17 @@ class Vine:
         rules = BranchRules(settings.branch_length, gamma, settings.bootstrap, hold)
         branches = self._branches(policy, trunk.states, actions, rng, rules)
         if self._workers is not None:
-            outcomes = self._workers.run(policy, self._stages, branches, rules)
+            examples = (
+                {key: part[:ROWS] for key, part in observations.items()}
+                if isinstance(observations, dict)
+                else observations[:ROWS]
+            )
+            outcomes = self._workers.run(policy, self._stages, branches, rules, (examples, actions[:ROWS, 0]))
         else:
             assert self._here is not None, "closed"
             outcomes = run_branches(policy, self._here, branches, rules)
+        owners = [env for _, env in trunk.places for _ in range(actions.shape[1])]
+        self._trials.check(branches, outcomes, owners, rules.length)
         q_values = th.as_tensor(outcomes.returns.reshape(actions.shape[:2]), dtype=th.float32, device=policy.device)
         diagnostics = _diagnostics(outcomes, q_values, time.perf_counter() - begin)
         steps = int(outcomes.lengths.sum())
@@ -245,6 +254,7 @@ class Vine:
             self._here.close()
         if self._workers is not None:
             self._workers.close()
+            self._trials.template.close()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
+from zlib import crc32
 
 import cloudpickle
 import gymnasium as gym
@@ -102,7 +103,8 @@ class BranchEnvs:
         self.space = self.envs[0].observation_space
         _, shapes, dtypes = obs_space_info(self.space)
         self.raw = {key: np.zeros((len(self.envs), *shapes[key]), dtype=dtypes[key]) for key in shapes}
-        self.rewards = np.zeros(len(self.envs))
+        self.rewards = np.zeros(len(self.envs))  # those of the environments themselves, and checksums of their observations
+        self.digests = np.zeros((len(self.envs), len(self.raw)), dtype=np.uint32)
         self._models: list[Models | None] = [None] * len(self.envs)  # those restored last
 
     def __len__(self) -> int:
@@ -126,8 +128,9 @@ class BranchEnvs:
         ends = np.zeros((2, len(rows)), dtype=bool)
         for place, (row, action) in enumerate(zip(rows, actions, strict=True)):
             obs, self.rewards[row], ends[0, place], ends[1, place], _ = self.envs[row].step(action)
-            for key, values in self.raw.items():
+            for part, (key, values) in enumerate(self.raw.items()):
                 values[row] = obs if key is None else obs[key]
+                self.digests[row, part] = crc32(values[row])
         obs, rewards = self.stages.apply(dict_to_obs(self.space, self.raw), self.rewards)
         return obs, rewards, *ends
 

@@ -15,16 +15,19 @@ import traceback
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import cloudpickle
 import gymnasium as gym
 import numpy as np
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import PyTorchObs
 
 from sb3_trpo.rollouts.vine.branches import Branch, BranchRules, Outcomes, run_branches
 from sb3_trpo.rollouts.vine.envs import BranchEnvs, WrapperStages
+from sb3_trpo.rollouts.vine.policy_copies import compare, contents, fill, outputs, recipe
+from sb3_trpo.rollouts.vine.trials import parts
 from sb3_trpo.simulators import copy_env
 
 _LENGTH_BYTES = 8
@@ -43,14 +46,30 @@ def _receive(stream: IO[bytes]) -> bytes | None:
     return message if len(length) == _LENGTH_BYTES and len(message) == int.from_bytes(length, "big") else None
 
 
-def _anatomy(policy: ActorCriticPolicy) -> list[str]:
-    """What decides, besides its weights, what a policy does: its modules, and what is hooked or put into them."""
-    parts = []
-    for name, module in policy.named_modules():
-        hooks = len(module._forward_hooks), len(module._forward_pre_hooks)
-        put_in = sorted(key for key, value in vars(module).items() if callable(value) and hasattr(type(module), key))
-        parts.append(f"{name} {type(module).__name__}({module.extra_repr()}) {hooks} {put_in}")
-    return parts
+class _Surroundings(NamedTuple):
+    """What a process has to itself and another one can be given."""
+
+    directory: str | None
+    environment: dict[str, str]
+    dtype: th.dtype
+    recursion_limit: int
+
+    @classmethod
+    def here(cls) -> "_Surroundings":
+        try:
+            directory = os.getcwd()
+        except FileNotFoundError:  # somebody has removed it
+            directory = None
+        return cls(directory, dict(os.environ), th.get_default_dtype(), sys.getrecursionlimit())
+
+    def take_on(self) -> None:
+        if self.directory is not None:
+            os.chdir(self.directory)
+        if os.environ != self.environment:
+            os.environ.clear()
+            os.environ.update(self.environment)
+        th.set_default_dtype(self.dtype)
+        sys.setrecursionlimit(self.recursion_limit)
 
 
 def serve() -> None:
@@ -63,20 +82,20 @@ def serve() -> None:
         start = _receive(jobs)
         if start is None:
             return
-        template, policy_class, arguments, rows = cloudpickle.loads(start)
+        surroundings, data = pickle.loads(start)
+        surroundings.take_on()
+        template, (policy_class, arguments), rows = cloudpickle.loads(data)
         envs = [template, *(copy_env(template) for _ in range(rows - 1))]
         policy = policy_class(**arguments).to("cpu")
         policy.set_training_mode(False)
         gc.freeze()  # each job brings and takes thousands of objects, and would have the collector go through all others too
         while (job := _receive(jobs)) is not None:
-            weights, anatomy, stages, branches, rules = pickle.loads(job)
-            if _anatomy(policy) != anatomy:
-                raise ValueError(
-                    "The policy is not what its class and policy_kwargs make: something was hooked or put into it afterwards, "
-                    "which other processes cannot know of. Do that in the constructor of a policy class."
-                )
-            policy.load_state_dict(weights)
-            _send(results, pickle.dumps(run_branches(policy, BranchEnvs(envs, stages), branches, rules)))
+            surroundings, given, stages, rules, examples = pickle.loads(job)
+            surroundings.take_on()
+            fill(policy, given)
+            branches = pickle.loads(_receive(jobs) or b"")
+            result = run_branches(policy, BranchEnvs(envs, stages), branches, rules), outputs(policy, *examples)
+            _send(results, pickle.dumps(result))
     except Exception:
         _send(results, pickle.dumps(traceback.format_exc()))
 
@@ -91,13 +110,10 @@ class BranchWorkers:
     """
 
     def __init__(self, template: gym.Env, policy: ActorCriticPolicy, rows: int, count: int):
-        arguments = policy._get_constructor_parameters()
-        if not policy.share_features_extractor:  # which SB3 does not count among them
-            arguments["share_features_extractor"] = False
-        start = cloudpickle.dumps((template, type(policy), arguments, rows))
+        start = pickle.dumps((_Surroundings.here(), cloudpickle.dumps((template, recipe(policy), rows))))
         # What is pickled by name must be found there too, wherever this process found it
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
-        command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
+        command = [sys.executable, *["-O"] * sys.flags.optimize, "-c", f"from {__name__} import serve; serve()"]
         self.processes = [
             subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) for _ in range(count)
         ]
@@ -106,22 +122,37 @@ class BranchWorkers:
             self._send(process, start)
 
     def run(
-        self, policy: ActorCriticPolicy, stages: WrapperStages, branches: Sequence[Branch], rules: BranchRules
+        self,
+        policy: ActorCriticPolicy,
+        stages: WrapperStages,
+        branches: Sequence[Branch],
+        rules: BranchRules,
+        examples: tuple[PyTorchObs, th.Tensor],
     ) -> Outcomes:
         """What :func:`run_branches` gives, the branches in as many parts as there are processes.
 
-        :raises RuntimeError: if a process fails or ends; all of them are ended then, as they are when this is interrupted
+        :param examples: observations and actions to try the policy with
+        :raises RuntimeError: if a process fails or ends, or has another policy; all of them are ended then, as they are when
+            this is interrupted
         """
-        weights, anatomy = {name: value.cpu() for name, value in policy.state_dict().items()}, _anatomy(policy)
-        bounds = np.linspace(0, len(branches), len(self.processes) + 1).astype(int)
+        observations, actions = examples
+        tensors = (
+            {key: part.cpu() for key, part in observations.items()} if isinstance(observations, dict) else observations.cpu()
+        )
+        common = pickle.dumps((_Surroundings.here(), contents(policy), stages, rules, (tensors, actions.cpu())))
+        busy = [part for part in zip(self.processes, parts(len(branches), len(self.processes)), strict=True) if part[1]]
         try:
-            for process, begin, end in zip(self.processes, bounds[:-1], bounds[1:], strict=True):
-                self._send(process, pickle.dumps((weights, anatomy, stages, branches[begin:end], rules)))
-            parts = [self._receive(process) for process in self.processes]
+            for process, part in busy:
+                self._send(process, common)
+                self._send(process, pickle.dumps(branches[part.start : part.stop]))
+            expected = outputs(policy, observations, actions)
+            results = [self._receive(process) for process, _ in busy]
+            for _, found in results:
+                compare(policy, expected, found)
         except BaseException:
             self.close()
             raise
-        return Outcomes(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        return Outcomes.joined([outcomes for outcomes, _ in results])
 
     def _send(self, process: subprocess.Popen, message: bytes) -> None:
         try:
@@ -129,10 +160,10 @@ class BranchWorkers:
         except OSError:  # it has ended, and may have said why
             self._receive(process)
 
-    def _receive(self, process: subprocess.Popen) -> Outcomes:
+    def _receive(self, process: subprocess.Popen) -> tuple[Outcomes, dict[str, np.ndarray]]:
         message = _receive(process.stdout)  # type: ignore[arg-type]
         result: Any = None if message is None else pickle.loads(message)
-        if isinstance(result, Outcomes):
+        if isinstance(result, tuple):
             return result
         raise self._failure(process, result or "")
 
