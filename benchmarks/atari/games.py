@@ -1,0 +1,31 @@
+"""The games, and how the paper's policy sees them."""
+
+from typing import Any
+
+import ale_py
+import gymnasium as gym
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecFrameStack
+
+from sb3_trpo.atari import FactoredActions, PaperAtariWrapper
+
+NAMES = {
+    "BeamRider": "Beam Rider",
+    "Breakout": "Breakout",
+    "Enduro": "Enduro",
+    "Pong": "Pong",
+    "Qbert": "Q*bert",
+    "Seaquest": "Seaquest",
+    "SpaceInvaders": "Space Invaders",
+}
+
+
+def paper(env: gym.Env) -> gym.Env:
+    return FactoredActions(PaperAtariWrapper(env))
+
+
+def environments(game: str, n_envs: int, seed: int, **kwargs: Any) -> VecFrameStack:
+    """The game as the paper's policy sees it, four frames at a time."""
+    gym.register_envs(ale_py)
+    kwargs = {"obs_type": "grayscale", **kwargs}
+    return VecFrameStack(make_vec_env(f"{game}NoFrameskip-v4", n_envs, seed, wrapper_class=paper, env_kwargs=kwargs), 4)

@@ -1,0 +1,108 @@
+"""A study is declared, not programmed: a grid of cells, what one cell returns, and the tables and pictures made of them all.
+
+:func:`make` is the only loop over seeds, tasks and variants. It skips the cells whose results are there, writes each result as
+soon as it is there, and so goes on where it was interrupted.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+from benchmarks.common.stores import Rows, Runs
+
+TEMPORARY = "--print"  # run one cell and print its result: what a parent asks of a fresh process
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One thing to measure.
+
+    :param task: of the study's tasks
+    :param variant: of the study's variants
+    :param seed: of everything; where a study measures the same again and again, the number of the round
+    :param label: name of the variant in the results, where ``changes`` make another one of it
+    :param changes: settings that the command line changes
+    """
+
+    task: str
+    variant: str = ""
+    seed: int = 0
+    label: str = ""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The variant's name in the results."""
+        return self.label or self.variant
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything there is to know about a study.
+
+    :param about: what is measured and how, for whoever asks for help on the command line
+    :param run: measures one cell; what it returns is what the store keeps (None: nothing, as a rank but the first does)
+    :param store: where results are; None if ``run`` keeps its own files and knows what is done
+    :param tasks: names of the tasks
+    :param variants: names of what is compared on each
+    :param seeds: seeds or rounds
+    :param included: whether a cell belongs to the study; asked when its turn comes
+    :param alternated: finish a task before the next, so that its variants are timed in turn; else finish a seed before the
+        next, so that a part of the runs is a fair comparison
+    :param changeable: whether ``run`` takes a cell's ``changes``
+    :param fresh_process: give each cell a Python process of its own
+    :param tables: name in the documents -> Markdown, made of the results
+    :param plots: write pictures, made of the results
+    """
+
+    about: str
+    run: Callable[[Cell], Any]
+    store: Runs | Rows | None
+    tasks: Sequence[str]
+    variants: Sequence[str] = ("",)
+    seeds: Sequence[int] = (0,)
+    included: Callable[[Cell], bool] = lambda cell: True
+    alternated: bool = False
+    changeable: bool = False
+    fresh_process: bool = False
+    tables: Mapping[str, Callable[[], str]] = field(default_factory=dict)
+    plots: Sequence[Callable[[], None]] = ()
+
+
+def cells(
+    study: Study, tasks: Sequence[str] | None = None, variants: Sequence[str] | None = None, seeds: Sequence[int] | None = None
+) -> Iterator[Cell]:
+    """The study's cells, or those of them that have one of these tasks, variants and seeds, in the order of running."""
+    tasks, variants, seeds = tasks or study.tasks, variants or study.variants, seeds or study.seeds
+    if study.alternated:
+        grid = (Cell(task, variant, seed) for task, seed, variant in product(tasks, seeds, variants))
+    else:
+        grid = (Cell(task, variant, seed) for seed, task, variant in product(seeds, tasks, variants))
+    return filter(study.included, grid)
+
+
+def make(name: str, study: Study, chosen: Iterable[Cell], again: bool = False) -> None:
+    """Measure cells whose results are not there yet.
+
+    :param name: of the study on the command line
+    :param chosen: the cells
+    :param again: measure those whose results are there, too, and put the new ones in their place
+    """
+    for cell in chosen:
+        if study.store is not None and not again and study.store.has(cell.task, cell.name, cell.seed):
+            continue
+        print(" | ".join(filter(None, (name, cell.task, cell.name, str(cell.seed)))), flush=True)
+        result = _in_fresh_process(name, cell) if study.fresh_process else study.run(cell)
+        if study.store is not None and result is not None:
+            study.store.write(cell.task, cell.name, cell.seed, result)
+
+
+def _in_fresh_process(name: str, cell: Cell) -> Any:
+    command = [sys.executable, "-m", "benchmarks", name, "--task", cell.task, "--seed", str(cell.seed), TEMPORARY]
+    command += ["--variant", cell.variant] if cell.variant else []
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return json.loads(output.splitlines()[-1])
