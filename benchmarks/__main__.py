@@ -31,9 +31,9 @@ def assignment(text: str) -> tuple[str, Any]:
     return name, yaml.safe_load(value)
 
 
-def parser_of(name: str, study: Study) -> argparse.ArgumentParser:
+def parser_of(name: str, study: Study, about: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        f"python -m benchmarks {name}", description=study.about, formatter_class=argparse.RawDescriptionHelpFormatter
+        f"python -m benchmarks {name}", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--task", nargs="+", choices=study.tasks, metavar="TASK", help="of: " + " | ".join(study.tasks))
     if study.variants != ("",):
@@ -44,7 +44,7 @@ def parser_of(name: str, study: Study) -> argparse.ArgumentParser:
     if study.changeable:
         parser.add_argument("--label", help="name in the results of a variant with other settings")
         parser.add_argument("--set", nargs="+", type=assignment, metavar="NAME=VALUE", help="these settings")
-    parser.set_defaults(variant=None, label="", set=[])
+    parser.set_defaults(task=(), variant=(), seed=(), label="", set=())
     parser.add_argument("--results", type=Path, help="write to this folder")
     parser.add_argument(TEMPORARY, action="store_true", dest="temporary", help=argparse.SUPPRESS)
     return parser
@@ -53,11 +53,11 @@ def parser_of(name: str, study: Study) -> argparse.ArgumentParser:
 def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] not in STUDIES:
         print(__doc__)
-        print("\n".join(f"  {name:18} {load(name).about.strip().splitlines()[0]}" for name in STUDIES))
+        print("\n".join(f"  {name:18} {load(name)[1].splitlines()[0]}" for name in STUDIES))
         sys.exit(len(sys.argv) > 1 and sys.argv[1] not in ("-h", "--help"))
     name = sys.argv[1]
-    study = load(name)
-    parser = parser_of(name, study)
+    study, about = load(name)
+    parser = parser_of(name, study, about)
     args = parser.parse_args(sys.argv[2:])
     if bool(args.set) != bool(args.label):
         parser.error("--set and --label belong together: other settings are another variant")

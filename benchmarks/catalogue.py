@@ -30,6 +30,7 @@ STUDIES = {  # name -> where it is declared
 }
 
 
-def load(name: str) -> Study:
-    """The declaration; its module is imported now, for few need every library that the others do."""
-    return import_module(STUDIES[name]).STUDY
+def load(name: str) -> tuple[Study, str]:
+    """The declaration and what it says of itself; imported now, for few need every library that the others do."""
+    module = import_module(STUDIES[name])
+    return module.STUDY, (module.__doc__ or "").strip()

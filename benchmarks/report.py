@@ -13,11 +13,11 @@ DOCUMENTS = (Path(__file__).parent.parent / "README.md", Path(__file__).parent /
 
 def tables() -> dict[str, str]:
     """Every table by its name in the documents."""
-    return {name: make() for study in map(load, STUDIES) for name, make in study.tables.items()}
+    return {name: make() for study, _ in map(load, STUDIES) for name, make in study.tables.items()}
 
 
 def main() -> None:
-    for study in map(load, STUDIES):
+    for study, _ in map(load, STUDIES):
         for plot in study.plots:
             plot()
     found = tables()

@@ -17,10 +17,8 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecFrameStack
 
 from benchmarks.atari.games import paper
-from benchmarks.common import markdown
+from benchmarks.common import Cell, Rows, Study, markdown
 from benchmarks.common.environment import memory
-from benchmarks.common.stores import Rows
-from benchmarks.common.study import Cell, Study
 from benchmarks.speed.update_memory import FRAMES
 from benchmarks.speed.update_memory import STORE as UPDATES
 from sb3_trpo import TRPO
@@ -67,4 +65,4 @@ def table() -> str:
     return markdown.table(["Pong, one rollout and update of 100,000 frames", "peak of the process"], [*rows, contrib])
 
 
-STUDY = Study(about=__doc__, run=measure, store=STORE, tasks=tuple(CASES), fresh_process=True, tables={"atari_memory": table})
+STUDY = Study(run=measure, store=STORE, tasks=CASES, fresh_process=True, tables={"atari_memory": table})

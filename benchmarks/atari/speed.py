@@ -23,9 +23,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack
 
 from benchmarks.atari.games import paper
-from benchmarks.common import markdown
-from benchmarks.common.stores import Rows
-from benchmarks.common.study import Cell, Study
+from benchmarks.common import Cell, Rows, Study, markdown
 from benchmarks.common.timing import spread
 from sb3_trpo import TRPO
 
@@ -126,7 +124,6 @@ def table() -> str:
 
 
 STUDY = Study(
-    about=__doc__,
     run=measure,
     store=STORE,
     tasks=(LEARNING, COLLECTION),

@@ -30,11 +30,9 @@ import sb3_trpo
 from benchmarks.atari.games import NAMES, environments
 from benchmarks.atari.progress import Progress, unfinished
 from benchmarks.atari.published import PUBLISHED
-from benchmarks.common import markdown
+from benchmarks.common import Cell, Run, Runs, Study, markdown, notes_of
 from benchmarks.common.environment import results
 from benchmarks.common.figures import legend_of, save
-from benchmarks.common.stores import Run, Runs, notes_of
-from benchmarks.common.study import Cell, Study
 from sb3_trpo.atari import PaperCnnPolicy
 
 STORE = Runs("atari/runs")
@@ -194,11 +192,10 @@ def plot() -> None:
 
 
 STUDY = Study(
-    about=__doc__,
     run=run,
     store=STORE,
-    tasks=tuple(NAMES),
-    variants=tuple(METHODS),
+    tasks=NAMES,
+    variants=METHODS,
     included=lambda cell: cell.task in METHODS[cell.variant].games,
     changeable=True,
     tables={"atari": score_table, "atari_shares": share_table},

@@ -1,4 +1,4 @@
-"""A study is declared, not programmed: a grid of cells, what one cell returns, and the tables and pictures made of them all.
+"""A study is declared: a grid of cells, what one cell returns, and the tables and pictures that are made of them all.
 
 :func:`make` is the only loop over seeds, tasks and variants. It skips the cells whose results are there, writes each result as
 soon as it is there, and so goes on where it was interrupted.
@@ -7,7 +7,7 @@ soon as it is there, and so goes on where it was interrupted.
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -44,7 +44,6 @@ class Cell:
 class Study:
     """Everything there is to know about a study.
 
-    :param about: what is measured and how, for whoever asks for help on the command line
     :param run: measures one cell; what it returns is what the store keeps (None: nothing, as a rank but the first does)
     :param store: where results are; None if ``run`` keeps its own files and knows what is done
     :param tasks: names of the tasks
@@ -59,11 +58,10 @@ class Study:
     :param plots: write pictures, made of the results
     """
 
-    about: str
     run: Callable[[Cell], Any]
     store: Runs | Rows | None
-    tasks: Sequence[str]
-    variants: Sequence[str] = ("",)
+    tasks: Collection[str]
+    variants: Collection[str] = ("",)
     seeds: Sequence[int] = (0,)
     included: Callable[[Cell], bool] = lambda cell: True
     alternated: bool = False
@@ -74,9 +72,9 @@ class Study:
 
 
 def cells(
-    study: Study, tasks: Sequence[str] | None = None, variants: Sequence[str] | None = None, seeds: Sequence[int] | None = None
+    study: Study, tasks: Collection[str] = (), variants: Collection[str] = (), seeds: Sequence[int] = ()
 ) -> Iterator[Cell]:
-    """The study's cells, or those of them that have one of these tasks, variants and seeds, in the order of running."""
+    """The study's cells, or those that have one of the tasks, variants and seeds asked for, in the order of running."""
     tasks, variants, seeds = tasks or study.tasks, variants or study.variants, seeds or study.seeds
     if study.alternated:
         grid = (Cell(task, variant, seed) for task, seed, variant in product(tasks, seeds, variants))

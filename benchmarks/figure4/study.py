@@ -10,10 +10,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from benchmarks.common import markdown
+from benchmarks.common import Cell, Run, Runs, Study, markdown, notes_of
 from benchmarks.common.figures import legend_of, save
-from benchmarks.common.stores import Run, Runs, notes_of
-from benchmarks.common.study import Cell, Study
 from benchmarks.figure4.methods import METHODS, SWEPT, WITHOUT_NOISE, Iterations
 from benchmarks.figure4.tasks import LARGE_BATCHES, LONG_HORIZON, PAPER, RADIAL_BASIS, TASKS
 
@@ -132,11 +130,10 @@ def _smoothed(run: pd.DataFrame, key: str, places: np.ndarray) -> np.ndarray:
 
 
 STUDY = Study(
-    about=__doc__,
     run=run,
     store=STORE,
-    tasks=tuple(TASKS),
-    variants=tuple(METHODS),
+    tasks=TASKS,
+    variants=METHODS,
     seeds=SEEDS,
     included=belongs,
     tables={"figure4": table},

@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 import torch as th
 
-from benchmarks.common import markdown
-from benchmarks.common.stores import Run, Runs
-from benchmarks.common.study import Cell, Study
+from benchmarks.common import Cell, Run, Runs, Study, markdown
 from benchmarks.common.training import Plan, train
 from sb3_trpo.trust_region import backtracking_line_search, full_step
 
@@ -114,11 +112,10 @@ def _standard_error(scores: list[float]) -> float:
 
 
 STUDY = Study(
-    about=__doc__,
     run=run,
     store=STORE,
-    tasks=tuple(TASKS),
-    variants=tuple(VARIANTS),
+    tasks=TASKS,
+    variants=VARIANTS,
     seeds=(0, 1, 2),
     included=lambda cell: cell.task != "Acrobot-v1" or "log_std_init" not in cell.variant,  # which is of continuous actions
     changeable=True,

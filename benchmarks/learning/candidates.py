@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.common import markdown
-from benchmarks.common.stores import Run, Runs, notes_of
-from benchmarks.common.study import Cell, Study
+from benchmarks.common import Cell, Run, Runs, Study, markdown, notes_of
 from benchmarks.common.training import Plan, settings_for, train
 from benchmarks.learning.mujoco import FINAL_EPISODES, STEPS, TASKS
 
@@ -47,7 +45,6 @@ def _difference(tried: dict[str, Any], settings: dict[str, Any]) -> str:
 
 
 STUDY = Study(
-    about=__doc__,
     run=run,
     store=STORE,
     tasks=TASKS,

@@ -11,11 +11,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from benchmarks.common import markdown
+from benchmarks.common import Cell, Run, Runs, Study, markdown, notes_of
 from benchmarks.common.figures import legend_of, save
 from benchmarks.common.statistics import difference, interquartile_mean, interval
-from benchmarks.common.stores import Run, Runs, notes_of
-from benchmarks.common.study import Cell, Study
 from benchmarks.common.training import Plan, settings_for, train
 from benchmarks.learning.comparison_speed import seconds_a_step
 from benchmarks.learning.mujoco import FINAL_EPISODES, METHODS, STEPS, TASKS, action_dimensions
@@ -140,11 +138,10 @@ def plot() -> None:
 
 
 STUDY = Study(
-    about=__doc__,
     run=run,
     store=STORE,
     tasks=TASKS,
-    variants=tuple(METHODS),
+    variants=METHODS,
     seeds=tuple(range(10)),
     included=lambda cell: cell.seed < SEEDS[cell.variant],
     changeable=True,

@@ -9,10 +9,8 @@ from functools import cache
 
 import numpy as np
 
-from benchmarks.common import markdown
+from benchmarks.common import Cell, Rows, Study, markdown
 from benchmarks.common.statistics import median_and_range
-from benchmarks.common.stores import Rows
-from benchmarks.common.study import Cell, Study
 from benchmarks.common.training import Plan, run, settings_for
 from benchmarks.learning.mujoco import METHODS, TASKS
 
@@ -56,11 +54,10 @@ def table() -> str:
 
 
 STUDY = Study(
-    about=__doc__,
     run=measure,
     store=STORE,
     tasks=TASKS,
-    variants=tuple(METHODS),
+    variants=METHODS,
     seeds=(0, 1, 2),
     alternated=True,
     tables={"comparison_speed": table},

@@ -13,10 +13,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from benchmarks.common import markdown
+from benchmarks.common import Cell, Run, Runs, Study, markdown
 from benchmarks.common.figures import save
-from benchmarks.common.stores import Run, Runs
-from benchmarks.common.study import Cell, Study
 from benchmarks.common.training import N_RANKS, Plan, settings_for, train
 
 STORE = Runs("learning_curves")
@@ -117,11 +115,10 @@ def plot() -> None:
 
 
 STUDY = Study(
-    about=__doc__,
     run=run,
     store=STORE,
-    tasks=tuple(TASKS),
-    variants=tuple(METHODS),
+    tasks=TASKS,
+    variants=METHODS,
     seeds=(0, 1, 2),
     included=lambda cell: METHODS[cell.variant].ranks == N_RANKS and (cell.task == "Hopper-v5" or cell.variant == "sb3_trpo"),
     changeable=True,

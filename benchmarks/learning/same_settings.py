@@ -6,10 +6,8 @@ Tasks, steps and evaluation are the comparison's, and so are the runs that the t
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.common import markdown
+from benchmarks.common import Cell, Run, Runs, Study, markdown
 from benchmarks.common.statistics import difference, interquartile_mean
-from benchmarks.common.stores import Run, Runs
-from benchmarks.common.study import Cell, Study
 from benchmarks.common.training import Plan, settings_for, train
 from benchmarks.learning.comparison import Scored, runs
 from benchmarks.learning.mujoco import FINAL_EPISODES, STEPS, TASKS, action_dimensions
@@ -48,7 +46,6 @@ def table() -> str:
 
 
 STUDY = Study(
-    about=__doc__,
     run=run,
     store=STORE,
     tasks=TASKS,

@@ -19,9 +19,8 @@ import pandas as pd
 import torch as th
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 
-from benchmarks.common import markdown
+from benchmarks.common import Cell, Study, markdown
 from benchmarks.common.environment import results
-from benchmarks.common.study import Cell, Study
 from benchmarks.common.training import Plan, policy_kwargs_of, run, settings_for
 from sb3_trpo import TRPO
 from sb3_trpo.zoo.search_space import convert_trpo_params, sample_trpo_params
@@ -165,4 +164,4 @@ def table() -> str:
     return markdown.table(["", "trials", "of these pruned", "as they were", "the winner"], rows)
 
 
-STUDY = Study(about=__doc__, run=search, store=None, tasks=tuple(TASKS), tables={"tuning": table})
+STUDY = Study(run=search, store=None, tasks=TASKS, tables={"tuning": table})

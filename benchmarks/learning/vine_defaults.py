@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import markdown
-from benchmarks.common.stores import Rows
-from benchmarks.common.study import Cell, Study
+from benchmarks.common import Cell, Rows, Study, markdown
 from benchmarks.common.training import Plan, run, settings_for
 
 STORE = Rows("vine/vine_defaults")
@@ -68,12 +66,4 @@ def table() -> str:
     return markdown.table(head, rows)
 
 
-STUDY = Study(
-    about=__doc__,
-    run=measure,
-    store=STORE,
-    tasks=(ENV,),
-    variants=tuple(VARIANTS),
-    seeds=(0, 1, 2),
-    tables={"vine_defaults": table},
-)
+STUDY = Study(run=measure, store=STORE, tasks=(ENV,), variants=VARIANTS, seeds=(0, 1, 2), tables={"vine_defaults": table})

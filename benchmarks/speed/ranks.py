@@ -17,10 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import markdown
+from benchmarks.common import Cell, Rows, Study, markdown
 from benchmarks.common.statistics import median_and_range
-from benchmarks.common.stores import Rows
-from benchmarks.common.study import Cell, Study
 from benchmarks.speed.rank import NETWORKS, STEPS
 
 STORE = Rows("distributed/ranks")
@@ -130,15 +128,10 @@ def projection_table() -> str:
 
 
 STUDY = Study(
-    about=__doc__,
     run=measure,
     store=STORE,
-    tasks=tuple(NETWORKS),
+    tasks=NETWORKS,
     seeds=tuple(range(5)),
     alternated=True,
-    tables={
-        "ranks_speed": speed_table,
-        "ranks_communication": communication_table,
-        "ranks_projection": projection_table,
-    },
+    tables={"ranks_speed": speed_table, "ranks_communication": communication_table, "ranks_projection": projection_table},
 )

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.env_util import make_vec_env
 
-from benchmarks.common import markdown
-from benchmarks.common.stores import Rows
-from benchmarks.common.study import Cell, Study
+from benchmarks.common import Cell, Rows, Study, markdown
 from benchmarks.common.timing import in_turn, spread
 from benchmarks.common.training import ALGORITHMS
 
@@ -51,4 +49,4 @@ def table() -> str:
     return markdown.table(head, rows)
 
 
-STUDY = Study(about=__doc__, run=measure, store=STORE, tasks=tuple(CASES), tables={"throughput": table})
+STUDY = Study(run=measure, store=STORE, tasks=CASES, tables={"throughput": table})

@@ -14,9 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import sb3_trpo.collection
 import sb3_trpo.trpo
-from benchmarks.common import markdown
-from benchmarks.common.stores import Rows
-from benchmarks.common.study import Cell, Study
+from benchmarks.common import Cell, Rows, Study, markdown
 from benchmarks.common.timing import Stopwatch
 from sb3_trpo import TRPO
 from sb3_trpo.rollouts.evaluators import DeferredEvaluator
@@ -71,4 +69,4 @@ def table() -> str:
     return markdown.table(["µs an env step (share)", *budgets, "bounded by"], rows)
 
 
-STUDY = Study(about=__doc__, run=measure, store=STORE, tasks=tuple(CASES), tables={"time_budget": table})
+STUDY = Study(run=measure, store=STORE, tasks=CASES, tables={"time_budget": table})

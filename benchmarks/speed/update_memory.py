@@ -7,10 +7,8 @@ at the same peak; sb3-contrib up to 2,048 frames, beyond which this would be a t
 
 from pathlib import Path
 
-from benchmarks.common import markdown
+from benchmarks.common import Cell, Rows, Study, markdown
 from benchmarks.common.environment import memory
-from benchmarks.common.stores import Rows
-from benchmarks.common.study import Cell, Study
 from benchmarks.speed.batches import frames_pair, give, silence
 
 STORE = Rows("speed/update_memory")
@@ -41,11 +39,10 @@ def table() -> str:
 
 
 STUDY = Study(
-    about=__doc__,
     run=measure,
     store=STORE,
-    tasks=tuple(FRAMES),
-    variants=tuple(LARGEST),
+    tasks=FRAMES,
+    variants=LARGEST,
     included=lambda cell: FRAMES[cell.task] <= LARGEST[cell.variant],
     fresh_process=True,
     tables={"update_memory": table},

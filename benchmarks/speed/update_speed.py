@@ -16,9 +16,7 @@ import torch as th
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from benchmarks.common import markdown
-from benchmarks.common.stores import Rows
-from benchmarks.common.study import Cell, Study
+from benchmarks.common import Cell, Rows, Study, markdown
 from benchmarks.common.timing import spread
 from benchmarks.speed.batches import Pair, frames_pair, give, mujoco_pair, silence
 from sb3_trpo.objective import Batch, SinglePathObjective
@@ -133,7 +131,6 @@ def table() -> str:
 
 
 STUDY = Study(
-    about=__doc__,
     run=measure,
     store=STORE,
     tasks=(*CASES, CRITIC),

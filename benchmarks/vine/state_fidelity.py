@@ -21,11 +21,9 @@ from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 from stable_baselines3.common.atari_wrappers import AtariWrapper
 from stable_baselines3.common.monitor import Monitor
 
-from benchmarks.common import markdown
+from benchmarks.common import Cell, Rows, Study, markdown
 from benchmarks.common.environment import memory
 from benchmarks.common.statistics import median_and_range
-from benchmarks.common.stores import Rows
-from benchmarks.common.study import Cell, Study
 from sb3_trpo.simulators import CannotCloneError, check_clone, clone_state, restore_state
 
 gym.register_envs(ale_py)
@@ -161,7 +159,6 @@ def table() -> str:
 
 
 STUDY = Study(
-    about=__doc__,
     run=measure,
     store=STORE,
     tasks=tuple(dict.fromkeys(env_id for _, ids in FAMILIES.values() for env_id in ids)),

@@ -15,10 +15,9 @@ import torch as th
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
+from benchmarks.common import Cell, Rows, Study
 from benchmarks.common.environment import results
 from benchmarks.common.figures import save
-from benchmarks.common.stores import Rows
-from benchmarks.common.study import Cell, Study
 from sb3_trpo import TRPO
 from sb3_trpo.rollouts.vine.noise import actions_from_noise, draw_noise
 from sb3_trpo.simulators import clone_state, copy_env, restore_state
@@ -99,6 +98,4 @@ def plot() -> None:
     save(figure, results("vine", "vine.png"))
 
 
-STUDY = Study(
-    about=__doc__, run=measure, store=STORE, tasks=("Hopper-v5",), variants=(COMMON, OWN), alternated=True, plots=(plot,)
-)
+STUDY = Study(run=measure, store=STORE, tasks=("Hopper-v5",), variants=(COMMON, OWN), alternated=True, plots=(plot,))

@@ -17,9 +17,7 @@ from stable_baselines3.common.atari_wrappers import AtariWrapper
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize
 
-from benchmarks.common import markdown
-from benchmarks.common.stores import Rows
-from benchmarks.common.study import Cell, Study
+from benchmarks.common import Cell, Rows, Study, markdown
 from benchmarks.common.timing import Stopwatch, in_turn, spread
 from sb3_trpo import TRPO
 from sb3_trpo.atari import PaperAtariWrapper
@@ -142,4 +140,4 @@ def table() -> str:
     return markdown.table(["`learn()` with a vine", "of a bare loop's steps/s", *parts], rows)
 
 
-STUDY = Study(about=__doc__, run=measure, store=STORE, tasks=tuple(CASES), tables={"vine_speed": table})
+STUDY = Study(run=measure, store=STORE, tasks=CASES, tables={"vine_speed": table})

@@ -15,9 +15,7 @@ from scipy.stats import bootstrap
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
-from benchmarks.common import markdown
-from benchmarks.common.stores import Rows
-from benchmarks.common.study import Cell, Study
+from benchmarks.common import Cell, Rows, Study, markdown
 from benchmarks.common.training import settings_for
 from sb3_trpo import TRPO
 from sb3_trpo.rollouts.row_states import clone_rows
@@ -104,12 +102,4 @@ def table() -> str:
     return markdown.table(head, rows)
 
 
-STUDY = Study(
-    about=__doc__,
-    run=measure,
-    store=STORE,
-    tasks=ENVS,
-    variants=tuple(POLICIES),
-    seeds=(0, 1, 2),
-    tables={"vine_variance": table},
-)
+STUDY = Study(run=measure, store=STORE, tasks=ENVS, variants=POLICIES, seeds=(0, 1, 2), tables={"vine_variance": table})

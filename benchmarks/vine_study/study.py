@@ -10,11 +10,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from benchmarks.common import markdown
+from benchmarks.common import Cell, Run, Runs, Study, markdown
 from benchmarks.common.figures import legend_of, save
 from benchmarks.common.statistics import interquartile_mean, interval_of_difference
-from benchmarks.common.stores import Run, Runs
-from benchmarks.common.study import Cell, Study
 from benchmarks.common.training import Plan, train
 from benchmarks.vine_study.tasks import TASKS
 from benchmarks.vine_study.variants import COMMON, VARIANTS
@@ -105,11 +103,10 @@ def belongs(cell: Cell) -> bool:
 
 
 STUDY = Study(
-    about=__doc__,
     run=run,
     store=STORE,
-    tasks=tuple(TASKS),
-    variants=tuple(VARIANTS),
+    tasks=TASKS,
+    variants=VARIANTS,
     seeds=(0, 1, 2, 3, 4),
     included=belongs,
     changeable=True,
