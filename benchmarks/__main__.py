@@ -61,6 +61,8 @@ def main() -> None:
     args = parser.parse_args(sys.argv[2:])
     if bool(args.set) != bool(args.label):
         parser.error("--set and --label belong together: other settings are another variant")
+    if args.label and len(args.variant or study.variants) > 1:
+        parser.error("--label names one variant: choose it with --variant")
     environment.RESULTS = args.results or environment.RESULTS
     warnings.simplefilter("ignore")
     th.set_num_threads(1)

@@ -8,15 +8,11 @@ to 100,000 frames, and its rollout of stacked frames added.
 
 from typing import Any
 
-import ale_py
-import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.atari_wrappers import AtariWrapper
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import VecFrameStack
 
-from benchmarks.atari.games import paper
+from benchmarks.atari.games import paper, pong
 from benchmarks.common import Cell, Rows, Study, markdown
 from benchmarks.common.environment import memory
 from benchmarks.speed.update_memory import FRAMES
@@ -42,11 +38,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 
 def measure(cell: Cell) -> dict[str, int]:
     """MB at the peak of a rollout and an update."""
-    gym.register_envs(ale_py)
     policy, settings = CASES[cell.task]
     wrapper: Any = paper if policy == "PaperCnnPolicy" else AtariWrapper
-    env = VecFrameStack(make_vec_env("PongNoFrameskip-v4", N_ENVS, seed=0, wrapper_class=wrapper), 4)
-    TRPO(policy, env, seed=0, device="cpu", **COMMON, **settings).learn(N_ENVS * N_STEPS)
+    TRPO(policy, pong(N_ENVS, wrapper), seed=0, device="cpu", **COMMON, **settings).learn(N_ENVS * N_STEPS)
     return {"megabytes": round(memory("VmHWM"))}
 
 

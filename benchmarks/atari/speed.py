@@ -18,11 +18,10 @@ import numpy as np
 import sb3_contrib
 from stable_baselines3 import PPO
 from stable_baselines3.common.atari_wrappers import AtariWrapper
-from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
-from benchmarks.atari.games import paper
+from benchmarks.atari.games import paper, pong
 from benchmarks.common import Cell, Rows, Study, markdown
 from benchmarks.common.timing import spread
 from sb3_trpo import TRPO
@@ -50,10 +49,6 @@ POLICIES: dict[str, tuple[str, Any]] = {
 COLLECTED = {f"{network}, {kind.__name__}": (network, kind) for network in POLICIES for kind in (DummyVecEnv, SubprocVecEnv)}
 
 
-def pong(wrapper: Any, kind: type[VecEnv] = DummyVecEnv) -> VecEnv:
-    return VecFrameStack(make_vec_env("PongNoFrameskip-v4", N_ENVS, seed=0, wrapper_class=wrapper, vec_env_cls=kind), 4)  # type: ignore[arg-type]
-
-
 def frames_per_second(model: OnPolicyAlgorithm, n_rollouts: int) -> float:
     """Of a model that has learned from one rollout before."""
     model.learn(ROLLOUT)
@@ -68,7 +63,7 @@ def frames_per_second(model: OnPolicyAlgorithm, n_rollouts: int) -> float:
 def learning(name: str) -> float:
     """Frames a second of an algorithm."""
     algorithm, settings = ALGORITHMS[name]
-    model = algorithm("CnnPolicy", pong(AtariWrapper), n_steps=N_STEPS, seed=0, device="cpu", **settings)
+    model = algorithm("CnnPolicy", pong(N_ENVS, AtariWrapper), n_steps=N_STEPS, seed=0, device="cpu", **settings)
     return frames_per_second(model, 1 if name == "sb3_contrib" else 2)
 
 
@@ -87,7 +82,7 @@ def bare_emulator(n_frames: int) -> float:
 def collection(network: str, kind: type[VecEnv]) -> float:
     """Frames a second of rollouts without updates."""
     policy, wrapper = POLICIES[network]
-    model = TRPO(policy, pong(wrapper, kind), n_steps=N_STEPS, seed=0, device="cpu")
+    model = TRPO(policy, pong(N_ENVS, wrapper, kind), n_steps=N_STEPS, seed=0, device="cpu")
     model.train = lambda: None  # type: ignore[method-assign]
     return frames_per_second(model, 4)
 

@@ -13,14 +13,12 @@ were, so that it ends as it would have ended.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import rl_zoo3
-import yaml
 from rl_zoo3.utils import linear_schedule
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -29,16 +27,17 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 import sb3_trpo
 from benchmarks.atari.games import NAMES, environments
 from benchmarks.atari.progress import Progress, unfinished
-from benchmarks.atari.published import PUBLISHED
 from benchmarks.common import Cell, Run, Runs, Study, markdown, notes_of
 from benchmarks.common.environment import results
 from benchmarks.common.figures import legend_of, save
+from benchmarks.common.training import settings_for
 from sb3_trpo.atari import PaperCnnPolicy
 
 STORE = Runs("atari/runs")
 EPISODES = 20
 ZOO_KEYS = ("n_envs", "n_timesteps", "env_wrapper", "frame_stack", "policy")
-RANDOM, HUMAN = (np.array(row.scores) for row in PUBLISHED[:2])
+PUBLISHED = pd.read_csv(Path(__file__).with_name("published.csv"))  # other people's tables, and how they measured
+RANDOM, HUMAN = PUBLISHED[list(NAMES)].to_numpy()[:2]
 
 
 @dataclass(frozen=True)
@@ -73,11 +72,9 @@ METHODS = {
 }
 
 
-def settings_for(method: Method) -> dict[str, Any]:
+def settings_of(method: Method) -> dict[str, Any]:
     """Arguments of the algorithm's constructor and ``n_envs``."""
-    ppo = method.algorithm is PPO
-    file = files(rl_zoo3 if ppo else sb3_trpo) / "hyperparams" / ("ppo.yml" if ppo else "trpo.yml")
-    entry = yaml.safe_load(file.read_text())["atari"]
+    entry = settings_for("ppo" if method.algorithm is PPO else "sb3_trpo", "atari")
     settings = {name: value for name, value in entry.items() if name not in ZOO_KEYS}
     return {"n_envs": entry["n_envs"], **settings, **method.settings}
 
@@ -94,7 +91,7 @@ def new_model(method: Method, game: str, seed: int, settings: dict[str, Any]) ->
 def run(cell: Cell) -> Run:
     """Train, from the checkpoint if there is one, and evaluate."""
     method, name = METHODS[cell.variant], (cell.task, cell.name, cell.seed)
-    settings = {**settings_for(method), **cell.changes}
+    settings = {**settings_of(method), **cell.changes}
     steps = int(settings.pop("n_timesteps", method.steps))
     progress = Progress(name, lambda rows: STORE.write_rows(*name, rows), method.until)
     model = new_model(method, cell.task, cell.seed, settings)
@@ -138,7 +135,7 @@ Scores = Sequence[float | None]
 
 def methods() -> list[tuple[str, str, Scores]]:
     """Published and measured: name, how it was measured, scores."""
-    rows: list[tuple[str, str, Scores]] = [(row.name, row.protocol, row.scores) for row in PUBLISHED]
+    rows: list[tuple[str, str, Scores]] = [(name, protocol, scores) for name, protocol, *scores in PUBLISHED.to_numpy()]
     for label, games in finished().items():
         means = [float(np.mean([run["mean"] for run in games[game]])) if game in games else None for game in NAMES]
         every = [run for records in games.values() for run in records]

@@ -88,13 +88,6 @@ class Runs:
         """What their CSV files hold."""
         return [pd.read_csv(path) for path in self.paths(task, variant)]
 
-    def by_label(self, task: str) -> dict[str, list[Path]]:
-        """CSV files of all finished runs on a task by the variant's name in them."""
-        found: dict[str, list[Path]] = {}
-        for path in self.paths(task):
-            found.setdefault(path.stem.rpartition("_seed")[0], []).append(path)
-        return found
-
 
 def notes_of(path: Path) -> dict[str, Any]:
     """The JSON beside a run's CSV."""

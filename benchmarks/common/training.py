@@ -73,6 +73,22 @@ class Plan:
     functions: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Variant:
+    """What a variant of TRPO has that others have not.
+
+    :param settings: of TRPO
+    :param functions: that TRPO calls instead when it collects or trains, by name
+    :param wrap: put around the training environments, inside VecNormalize; of the seed
+    :param only: tasks that it is tried on; None for all
+    """
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    functions: dict[str, Any] = field(default_factory=dict)
+    wrap: Callable[[int, VecEnv], VecEnv] | None = None
+    only: tuple[str, ...] | None = None
+
+
 @contextmanager
 def replaced(functions: Mapping[str, Any]) -> Iterator[None]:
     """For a while, TRPO calls these in place of the functions and classes that it imports under their names."""

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.common import Cell, Run, Runs, Study, markdown, notes_of
-from benchmarks.common.figures import legend_of, save
+from benchmarks.common.figures import band, save_panels
 from benchmarks.figure4.methods import METHODS, SWEPT, WITHOUT_NOISE, Iterations
 from benchmarks.figure4.tasks import LARGE_BATCHES, LONG_HORIZON, PAPER, RADIAL_BASIS, TASKS
 
@@ -107,18 +107,13 @@ def _plot(tasks: Sequence[str], name: str) -> None:
                 end = min(run[key].iloc[-1] for run in runs)
                 places = np.linspace(0.0, end, POINTS + 1)[1:]
                 values = np.array([_smoothed(run, key, places) for run in runs])
-                axis.plot(places / scale, values.mean(axis=0), color=COLORS[label], label=label)
-                axis.fill_between(
-                    places / scale, values.min(axis=0), values.max(axis=0), color=COLORS[label], alpha=0.12, linewidth=0
-                )
+                bounds = np.array([values.min(axis=0), values.max(axis=0)])
+                band(axis, places / scale, values.mean(axis=0), bounds, COLORS[label], label, alpha=0.12)
             axis.axhline(TASKS[task].goal, color="black", linewidth=0.7, linestyle=":")
             axis.set(xlabel=unit, ylabel="" if column else "return of training episodes")
             axis.grid(alpha=0.3)
         axes[0, column].set_title(task)
-    lines = legend_of(axes)
-    figure.legend(lines.values(), lines.keys(), loc="lower center", ncols=5, frameon=False)
-    figure.tight_layout(rect=(0, 0.07, 1, 1))
-    save(figure, STORE.path / name)
+    save_panels(figure, axes, STORE.path / name, 0.07, columns=5)
 
 
 def _smoothed(run: pd.DataFrame, key: str, places: np.ndarray) -> np.ndarray:

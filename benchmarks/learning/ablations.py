@@ -5,8 +5,7 @@ so its discount factor is 0.999. Three seeds; a run's score is the mean of its e
 10,000 steps).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 import torch as th
 
 from benchmarks.common import Cell, Run, Runs, Study, markdown
-from benchmarks.common.training import Plan, train
+from benchmarks.common.training import Plan, Variant, train
 from sb3_trpo.trust_region import backtracking_line_search, full_step
 
 STORE = Runs("ablations", kept="")
@@ -52,14 +51,6 @@ def search_by_a_tenth(
         return replace(found, surrogate=found.surrogate - 0.1 * factor ** next(backtracks) * step.expected_improvement)
 
     return backtracking_line_search(demanding, theta, start, step, target_kl, factor, *others)
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What is different from the defaults: settings, and functions that TRPO.train calls."""
-
-    settings: dict[str, Any] = field(default_factory=dict)
-    functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
 
 
 VARIANTS: dict[str, Variant] = {

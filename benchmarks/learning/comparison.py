@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.common import Cell, Run, Runs, Study, markdown, notes_of
-from benchmarks.common.figures import legend_of, save
+from benchmarks.common.figures import band, save_panels
 from benchmarks.common.statistics import difference, interquartile_mean, interval
 from benchmarks.common.training import Plan, settings_for, train
 from benchmarks.learning.comparison_speed import seconds_a_step
@@ -124,17 +124,12 @@ def plot() -> None:
                 end = STEPS * (1.0 if key == "steps" else seconds_a_step(env_id, method))
                 places = np.linspace(0.0, end, POINTS + 1)[1:]
                 values = np.array([run.curve(key, places) for run in found])
-                axis.plot(places / scale, interquartile_mean(values, axis=0), color=COLORS[method], label=METHODS[method])
-                if len(found) > 1:
-                    bounds = np.array([interval(list(point)) for point in values.T])
-                    axis.fill_between(places / scale, *bounds.T, color=COLORS[method], alpha=0.15, linewidth=0)
+                bounds = np.array([interval(list(point)) for point in values.T]).T
+                band(axis, places / scale, interquartile_mean(values, axis=0), bounds, COLORS[method], METHODS[method])
             axis.set(xlabel=unit, ylabel="" if column else "return")
             axis.grid(alpha=0.3)
         axes[0, column].set_title(env_id)
-    handles = legend_of(axes)
-    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=len(handles), frameon=False)
-    figure.tight_layout(rect=(0, 0.05, 1, 1))
-    save(figure, STORE.path / "comparison.png")
+    save_panels(figure, axes, STORE.path / "comparison.png", 0.05)
 
 
 STUDY = Study(

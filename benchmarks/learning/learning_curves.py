@@ -14,24 +14,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.common import Cell, Run, Runs, Study, markdown
-from benchmarks.common.figures import save
+from benchmarks.common.figures import band, save
 from benchmarks.common.training import N_RANKS, Plan, settings_for, train
 
 STORE = Runs("learning_curves")
-
-
-@dataclass(frozen=True)
-class Task:
-    """How long a run is and how often it is evaluated.
-
-    :param steps: env steps
-    :param every: env steps between evaluations
-    :param episodes: of an evaluation
-    """
-
-    steps: int
-    every: int = 20_000
-    episodes: int = 5
 
 
 @dataclass(frozen=True)
@@ -52,11 +38,8 @@ class Method:
     ranks: int = 1
 
 
-TASKS = {
-    "CartPole-v1": Task(40_000, every=2_000, episodes=20),
-    "Hopper-v5": Task(300_000),
-    "Pendulum-v1": Task(100_000, episodes=20),
-}
+# Env steps of a run, env steps between evaluations, episodes of each
+TASKS = {"CartPole-v1": (40_000, 2_000, 20), "Hopper-v5": (300_000, 20_000, 5), "Pendulum-v1": (100_000, 20_000, 20)}
 METHODS = {
     "sb3_contrib": Method("sb3-contrib TRPO, RL Zoo's settings", "tab:orange", algo="sb3_contrib"),
     "sb3_trpo_same_numbers": Method(
@@ -69,10 +52,9 @@ METHODS = {
 
 
 def run(cell: Cell) -> Run | None:
-    task, method = TASKS[cell.task], METHODS[cell.variant]
+    (steps, every, episodes), method = TASKS[cell.task], METHODS[cell.variant]
     settings = {**settings_for(method.algo, cell.task), **method.settings}
-    plan = Plan(method.algo, cell.task, settings, task.steps, cell.seed, task.every, task.episodes, task.episodes)
-    return train(plan, cell.changes)
+    return train(Plan(method.algo, cell.task, settings, steps, cell.seed, every, episodes, episodes), cell.changes)
 
 
 def curves(env_id: str) -> dict[str, list[pd.DataFrame]]:
@@ -104,9 +86,9 @@ def plot() -> None:
         steps = np.linspace(0, max(frame["steps"].iloc[-1] for frame in frames), 31)[1:]
         returns = [np.interp(steps, frame["steps"], frame["mean"]) for frame in frames]
         method = METHODS[name]
-        axis.plot(steps / 1000, np.mean(returns, axis=0), color=method.color, label=f"{method.label} ({len(frames)} seeds)")
-        low, high = np.min(returns, axis=0), np.max(returns, axis=0)
-        axis.fill_between(steps / 1000, low, high, color=method.color, alpha=0.15, linewidth=0)
+        bounds = np.array([np.min(returns, axis=0), np.max(returns, axis=0)])
+        label = f"{method.label} ({len(frames)} seeds)"
+        band(axis, steps / 1000, np.mean(returns, axis=0), bounds, method.color, label)
     axis.set(xlabel="thousand env steps", ylabel="mean return of 5 deterministic episodes", title=env_id)
     axis.grid(alpha=0.3)
     figure.legend(loc="lower center", ncols=1, frameon=False, fontsize=9)

@@ -15,40 +15,33 @@ STORE = Rows("vine/vine_defaults")
 ENV, STEPS, EVERY = "Hopper-v5", 100_000, 10_000
 
 
-def variants() -> dict[str, dict[str, Any] | None]:
-    """Label and options of each; None for single path."""
+def options(share: float = 3.0, branches: int = 4, length: int = 10, **others: Any) -> dict[str, Any]:
+    """Of a vine whose branches take ``share`` times the trunk's steps."""
     settings = settings_for("sb3_trpo", ENV)
-    trunk = settings["n_steps"] * settings["n_envs"]
-
-    def options(share: float = 3.0, branches: int = 4, length: int = 10, **others: Any) -> dict[str, Any]:
-        """Branches that take ``share`` times the trunk's steps."""
-        n_states = round(share * trunk / (branches * length))
-        return {"n_states": n_states, "branches_per_state": branches, "branch_length": length, **others}
-
-    return {
-        "4 branches of 10 steps, 3 branch steps for each of the trunk's": options(),
-        "branches of 1 step": options(length=1, share=3.0),
-        "branches of 5": options(length=5),
-        "branches of 20": options(length=20),
-        "branches of 50": options(length=50),
-        "branches of 50, bootstrap=False": options(length=50, bootstrap=False),
-        "2 branches": options(branches=2),
-        "8 branches": options(branches=8),
-        "1 branch step for each of the trunk's": options(share=1.0),
-        "6 branch steps for each of the trunk's": options(share=6.0),
-        "common_random_numbers=False": options(common_random_numbers=False),
-        "single path": None,
-    }
+    n_states = round(share * settings["n_steps"] * settings["n_envs"] / (branches * length))
+    options = {"n_states": n_states, "branches_per_state": branches, "branch_length": length, **others}
+    return {"sampling": "vine", "vine_kwargs": options}
 
 
-VARIANTS = variants()
+VARIANTS: dict[str, dict[str, Any]] = {
+    "4 branches of 10 steps, 3 branch steps for each of the trunk's": options(),
+    "branches of 1 step": options(length=1),
+    "branches of 5": options(length=5),
+    "branches of 20": options(length=20),
+    "branches of 50": options(length=50),
+    "branches of 50, bootstrap=False": options(length=50, bootstrap=False),
+    "2 branches": options(branches=2),
+    "8 branches": options(branches=8),
+    "1 branch step for each of the trunk's": options(share=1.0),
+    "6 branch steps for each of the trunk's": options(share=6.0),
+    "common_random_numbers=False": options(common_random_numbers=False),
+    "single path": {},
+}
 
 
 def measure(cell: Cell) -> dict[str, float]:
     """Mean return over the evaluations of a run, the last one, and its steps."""
-    options = VARIANTS[cell.variant]
-    sampling: dict[str, Any] = {} if options is None else {"sampling": "vine", "vine_kwargs": options}
-    settings = {**settings_for("sb3_trpo", cell.task), **sampling}
+    settings = {**settings_for("sb3_trpo", cell.task), **VARIANTS[cell.variant]}
     _, observer = run(Plan("sb3_trpo", cell.task, settings, STEPS, cell.seed, EVERY))
     returns = [row["mean"] for row in observer.rows]
     steps = int(observer.rows[-1]["steps"])

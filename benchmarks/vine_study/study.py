@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.common import Cell, Run, Runs, Study, markdown
-from benchmarks.common.figures import legend_of, save
+from benchmarks.common.figures import save_panels
 from benchmarks.common.statistics import interquartile_mean, interval_of_difference
 from benchmarks.common.training import Plan, train
 from benchmarks.vine_study.tasks import TASKS
@@ -82,10 +82,7 @@ def plot() -> None:
         axis.set(title=f"{name}\n{task.kind}", xlabel="thousand simulator steps")
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("return")
-    handles = legend_of(axes)
-    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=len(handles), frameon=False)
-    figure.tight_layout(rect=(0, 0.08, 1, 1))
-    save(figure, STORE.path / "vine_study.png")
+    save_panels(figure, axes, STORE.path / "vine_study.png", 0.08)
 
 
 def run(cell: Cell) -> Run | None:

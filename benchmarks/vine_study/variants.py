@@ -1,12 +1,13 @@
 """Every way of sampling that the study compares: settings, wrappers of the environments, and what TRPO calls instead."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from stable_baselines3.common.vec_env import VecEnv
 
+from benchmarks.common.training import Variant
 from benchmarks.vine_study.branching import BeforeFailures, BranchingVecEnv, Present, Rare, Roots, Visited
 from benchmarks.vine_study.siblings import AdvantagesOfSiblings, mirrored_noise
 from benchmarks.vine_study.vines import HybridObjective, LargestAdvantages, TrunkAsBranch
@@ -14,22 +15,6 @@ from benchmarks.vine_study.vines import HybridObjective, LargestAdvantages, Trun
 # 2,048 simulator steps an iteration, branches included; the methods without a critic need four times as many
 ROWS, STEPS = 16, 128
 COMMON: dict[str, Any] = {"policy": "MlpPolicy", "normalize": True, "n_envs": ROWS, "n_steps": STEPS, "n_critic_updates": 20}
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What is different from single path with GAE.
-
-    :param settings: of TRPO
-    :param wrap: put around the training environments, inside VecNormalize; of the seed
-    :param functions: that TRPO calls when it collects or trains, by name
-    :param only: tasks where it is something else than another variant, or can be hoped for; None for all
-    """
-
-    settings: dict[str, Any] = field(default_factory=dict)
-    wrap: Callable[[int, VecEnv], VecEnv] | None = None
-    functions: dict[str, Any] = field(default_factory=dict)
-    only: tuple[str, ...] | None = None
 
 
 def branching(n_trunks: int, period: int, roots: Callable[[], Roots], **functions: Any) -> Variant:
