@@ -11,7 +11,7 @@ import pytest
 import torch as th
 
 from benchmarks.atari import study as atari
-from benchmarks.common import environment, statistics
+from benchmarks.common import Cell, environment, statistics
 from benchmarks.common.training import Plan, policy_kwargs_of, replaced, run, settings_for, train
 from benchmarks.learning import ablations, candidates, same_settings, tuning
 from sb3_trpo import TRPO
@@ -99,7 +99,7 @@ def test_candidates_are_called_by_what_is_different(tmp_path: Path, monkeypatch:
     for seed, more in ((101, {}), (102, {"policy_kwargs": {}})):
         found = train(replace(plan, seed=seed), {"gamma": 0.9, **more})
         assert found is not None
-        candidates.STORE.write("Hopper-v5", "gamma_0.9", seed, found)
+        candidates.STORE.write(Cell("Hopper-v5", "gamma_0.9", seed), found)
     scores = [frame["mean"].iloc[-1] for frame in candidates.STORE.frames("Hopper-v5", "gamma_0.9")]
     assert len(scores) == 2
     row = f"| Hopper-v5 | `gamma=0.9` | {np.mean(scores):.0f} | {scores[0]:.0f}, {scores[1]:.0f} |"

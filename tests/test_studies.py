@@ -96,7 +96,7 @@ def test_a_row_says_what_it_was_measured_with(results: Path, monkeypatch: pytest
     store = Rows("rows")
     for task, revision in (("a", "old"), ("b", "old"), ("c", "new"), ("a", "new"), ("b", "new")):
         monkeypatch.setattr(stores, "describe", lambda revision=revision: {"revision": revision})
-        store.write(task, "", 0, {"number": 1.0})
+        store.write(Cell(task), {"number": 1.0})
         head = json.loads(store.path.read_text())["revision"]
         found = {row["task"]: row.get("measured", {"revision": head})["revision"] for row in store.rows()}
         assert found[task] == revision and list(found) == sorted(found)
@@ -110,10 +110,12 @@ def test_a_row_says_what_it_was_measured_with(results: Path, monkeypatch: pytest
 def test_runs_are_found_by_the_names_they_were_given(results: Path):
     """A file's name keeps what the store says; a run without its JSON is not over."""
     store = Runs("runs", kept="")
-    store.write("Task-v5", "gamma=0.9", 3, Run([{"steps": 1, "mean": 2.5}], {"settings": {}}))
-    assert (results / "runs" / "Task-v5" / "gamma_0_9_seed3.csv").exists() and store.has("Task-v5", "gamma=0.9", 3)
-    store.write_rows("Task-v5", "gamma=0.9", 4, [{"steps": 1, "mean": 3.5}])
-    assert not store.has("Task-v5", "gamma=0.9", 4)
+    cell = Cell("Task-v5", "gamma=0.9", 3)
+    store.write(cell, Run([{"steps": 1, "mean": 2.5}], {"settings": {}}))
+    assert (results / "runs" / "Task-v5" / "gamma_0_9_seed3.csv").exists() and store.has(cell)
+    unfinished = Cell("Task-v5", "gamma=0.9", 4)
+    store.write_rows(unfinished, [{"steps": 1, "mean": 3.5}])
+    assert not store.has(unfinished)
     (frame,) = store.frames("Task-v5", "gamma=0.9")
     pd.testing.assert_frame_equal(frame, pd.DataFrame({"steps": [1], "mean": [2.5]}))
     assert store.frames("Task-v5", "gamma") == []

@@ -18,6 +18,7 @@ from stable_baselines3.common.utils import set_random_seed
 from benchmarks.atari.games import NAMES, environments
 from benchmarks.atari.progress import unfinished
 from benchmarks.atari.study import METHODS
+from benchmarks.common import Cell
 
 ACTIONS_PER_SECOND = 15  # 60 frames, of which every action holds four
 
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=2, help="actions between two pictures")
     args = parser.parse_args()
     th.set_num_threads(1)
-    model = METHODS[args.variant].algorithm.load(unfinished(args.game, args.variant, args.trained_with), device="cpu")
+    model = METHODS[args.variant].algorithm.load(unfinished(Cell(args.game, args.variant, args.trained_with)), device="cpu")
     screens, score = play(model, args.game, args.seed)
     print(f"{args.game}: {score:g} points in {len(screens):,} actions")
     clip = ImageSequenceClip(screens[:: args.every], fps=ACTIONS_PER_SECOND)

@@ -13,29 +13,30 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecFrameStack
 
+from benchmarks.common import Cell
 from sb3_trpo.rollouts import clone_rows, restore_rows
 
 EVERY = 10_000  # steps between two rows of the CSV
 MINUTES = 5.0  # between two checkpoints
 
 
-def unfinished(game: str, variant: str, seed: int) -> Path:
+def unfinished(cell: Cell) -> Path:
     """Where a run's model and checkpoints are, which are not committed."""
-    return Path("runs") / "atari" / game / f"{variant}_seed{seed}.zip"
+    return Path("runs") / "atari" / cell.task / f"{cell.name}_seed{cell.seed}.zip"
 
 
 class Progress(BaseCallback):
     """Writes the CSV and the checkpoints, and ends a run that is good enough.
 
-    :param name: of the run: task, variant, seed
+    :param cell: game, method and seed
     :param write: gets all rows of the CSV
     :param until: mean score at which to end
     """
 
-    def __init__(self, name: tuple[str, str, int], write: Callable[[list[dict[str, Any]]], None], until: float):
+    def __init__(self, cell: Cell, write: Callable[[list[dict[str, Any]]], None], until: float):
         super().__init__()
-        self.name, self.write, self.until = name, write, until
-        self.checkpoint = unfinished(*name).with_suffix(".checkpoint")
+        self.write, self.until = write, until
+        self.checkpoint = unfinished(cell).with_suffix(".checkpoint")
         self.rows: list[dict[str, Any]] = []
         self.seconds = 0.0
         self.finished = False
@@ -78,7 +79,7 @@ class Progress(BaseCallback):
         self.rows.append({"steps": self.model.num_timesteps, "mean": round(mean, 3), "seconds": round(self.seconds, 1)})
         self.finished = len(scores) == self.model._stats_window_size and mean >= self.until
         self.write(self.rows)
-        print(*self.name, self.rows[-1], flush=True)
+        print(self.rows[-1], flush=True)
 
     def _save(self) -> None:
         """The model first; the checkpoint that names it takes the place of the last one in a single step."""

@@ -13,6 +13,7 @@ were, so that it ends as it would have ended.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,15 +91,15 @@ def new_model(method: Method, game: str, seed: int, settings: dict[str, Any]) ->
 
 def run(cell: Cell) -> Run:
     """Train, from the checkpoint if there is one, and evaluate."""
-    method, name = METHODS[cell.variant], (cell.task, cell.name, cell.seed)
+    method = METHODS[cell.variant]
     settings = {**settings_of(method), **cell.changes}
     steps = int(settings.pop("n_timesteps", method.steps))
-    progress = Progress(name, lambda rows: STORE.write_rows(*name, rows), method.until)
+    progress = Progress(cell, partial(STORE.write_rows, cell), method.until)
     model = new_model(method, cell.task, cell.seed, settings)
     if progress.checkpoint.exists():
         model = progress.resume(type(model), model.env)  # type: ignore[arg-type]
     model.learn(steps - model.num_timesteps, callback=progress, reset_num_timesteps=False)
-    model.save(unfinished(*name))
+    model.save(unfinished(cell))
     scores: Any
     scores, _ = evaluate_policy(
         model, environments(cell.task, 4, cell.seed + 10_000), EPISODES, deterministic=False, return_episode_rewards=True

@@ -3,13 +3,37 @@
 import csv
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from benchmarks.common.environment import describe, results
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One thing to measure.
+
+    :param task: of the study's tasks
+    :param variant: of the study's variants
+    :param seed: of everything; where a study measures the same again and again, the number of the round
+    :param label: name of the variant in the results, where ``changes`` make another one of it
+    :param changes: settings that the command line changes
+    """
+
+    task: str
+    variant: str = ""
+    seed: int = 0
+    label: str = ""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The variant's name in the results."""
+        return self.label or self.variant
 
 
 class Run(NamedTuple):
@@ -57,21 +81,21 @@ class Runs:
     def folder_of(self, task: str) -> Path:
         return self.path / _spelled(task, self.kept_of_task)
 
-    def file(self, task: str, variant: str, seed: int, kind: str) -> Path:
+    def file(self, cell: Cell, kind: str) -> Path:
         """Path of a run's ``csv`` or ``json``."""
-        return self.folder_of(task) / f"{_spelled(variant, self.kept)}_seed{seed}.{kind}"
+        return self.folder_of(cell.task) / f"{_spelled(cell.name, self.kept)}_seed{cell.seed}.{kind}"
 
-    def has(self, task: str, variant: str, seed: int) -> bool:
+    def has(self, cell: Cell) -> bool:
         """Whether the run is over: its JSON is written last."""
-        return self.file(task, variant, seed, "json").exists()
+        return self.file(cell, "json").exists()
 
-    def write(self, task: str, variant: str, seed: int, run: Run) -> None:
-        self.write_rows(task, variant, seed, run.rows)
-        write_json(self.file(task, variant, seed, "json"), {**describe(), **run.notes})
+    def write(self, cell: Cell, run: Run) -> None:
+        self.write_rows(cell, run.rows)
+        write_json(self.file(cell, "json"), {**describe(), **run.notes})
 
-    def write_rows(self, task: str, variant: str, seed: int, rows: list[dict[str, Any]]) -> None:
+    def write_rows(self, cell: Cell, rows: list[dict[str, Any]]) -> None:
         """The CSV alone, of a run that goes on."""
-        path = self.file(task, variant, seed, "csv")
+        path = self.file(cell, "csv")
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
@@ -120,16 +144,16 @@ class Rows:
     def rows(self) -> list[dict[str, Any]]:
         return self._record().get("rows", [])
 
-    def has(self, task: str, variant: str, seed: int) -> bool:
-        return any(_is_of(row, task, variant, seed) for row in self.rows())
+    def has(self, cell: Cell) -> bool:
+        return any(_is_of(row, cell) for row in self.rows())
 
-    def write(self, task: str, variant: str, seed: int, numbers: dict[str, Any]) -> None:
+    def write(self, cell: Cell, numbers: dict[str, Any]) -> None:
         """Add a row, or put it in the place of the one that is there."""
         record = self._record()
         rows = [{"measured": record, **row} for row in record.pop("rows", [])]
-        place = next((index for index, row in enumerate(rows) if _is_of(row, task, variant, seed)), len(rows))
-        names = {"task": task, **({"variant": variant} if variant else {}), "seed": seed}
-        rows[place : place + 1] = [{**names, **numbers, "measured": describe()}]
+        place = next((index for index, row in enumerate(rows) if _is_of(row, cell)), len(rows))
+        variant = {"variant": cell.name} if cell.name else {}
+        rows[place : place + 1] = [{"task": cell.task, **variant, "seed": cell.seed, **numbers, "measured": describe()}]
         head = rows[0]["measured"]
         kept = ({name: value for name, value in row.items() if name != "measured" or value != head} for row in rows)
         write_json(self.path, {**head, "rows": list(kept)})
@@ -138,5 +162,5 @@ class Rows:
         return json.loads(self.path.read_text()) if self.path.exists() else {}
 
 
-def _is_of(row: dict[str, Any], task: str, variant: str, seed: int) -> bool:
-    return (row["task"], row.get("variant", ""), row["seed"]) == (task, variant, seed)
+def _is_of(row: dict[str, Any], cell: Cell) -> bool:
+    return (row["task"], row.get("variant", ""), row["seed"]) == (cell.task, cell.name, cell.seed)

@@ -12,32 +12,9 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from benchmarks.common.stores import Rows, Runs
+from benchmarks.common.stores import Cell, Rows, Runs
 
 TEMPORARY = "--print"  # run one cell and print its result: what a parent asks of a fresh process
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One thing to measure.
-
-    :param task: of the study's tasks
-    :param variant: of the study's variants
-    :param seed: of everything; where a study measures the same again and again, the number of the round
-    :param label: name of the variant in the results, where ``changes`` make another one of it
-    :param changes: settings that the command line changes
-    """
-
-    task: str
-    variant: str = ""
-    seed: int = 0
-    label: str = ""
-    changes: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """The variant's name in the results."""
-        return self.label or self.variant
 
 
 @dataclass(frozen=True)
@@ -91,12 +68,12 @@ def make(name: str, study: Study, chosen: Iterable[Cell], again: bool = False) -
     :param again: measure those whose results are there, too, and put the new ones in their place
     """
     for cell in chosen:
-        if study.store is not None and not again and study.store.has(cell.task, cell.name, cell.seed):
+        if study.store is not None and not again and study.store.has(cell):
             continue
         print(" | ".join(filter(None, (name, cell.task, cell.name, str(cell.seed)))), flush=True)
         result = _in_fresh_process(name, cell) if study.fresh_process else study.run(cell)
         if study.store is not None and result is not None:
-            study.store.write(cell.task, cell.name, cell.seed, result)
+            study.store.write(cell, result)
 
 
 def _in_fresh_process(name: str, cell: Cell) -> Any:

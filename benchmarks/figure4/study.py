@@ -55,7 +55,7 @@ def score(run: pd.DataFrame) -> float:
 
 def best_of(task: str, swept: str) -> str | None:
     """The step size with the highest score of the first seed; None while one of them is missing."""
-    paths = {method: STORE.file(task, method, SEEDS[0], "csv") for method in SWEPT[swept]}
+    paths = {method: STORE.file(Cell(task, method, SEEDS[0]), "csv") for method in SWEPT[swept]}
     scores = {method: score(pd.read_csv(path)) for method, path in paths.items() if path.exists()}
     return max(scores, key=scores.__getitem__) if len(scores) == len(paths) else None
 

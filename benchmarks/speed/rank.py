@@ -1,8 +1,8 @@
 """One of the processes that ``ranks`` measures: it learns, counts what it tells other ranks, and rank 0 prints a report."""
 
-import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -93,16 +93,7 @@ def reduction(count: int, repeats: int = 300) -> float:
     return float(np.median(seconds))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--network", choices=list(NETWORKS), required=True)
-    parser.add_argument("--batch-size", type=int, required=True)
-    parser.add_argument("--updates", type=int, required=True)
-    args = parser.parse_args()
-    result = learn(args.network, args.batch_size, args.updates)
-    if int(os.environ.get("RANK", 0)) == 0:
-        print(json.dumps(result))
-
-
 if __name__ == "__main__":
-    main()
+    report = learn(sys.argv[1], *map(int, sys.argv[2:]))
+    if int(os.environ.get("RANK", 0)) == 0:
+        print(json.dumps(report))

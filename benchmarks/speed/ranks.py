@@ -31,8 +31,18 @@ NETWORK_LATENCY, NETWORK_BANDWIDTH = 30e-6, 1.25e9  # assumed: seconds a message
 def started(size: int, network: str, batch_size: int, core: int = 0) -> subprocess.Popen:
     """So many ranks, which rank 0 reports of; a single process runs on this core."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(size)] if size > 1 else []
-    options = ["--network", network, "--batch-size", str(batch_size), "--updates", str(UPDATES)]
-    command = ["chrt", "--batch", "0", sys.executable, *launcher, "-m", "benchmarks.speed.rank", *options]
+    command = [
+        "chrt",
+        "--batch",
+        "0",
+        sys.executable,
+        *launcher,
+        "-m",
+        "benchmarks.speed.rank",
+        network,
+        str(batch_size),
+        str(UPDATES),
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "LOCAL_RANK": str(core)}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
