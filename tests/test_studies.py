@@ -102,6 +102,7 @@ def test_a_row_says_what_it_was_measured_with(results: Path, monkeypatch: pytest
         assert found[task] == revision and list(found) == sorted(found)
         if (task, revision) == ("c", "new"):
             assert found == {"a": "old", "b": "old", "c": "new"}
+            assert head == "old" and ["measured" in row for row in store.rows()] == [False, False, True]
         if (task, revision) == ("a", "new"):
             assert found == {"a": "new", "b": "old", "c": "new"}
     assert head == "new" and not any("measured" in row for row in store.rows())
