@@ -67,6 +67,7 @@ def make(name: str, study: Study, chosen: Iterable[Cell], again: bool = False) -
     :param chosen: the cells
     :param again: measure those whose results are there, too, and put the new ones in their place
     """
+    measured = False
     for cell in chosen:
         if study.store is not None and not again and study.store.has(cell):
             continue
@@ -74,6 +75,9 @@ def make(name: str, study: Study, chosen: Iterable[Cell], again: bool = False) -
         result = _in_fresh_process(name, cell) if study.fresh_process else study.run(cell)
         if study.store is not None and result is not None:
             study.store.write(cell, result)
+        measured = True
+    if not measured:
+        print("Nothing to measure: the results are there, or the cells you named are none of this study's.")
 
 
 def _in_fresh_process(name: str, cell: Cell) -> Any:
