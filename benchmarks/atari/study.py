@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -120,14 +121,10 @@ def run(cell: Cell) -> Run:
 def finished() -> dict[str, dict[str, list[dict[str, Any]]]]:
     """Notes and curves of all runs, by method and game."""
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for label in METHODS:
-        games = {game: STORE.paths(game, label) for game in NAMES}
-        if any(games.values()):
-            found[label] = {
-                game: [{**notes_of(path), "curve": pd.read_csv(path)} for path in paths]
-                for game, paths in games.items()
-                if paths
-            }
+    for label, game in product(METHODS, NAMES):
+        for path in STORE.paths(game, label):
+            run = {**notes_of(path), "curve": pd.read_csv(path)}
+            found.setdefault(label, {}).setdefault(game, []).append(run)
     return found
 
 

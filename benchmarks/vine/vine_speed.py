@@ -6,7 +6,6 @@ process, as shares.
 """
 
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -27,46 +26,40 @@ from sb3_trpo.rollouts.vine.envs import BranchEnvs
 
 STORE = Rows("vine/vine_speed")
 ROUNDS = 3
-LONG = {"n_states": 256, "branches_per_state": 4, "branch_length": 100}
-
-
-def mujoco(env_id: str) -> VecEnv:
-    return VecNormalize(make_vec_env(env_id, 1, seed=0))
-
-
-def pong(env_id: str) -> VecEnv:
-    """Pong in the wrapper of a network's own pictures."""
-    wrapper = {"Pong": AtariWrapper, "Pong for the paper's network": PaperAtariWrapper}[env_id]
-    settings = {"frameskip": 1, "repeat_action_probability": 0.0}
-    return VecFrameStack(make_vec_env("ALE/Pong-v5", 1, seed=0, wrapper_class=wrapper, env_kwargs=settings), 4)
-
-
+PONG = {"Pong": AtariWrapper, "Pong for the paper's network": PaperAtariWrapper}
 ATARI = {"n_steps": 512, "fisher_sample_fraction": 0.1}
-# environment, how it is made, policy, settings, the vine's settings
-CASES: dict[str, tuple[str, Callable[[str], VecEnv], str, dict[str, Any], dict[str, Any]]] = {
-    "Hopper-v5, default settings": ("Hopper-v5", mujoco, "MlpPolicy", {}, {}),
-    "Hopper-v5, 256 states × 4 × 100 steps": ("Hopper-v5", mujoco, "MlpPolicy", {}, LONG),
-    "Humanoid-v5, default settings": ("Humanoid-v5", mujoco, "MlpPolicy", {}, {}),
-    "Humanoid-v5, 256 states × 4 × 100 steps": ("Humanoid-v5", mujoco, "MlpPolicy", {}, LONG),
-    "CartPole-v1, default settings": ("CartPole-v1", lambda i: make_vec_env(i, 1, seed=0), "MlpPolicy", {}, {}),
-    "CartPole-v1, 1,024 states × 2 × 100 steps": (
-        *("CartPole-v1", lambda i: make_vec_env(i, 1, seed=0), "MlpPolicy", {}),
-        {"n_states": 1024, "branch_length": 100},
-    ),
-    "Pong, AtariWrapper, NatureCNN, 128 states × 6 × 20 steps, Fisher on a tenth": (
-        *("Pong", pong, "CnnPolicy", ATARI),
-        {"n_states": 128, "branch_length": 20},
-    ),
+LONG = {"n_states": 256, "branches_per_state": 4, "branch_length": 100}
+LONG_OF_TWO = {"n_states": 1024, "branch_length": 100}
+ALL_OF_SIX = {"n_states": 128, "branch_length": 20}
+# environment, policy, settings, the vine's settings
+CASES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
+    "Hopper-v5, default settings": ("Hopper-v5", "MlpPolicy", {}, {}),
+    "Hopper-v5, 256 states × 4 × 100 steps": ("Hopper-v5", "MlpPolicy", {}, LONG),
+    "Humanoid-v5, default settings": ("Humanoid-v5", "MlpPolicy", {}, {}),
+    "Humanoid-v5, 256 states × 4 × 100 steps": ("Humanoid-v5", "MlpPolicy", {}, LONG),
+    "CartPole-v1, default settings": ("CartPole-v1", "MlpPolicy", {}, {}),
+    "CartPole-v1, 1,024 states × 2 × 100 steps": ("CartPole-v1", "MlpPolicy", {}, LONG_OF_TWO),
+    "Pong, AtariWrapper, NatureCNN, 128 states × 6 × 20 steps, Fisher on a tenth": ("Pong", "CnnPolicy", ATARI, ALL_OF_SIX),
     "Pong, PaperAtariWrapper, the paper's network, 128 states × 6 × 20 steps, Fisher on a tenth": (
-        *("Pong for the paper's network", pong, "PaperCnnPolicy", ATARI),
-        {"n_states": 128, "branch_length": 20},
+        "Pong for the paper's network",
+        "PaperCnnPolicy",
+        ATARI,
+        ALL_OF_SIX,
     ),
 }
 
 
+def make_env(env_id: str) -> VecEnv:
+    if env_id in PONG:
+        settings = {"frameskip": 1, "repeat_action_probability": 0.0}
+        return VecFrameStack(make_vec_env("ALE/Pong-v5", 1, seed=0, wrapper_class=PONG[env_id], env_kwargs=settings), 4)
+    env = make_vec_env(env_id, 1, seed=0)
+    return env if env_id == "CartPole-v1" else VecNormalize(env)
+
+
 def bare_speed(env_id: str, seconds: float = 2.0) -> float:
     """Steps a second of ``env.step`` with random actions drawn beforehand, in what ``gym.make`` gives."""
-    env = pong(env_id).get_attr("env")[0] if env_id.startswith("Pong") else gym.make(env_id)
+    env = make_env(env_id).get_attr("env")[0] if env_id in PONG else gym.make(env_id)
     env.reset(seed=0)
     actions = [env.action_space.sample() for _ in range(1000)]
     steps, begin = 0, time.perf_counter()
@@ -90,7 +83,7 @@ def vine_speed(model: TRPO, iterations: int) -> float:
 
 
 def make(case: str, n_workers: int) -> TRPO:
-    env_id, make_env, policy, settings, vine = CASES[case]
+    env_id, policy, settings, vine = CASES[case]
     branches = {**vine, "n_workers": n_workers}
     return TRPO(policy, make_env(env_id), seed=0, device="cpu", sampling="vine", vine_kwargs=branches, **settings)
 
