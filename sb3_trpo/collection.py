@@ -18,6 +18,7 @@ from sb3_trpo.distributed import DataParallelAlgorithm
 from sb3_trpo.ranks import mean_and_std
 from sb3_trpo.rollouts import (
     SAMPLERS,
+    Evaluator,
     Experience,
     FrameStackBuffer,
     PathAlone,
@@ -129,7 +130,7 @@ class SamplingAlgorithm(DataParallelAlgorithm):
         callback.on_rollout_start()
 
         bootstrap_gamma = self.gamma if self.advantage_estimator == "gae" else 0.0
-        evaluator = make_evaluator(self.policy, rollout_buffer, self._last_obs, bootstrap_gamma)
+        evaluator = self._make_evaluator(rollout_buffer, bootstrap_gamma)
         rng = np.random.default_rng([self._vine_seed, self._n_updates, self.num_timesteps])
         sampling = self._sampler_for(env).begin(n_rollout_steps, self.gamma, self.sde_sample_freq, rng)
         path = sampling.watch(single_path(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq))
@@ -149,14 +150,7 @@ class SamplingAlgorithm(DataParallelAlgorithm):
             return False
         evaluator.finish()
 
-        values = estimate_advantages(
-            rollout_buffer,
-            self.policy,
-            self._last_obs,
-            self._last_episode_starts,
-            self.advantage_estimator,
-            self._ranks.mean,
-        )
+        values = self._estimate_advantages(rollout_buffer)
         self._experience = self._gain_experience(sampling, rollout_buffer, callback)
         callback.update_locals(locals())
         callback.on_rollout_end()
@@ -182,9 +176,22 @@ class SamplingAlgorithm(DataParallelAlgorithm):
         made_for = (id(env), self.sampling, options, self.n_steps)
         if self._sampler is None or self._sampler_made_for != made_for:
             self.close_vine()
-            self._sampler = SAMPLERS[self.sampling](env, self.policy, options, self.n_steps)
+            self._sampler = self._make_sampler(env)
             self._sampler_made_for = made_for
         return self._sampler
+
+    def _make_sampler(self, env: VecEnv) -> Sampler:
+        """What subclasses may replace, as the next two: the sampler that ``sampling`` names."""
+        return SAMPLERS[self.sampling](env, self.policy, self.vine_kwargs, self.n_steps)
+
+    def _make_evaluator(self, buffer: RolloutBuffer, bootstrap_gamma: float) -> Evaluator:
+        """What draws the path's actions and completes the buffer."""
+        return make_evaluator(self.policy, buffer, self._last_obs, bootstrap_gamma)  # type: ignore[arg-type]
+
+    def _estimate_advantages(self, buffer: RolloutBuffer) -> th.Tensor | None:
+        """Fill in returns and advantages; values after the last step ``[n_envs, 1]``, where they were asked for."""
+        last = self._last_obs, self._last_episode_starts
+        return estimate_advantages(buffer, self.policy, *last, self.advantage_estimator, self._ranks.mean)  # type: ignore[arg-type]
 
     def close_vine(self) -> None:
         """End the environments that branches run in, and their processes; they are made anew when needed."""

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from inspect import Parameter, signature
 from typing import Any
@@ -14,9 +14,9 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.checks import check_count, check_flag, check_real
-from sb3_trpo.rollouts import VineSettings
+from sb3_trpo.rollouts import SAMPLERS, VineSettings
 
-CHOICES = {"advantage_estimator": ("gae", "monte_carlo"), "sampling": ("single_path", "vine")}
+CHOICES: dict[str, Collection[str]] = {"advantage_estimator": ("gae", "monte_carlo"), "sampling": SAMPLERS}
 
 _ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
@@ -191,7 +191,7 @@ def check_vine(settings: Mapping[str, Any]) -> None:
     given = settings["vine_kwargs"]
     if not isinstance(given, (Mapping, type(None))):
         raise TypeError(f"vine_kwargs={given!r} is a {type(given).__name__}: give a dict, or None.")
-    if given and settings["sampling"] != "vine":
+    if given and settings["sampling"] == "single_path":
         raise ValueError(
             'vine_kwargs has no effect with sampling="single_path": leave it out, or set sampling="vine"; a model that was '
             "saved with them, load with vine_kwargs=None."

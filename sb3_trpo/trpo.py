@@ -1,6 +1,5 @@
 """Trust Region Policy Optimization as an SB3 algorithm."""
 
-from dataclasses import fields
 from typing import Any, ClassVar, TypeVar
 
 import torch as th
@@ -24,7 +23,7 @@ from sb3_trpo.settings import (
     warn_of_truncated_minibatches,
 )
 from sb3_trpo.trust_region import Status
-from sb3_trpo.update import PolicyObjective, StepOptions, policy_step
+from sb3_trpo.update import PolicyObjective, Step, StepOptions, policy_step
 
 LARGEST_RATIO_ERROR = 0.01
 DISAGREEMENT = (
@@ -220,7 +219,7 @@ class TRPO(SamplingAlgorithm):
         surrogate = self._experience.surrogate(batch, self.normalize_advantage, self._ranks)
         objective = PolicyObjective(actor, batch, surrogate, self.ent_coef, self._ranks)
         self._warn_of_the_actor(actor, objective)
-        step = policy_step(objective, self._step_options(), self._ranks)
+        step = self._find_step(objective)
         if step.status is Status.OK:
             actor.assign(step.search.theta)
         self._record(step_diagnostics(self.policy, batch, step, self.gamma, self._ranks))
@@ -237,8 +236,9 @@ class TRPO(SamplingAlgorithm):
         self._left_out = fit.left_out
         self._check_parameters()
 
-    def _step_options(self) -> StepOptions:
-        return StepOptions(**{field.name: getattr(self, field.name) for field in fields(StepOptions)})
+    def _find_step(self, objective: PolicyObjective) -> Step:
+        """The policy's step; what subclasses with another update replace."""
+        return policy_step(objective, StepOptions.of(self), self._ranks)
 
     def _warn_of_the_actor(self, actor: Actor, objective: PolicyObjective) -> None:
         if float(self._ranks.maximum((objective.start.ratio - 1.0).abs().max())) > LARGEST_RATIO_ERROR:

@@ -2,16 +2,18 @@
 
 import inspect
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import optuna
-import pandas as pd
 import pytest
 import torch as th
 
-from benchmarks import ablations, atari_table, candidates, same_settings, statistics, tuning
-from benchmarks.training import Plan, policy_kwargs_of, run, settings_for, write_run
+from benchmarks.atari import study as atari
+from benchmarks.common import Cell, environment, statistics
+from benchmarks.common.training import Plan, policy_kwargs_of, run, settings_for, train
+from benchmarks.learning import ablations, candidates, same_settings, tuning
 from sb3_trpo import TRPO
 
 
@@ -37,14 +39,13 @@ def test_settings_for_sb3_contrib_are_converted_back(env_id: str, ours: dict[str
     assert same_settings.converted(env_id) == {**zoo, **ours}
 
 
-@pytest.mark.parametrize("label", [label for label, variant in ablations.VARIANTS.items() if variant.functions])
+@pytest.mark.parametrize("label", [label for label, variant in ablations.VARIANTS.items() if variant.methods])
 def test_ablations_of_functions_learn(label: str) -> None:
     """They take what TRPO.train passes, and their steps keep the trust region; one with no damping in it is longer."""
     steps = {}
     for name in ("defaults", label):
-        model = TRPO("MlpPolicy", "CartPole-v1", n_steps=256, seed=0)
-        with ablations.VARIANTS[name].functions_replaced():
-            model.learn(256)
+        algorithm = type("TRPO", (TRPO,), ablations.VARIANTS[name].methods)
+        model = algorithm("MlpPolicy", "CartPole-v1", n_steps=256, seed=0).learn(256)
         assert model.logger.name_to_value["train/status"] == "ok"
         assert 0.0 < model.logger.name_to_value["train/kl_divergence_loss"] <= 0.01
         steps[name] = model.logger.name_to_value["train/step_size"]
@@ -80,24 +81,25 @@ def test_bootstrap_intervals() -> None:
 
 def test_shares_of_our_runs_say_how_long_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Halfway from the random player to the human one is 50 %."""
-    folder = tmp_path / "Pong"
-    folder.mkdir()
+    folder = tmp_path / "atari" / "runs" / "Pong"
+    folder.mkdir(parents=True)
     run = {"mean": (-20.4 - 3.0) / 2, "steps": 503_808, "seed": 0, "train_seconds": 3600}
     (folder / "vine_seed0.json").write_text(json.dumps(run))
     (folder / "vine_seed0.csv").write_text("steps,mean,seconds\n")
-    monkeypatch.setattr(atari_table, "RUNS", tmp_path)
-    (row,) = (line for line in atari_table.tables()["atari_shares"].splitlines() if line.startswith("| **sb3_trpo, vine** |"))
+    monkeypatch.setattr(environment, "RESULTS", tmp_path)
+    (row,) = (line for line in atari.share_table().splitlines() if line.startswith("| **sb3_trpo, vine** |"))
     assert "| 50 % |" in row and row.endswith("| 503,808 steps |")
 
 
 def test_candidates_are_called_by_what_is_different(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One row for all runs with the same settings, whatever their files are called, dots included, an empty one like none."""
-    settings = settings_for("sb3_trpo", "Hopper-v5")
+    monkeypatch.setattr(environment, "RESULTS", tmp_path)
+    plan = Plan("sb3_trpo", "Hopper-v5", settings_for("sb3_trpo", "Hopper-v5"), steps=2048, seed=0, final_episodes=1)
     for seed, more in ((101, {}), (102, {"policy_kwargs": {}})):
-        plan = Plan("sb3_trpo", "Hopper-v5", {**settings, "gamma": 0.9, **more}, steps=2048, seed=seed, final_episodes=1)
-        write_run(plan, tmp_path / "Hopper-v5" / f"gamma_0.9_seed{seed}")
-    monkeypatch.setattr(candidates, "FOLDER", tmp_path)
-    scores = [pd.read_csv(path)["mean"].iloc[-1] for path in sorted(tmp_path.glob("*/*.csv"))]
+        found = train(replace(plan, seed=seed), {"gamma": 0.9, **more})
+        assert found is not None
+        candidates.STORE.write(Cell("Hopper-v5", "gamma_0.9", seed), found)
+    scores = [frame["mean"].iloc[-1] for frame in candidates.STORE.frames("Hopper-v5", "gamma_0.9")]
     assert len(scores) == 2
     row = f"| Hopper-v5 | `gamma=0.9` | {np.mean(scores):.0f} | {scores[0]:.0f}, {scores[1]:.0f} |"
     assert candidates.table().splitlines()[2:] == [row]

@@ -216,7 +216,7 @@ def test_another_world_in_workers_is_refused(env, kind, what, when, monkeypatch)
     change(monkeypatch, 0.5)
     with pytest.raises(RuntimeError, match=rf"same state, and .*{what}.*n_workers"):
         trained(trpo, 1)
-    assert trpo._vine is None
+    assert trpo._sampler is None
 
 
 @pytest.mark.parametrize(("start_method", "n_workers"), [("fork", 0), ("forkserver", 0), ("spawn", 0), ("fork", 1)])

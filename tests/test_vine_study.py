@@ -1,6 +1,7 @@
 """What the study of the vine compares: branches that begin where they say, and estimates that are right."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -9,16 +10,17 @@ import pytest
 import torch as th
 from stable_baselines3.common.env_util import make_vec_env
 
-import sb3_trpo.collection
 from benchmarks.vine_study.branching import BeforeFailures, BranchingVecEnv, Present, Rare, Root
-from benchmarks.vine_study.siblings import AGES, mirrored_noise, relatives, sibling_baseline
+from benchmarks.vine_study.siblings import AGES, relatives, sibling_baseline, with_mirrored_noise
 from benchmarks.vine_study.tasks import TASKS
-from benchmarks.vine_study.vines import HybridObjective, LargestAdvantages, TrunkAsBranch
+from benchmarks.vine_study.vines import Hybrid, LargestAdvantages, TrunkAsBranch
 from sb3_trpo import TRPO
 from sb3_trpo.policy import Actor
-from sb3_trpo.rollouts import Batch, Samples, Vine, VineBatch
+from sb3_trpo.ranks import ALONE
+from sb3_trpo.rollouts import SAMPLERS, Batch, Samples, Vine, VineBatch, make_vine
 from sb3_trpo.rollouts.vine import collector
 from sb3_trpo.simulators import check_clone
+from sb3_trpo.update import PolicyObjective
 
 # Tasks
 
@@ -130,7 +132,8 @@ SMALL: dict[str, Any] = {"n_steps": 64, "batch_size": 64, "seed": 0, "policy_kwa
 
 def grown(vine: type[Vine], monkeypatch, **options: Any) -> TRPO:
     """A model that has branched from its first rollout."""
-    monkeypatch.setattr(sb3_trpo.collection, "Vine", vine)
+    make = partial(make_vine, kind=vine)
+    monkeypatch.setitem(SAMPLERS, "vine", make)
     model = TRPO("MlpPolicy", make_vec_env("Pendulum-v1", 2, seed=0), vine_kwargs={"n_states": 6, **options}, **SMALL)
     model.learn(1)
     return model
@@ -174,26 +177,24 @@ def test_weights_make_up_for_the_choice_of_states(monkeypatch):
 
 
 def test_hybrid_gradient_is_that_of_its_surrogate(monkeypatch):
-    kept = {}
-
-    class Kept(Vine):
-        def grow(self, *arguments):
-            kept["batch"] = super().grow(*arguments)
-            return kept["batch"]
-
-    model = grown(Kept, monkeypatch, branches_per_state=3, branch_length=4)
+    """And its surrogate is the weighted mean of the trunk's and the branches', 1e-5."""
+    model = grown(Hybrid, monkeypatch, branches_per_state=3, branch_length=4)
     batch = Batch.from_samples(Samples.from_buffer(model.rollout_buffer), 1, True)
-    objective = HybridObjective(Actor(model.policy, batch.observations), batch, kept["batch"], 0.0, True)
-    theta, direction = objective.path.actor.theta, th.randn(len(objective.gradient), generator=th.Generator().manual_seed(0))
+    actor, mixed = Actor(model.policy, batch.observations), model._experience.surrogate(batch, True, ALONE)
+    objective = PolicyObjective(actor, batch, mixed, 0.0)
+    theta, direction = objective.theta, th.randn(len(objective.gradient), generator=th.Generator().manual_seed(0))
     ahead, behind = (objective.evaluate(theta + sign * 1e-2 * direction).surrogate for sign in (1.0, -1.0))
     assert (ahead - behind) / 2e-2 == pytest.approx(float(objective.gradient @ direction), rel=0.05)
-    assert objective.start.surrogate == pytest.approx(objective.evaluate(theta).surrogate, abs=1e-5)
+    parts = [PolicyObjective(actor, batch, part, 0.0).evaluate(theta + 0.1 * direction) for part in (mixed.path, mixed.vine)]
+    expected = (1.0 - mixed.weight) * parts[0].surrogate + mixed.weight * parts[1].surrogate
+    assert objective.evaluate(theta + 0.1 * direction).surrogate == pytest.approx(expected, abs=1e-5)
 
 
 def test_mirrored_noise():
     """In equal states the actions of a pair lie on both sides of the policy's mean, and of every pair elsewhere."""
     model = TRPO("MlpPolicy", make_vec_env("Pendulum-v1", 4, seed=0), **{**SMALL, "sampling": "single_path"})
-    evaluator = mirrored_noise(model.policy, model.rollout_buffer, np.ones((4, 3), dtype=np.float32), 0.99)
+    model._last_obs = np.ones((4, 3), dtype=np.float32)
+    evaluator = with_mirrored_noise(model, model.rollout_buffer, 0.99)
     obs = np.ones((4, 3), dtype=np.float32)
     for _ in range(3):
         actions = evaluator.act(obs)

@@ -7,14 +7,14 @@ import torch as th
 from scipy.optimize import minimize
 
 from benchmarks.figure4.updates import CANDIDATES, DAMPING, DELTA, SHRINK
-from sb3_trpo.objective import SinglePathObjective
 from sb3_trpo.trust_region import Evaluation, FullStep, Status, backtracking_line_search
+from sb3_trpo.update import PolicyObjective
 
 ROUNDS = 30
 TOLERANCE = 1.01
 
 
-def fisher_matrices(objective: SinglePathObjective) -> np.ndarray:
+def fisher_matrices(objective: PolicyObjective) -> np.ndarray:
     """F_s = J_sᵀ M_s J_s of every state ``[B, N, N]``."""
     linearization = objective.actor.linearize(objective.batch.observations)[0]
     metric = objective.actor.family.fisher(linearization.at.detach())
@@ -53,7 +53,7 @@ def largest_step(gradient: np.ndarray, matrices: np.ndarray, delta: float, dampi
     return x
 
 
-def max_kl(objective: SinglePathObjective) -> th.Tensor:
+def max_kl(objective: PolicyObjective) -> th.Tensor:
     """The step of the quadratic model, then backtracking until the largest divergence itself keeps the bound."""
 
     def by_the_largest(evaluation: Evaluation) -> Evaluation:

@@ -6,7 +6,7 @@ import numpy as np
 import torch as th
 from scipy.optimize import minimize
 
-from sb3_trpo.objective import SinglePathObjective
+from sb3_trpo.update import PolicyObjective
 
 LBFGS_STEPS = 20
 
@@ -53,7 +53,7 @@ class RelativeEntropySearch:
 
     epsilon: float
 
-    def __call__(self, objective: SinglePathObjective) -> th.Tensor:
+    def __call__(self, objective: PolicyObjective) -> th.Tensor:
         batch, actor = objective.batch, objective.actor
         observations = batch.observations
         assert isinstance(observations, th.Tensor)

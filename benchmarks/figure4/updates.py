@@ -7,17 +7,24 @@ from typing import Any
 import torch as th
 
 from sb3_trpo import TRPO
-from sb3_trpo.objective import Batch, SinglePathObjective
-from sb3_trpo.policy import Actor
-from sb3_trpo.rollouts import Samples
-from sb3_trpo.trust_region import FisherMatrix, backtracking_line_search, conjugate_gradient, full_step
+from sb3_trpo.trust_region import (
+    FisherMatrix,
+    FullStep,
+    LineSearch,
+    Solution,
+    Status,
+    backtracking_line_search,
+    conjugate_gradient,
+    full_step,
+)
+from sb3_trpo.update import PolicyObjective, Step
 
 DELTA, DAMPING, CG_STEPS, SHRINK, CANDIDATES = 0.01, 0.1, 10, 0.8, 10  # for all that has a trust region
-Update = Callable[[SinglePathObjective], th.Tensor]
+Update = Callable[[PolicyObjective], th.Tensor]
 
 
 class PolicySearch(TRPO):
-    """TRPO's collection with another update of the policy, and no critic.
+    """TRPO with another update of the policy.
 
     :param update: new θ; kept if it is finite
     """
@@ -26,13 +33,14 @@ class PolicySearch(TRPO):
         self.update = update
         super().__init__(*args, **kwargs)
 
-    def train(self) -> None:
-        self.policy.set_training_mode(False)
-        batch = Batch.from_samples(Samples.from_buffer(self.rollout_buffer), 1, self.normalize_advantage)
-        actor = Actor(self.policy, batch.observations)
-        theta = self.update(SinglePathObjective(actor, batch, ent_coef=0.0))
-        if th.isfinite(theta).all():
-            actor.assign(theta)
+    def _find_step(self, objective: PolicyObjective) -> Step:
+        theta, start = self.update(objective), objective.start
+        change = theta - objective.theta
+        unsolved = Solution(change, Status.OK, 0, float("nan"), float("nan"))
+        full = FullStep(change, 1.0, float(objective.gradient @ change), Status.OK)
+        if not th.isfinite(theta).all():
+            return Step(start, unsolved, full, LineSearch(objective.theta, start, 0, 0.0, Status.NO_CANDIDATE))
+        return Step(start, unsolved, full, LineSearch(theta, objective.evaluate(theta), 0, 1.0, Status.OK))
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ class VanillaGradient:
 
     size: float
 
-    def __call__(self, objective: SinglePathObjective) -> th.Tensor:
+    def __call__(self, objective: PolicyObjective) -> th.Tensor:
         return objective.actor.theta + self.size * objective.gradient
 
 
@@ -51,7 +59,7 @@ class NaturalGradient:
 
     size: float
 
-    def __call__(self, objective: SinglePathObjective) -> th.Tensor:
+    def __call__(self, objective: PolicyObjective) -> th.Tensor:
         solution = conjugate_gradient(objective.fisher(DAMPING).product, objective.gradient, CG_STEPS)
         return objective.actor.theta + self.size * solution.x
 
@@ -72,7 +80,7 @@ class ScoreMetric:
         raise NotImplementedError("only a Fisher matrix")
 
 
-def empirical_fisher_matrix(objective: SinglePathObjective, damping: float) -> FisherMatrix:
+def empirical_fisher_matrix(objective: PolicyObjective, damping: float) -> FisherMatrix:
     """(1/B) Σ ∇log π ∇log πᵀ + λI over the samples, in place of an expectation over actions."""
     linearization, distribution = objective.actor.linearize(objective.batch.observations)
     log_prob = distribution.log_prob(objective.batch.actions).sum()
@@ -80,7 +88,7 @@ def empirical_fisher_matrix(objective: SinglePathObjective, damping: float) -> F
     return FisherMatrix([lambda: linearization], ScoreMetric(scores), damping)
 
 
-def empirical_fisher(objective: SinglePathObjective) -> th.Tensor:
+def empirical_fisher(objective: PolicyObjective) -> th.Tensor:
     """TRPO's step with the empirical Fisher matrix."""
     solution = conjugate_gradient(empirical_fisher_matrix(objective, DAMPING).product, objective.gradient, CG_STEPS)
     step = full_step(solution, objective.gradient, DELTA)

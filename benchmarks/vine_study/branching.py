@@ -6,7 +6,7 @@ limit: what a branch would have gained after it is the critic's estimate.
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
@@ -23,21 +23,24 @@ class Root(NamedTuple):
     obs: np.ndarray
 
 
-class Roots(Protocol):
-    """Which states branches begin in.
+class Roots:
+    """Which states branches begin in: unless a subclass says otherwise any of those that were kept, all alike.
 
-    :param at_ends: whether a branch jumps as soon as its episode ends, too; else it goes on from a fresh start
+    :param size: most states that are kept
     """
 
-    at_ends: bool
+    at_ends = True  # whether a branch jumps as soon as its episode ends, too; else it goes on from a fresh start
+
+    def __init__(self, size: int = 0):
+        self.kept: deque[Root] = deque(maxlen=size)
+        self.steps = 0
 
     def watch(self, venv: VecEnv, obs: np.ndarray, dones: np.ndarray, infos: Sequence[dict[str, Any]], n_trunks: int) -> None:
         """Note a step of the trunks, the rows below ``n_trunks``."""
-        ...
 
     def choose(self, venv: VecEnv, obs: np.ndarray, branch: int, rng: np.random.Generator, n_trunks: int) -> Root | None:
         """Where the n-th branch begins now; None to let it run on."""
-        ...
+        return self.kept[rng.integers(len(self.kept))] if self.kept else None
 
 
 class BranchingVecEnv(VecEnvWrapper):
@@ -90,41 +93,32 @@ class BranchingVecEnv(VecEnvWrapper):
         return list(begun)
 
 
-class Present:
+class Present(Roots):
     """Shadows: every branch begins where its trunk is now."""
 
     at_ends = False
-
-    def watch(self, venv: VecEnv, obs: np.ndarray, dones: np.ndarray, infos: Sequence[dict[str, Any]], n_trunks: int) -> None:
-        pass
 
     def choose(self, venv: VecEnv, obs: np.ndarray, branch: int, rng: np.random.Generator, n_trunks: int) -> Root | None:
         trunk = branch % n_trunks
         return Root(clone_rows(venv, [trunk])[0], obs[trunk].copy())
 
 
-class Visited:
-    """Branches begin in states that the trunks have passed lately, all alike.
+class Visited(Roots):
+    """Branches begin in states that the trunks have passed lately.
 
     :param every: steps between two states that are kept
     :param size: most states that are kept
     """
 
-    at_ends = True
-
     def __init__(self, every: int, size: int):
+        super().__init__(size)
         self.every = every
-        self.kept: deque[Root] = deque(maxlen=size)
-        self.steps = 0
 
     def watch(self, venv: VecEnv, obs: np.ndarray, dones: np.ndarray, infos: Sequence[dict[str, Any]], n_trunks: int) -> None:
         self.steps += 1
         if self.steps % self.every == 0:
             rows = range(n_trunks)
             self.kept += [Root(state, obs[row].copy()) for row, state in zip(rows, clone_rows(venv, rows), strict=True)]
-
-    def choose(self, venv: VecEnv, obs: np.ndarray, branch: int, rng: np.random.Generator, n_trunks: int) -> Root | None:
-        return self.kept[rng.integers(len(self.kept))] if self.kept else None
 
 
 class Rare(Visited):
@@ -149,7 +143,7 @@ class Rare(Visited):
         return self.kept[candidates[np.partition(distances, self.NEIGHBOUR, axis=1)[:, self.NEIGHBOUR].argmax()]]
 
 
-class BeforeFailures:
+class BeforeFailures(Roots):
     """Branches begin shortly before the last places where an episode of a trunk terminated.
 
     :param within: steps before the failure, at most
@@ -157,13 +151,10 @@ class BeforeFailures:
     :param size: most states that are kept
     """
 
-    at_ends = True
-
     def __init__(self, within: int, every: int, size: int):
+        super().__init__(size)
         self.within, self.every = within, every
-        self.kept: deque[Root] = deque(maxlen=size)
         self.lately: dict[int, deque[Root]] = {}
-        self.steps = 0
 
     def watch(self, venv: VecEnv, obs: np.ndarray, dones: np.ndarray, infos: Sequence[dict[str, Any]], n_trunks: int) -> None:
         self.steps += 1
@@ -175,6 +166,3 @@ class BeforeFailures:
                 lately.clear()
             elif self.steps % self.every == 0:
                 lately.append(Root(clone_rows(venv, [row])[0], obs[row].copy()))
-
-    def choose(self, venv: VecEnv, obs: np.ndarray, branch: int, rng: np.random.Generator, n_trunks: int) -> Root | None:
-        return self.kept[rng.integers(len(self.kept))] if self.kept else None

@@ -1,14 +1,14 @@
 """What shadows that began in the same state are to one another: a baseline, or each other's mirror image."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.policies import ActorCriticPolicy
 
-from sb3_trpo.rollouts import Evaluator, estimate_advantages, make_evaluator
+from sb3_trpo import TRPO
+from sb3_trpo.rollouts import Evaluator
 from sb3_trpo.rollouts.evaluators import DeferredEvaluator
 
 AGES = 8  # steps of the same age, for which one coefficient is fitted
@@ -47,31 +47,30 @@ def sibling_baseline(advantages: np.ndarray, together: np.ndarray, n_trunks: int
     return baseline.reshape(shape)
 
 
-@dataclass(frozen=True)
-class AdvantagesOfSiblings:
-    """``estimate_advantages`` less the baseline.
+def with_sibling_baseline(n_trunks: int, period: int) -> Callable[[TRPO, RolloutBuffer], Any]:
+    """TRPO's advantages minus the baseline: a method in place of its own.
 
     :param n_trunks: families
     :param period: steps between two synchronisations
     """
 
-    n_trunks: int
-    period: int
-
-    def __call__(self, buffer: RolloutBuffer, *arguments: Any) -> None:
-        estimate_advantages(buffer, *arguments)
-        advantages = buffer.advantages.reshape(-1, self.period, buffer.n_envs)
-        baseline = sibling_baseline(advantages, relatives(buffer.episode_starts, self.period), self.n_trunks)
+    def estimate_advantages(model: TRPO, buffer: RolloutBuffer) -> Any:
+        values = TRPO._estimate_advantages(model, buffer)
+        advantages = buffer.advantages.reshape(-1, period, buffer.n_envs)
+        baseline = sibling_baseline(advantages, relatives(buffer.episode_starts, period), n_trunks)
         buffer.advantages = (advantages - baseline).reshape(buffer.advantages.shape).astype(np.float32)
+        return values
+
+    return estimate_advantages
 
 
-def mirrored_noise(policy: ActorCriticPolicy, buffer: RolloutBuffer, obs: Any, gamma: float) -> Evaluator:
-    """``make_evaluator``, but the second half of the environments get the first half's noise with its sign changed.
+def with_mirrored_noise(model: TRPO, buffer: RolloutBuffer, gamma: float) -> Evaluator:
+    """TRPO's evaluator, but the second half of the environments get the first half's noise with its sign changed.
 
     What an advantage has in common under ε and −ε, the critic's error above all, then cancels in the gradient of a pair that
     begins in one state. Every row by itself follows the policy. Gaussian policies.
     """
-    evaluator = make_evaluator(policy, buffer, obs, gamma)
+    evaluator = TRPO._make_evaluator(model, buffer, gamma)
     assert isinstance(evaluator, DeferredEvaluator) and evaluator.fast is not None
     kind = evaluator.fast.kind
     own = kind.redraw

@@ -1,50 +1,42 @@
-"""Every way of sampling that the study compares: settings, wrappers of the environments, and what TRPO calls instead."""
+"""Every way of sampling that the study compares: settings, wrappers of the environments, and other methods of TRPO's."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from stable_baselines3.common.vec_env import VecEnv
 
+from benchmarks.common.training import Variant
 from benchmarks.vine_study.branching import BeforeFailures, BranchingVecEnv, Present, Rare, Roots, Visited
-from benchmarks.vine_study.siblings import AdvantagesOfSiblings, mirrored_noise
-from benchmarks.vine_study.vines import HybridObjective, LargestAdvantages, TrunkAsBranch
+from benchmarks.vine_study.siblings import with_mirrored_noise, with_sibling_baseline
+from benchmarks.vine_study.vines import Hybrid, LargestAdvantages, TrunkAsBranch
+from sb3_trpo import TRPO
+from sb3_trpo.rollouts import Vine, make_vine
 
 # 2,048 simulator steps an iteration, branches included; the methods without a critic need four times as many
 ROWS, STEPS = 16, 128
 COMMON: dict[str, Any] = {"policy": "MlpPolicy", "normalize": True, "n_envs": ROWS, "n_steps": STEPS, "n_critic_updates": 20}
 
 
-@dataclass(frozen=True)
-class Variant:
-    """What is different from single path with GAE.
-
-    :param settings: of TRPO
-    :param wrap: put around the training environments, inside VecNormalize; of the seed
-    :param functions: that TRPO calls when it collects or trains, by name
-    :param only: tasks where it is something else than another variant, or can be hoped for; None for all
-    """
-
-    settings: dict[str, Any] = field(default_factory=dict)
-    wrap: Callable[[int, VecEnv], VecEnv] | None = None
-    functions: dict[str, Any] = field(default_factory=dict)
-    only: tuple[str, ...] | None = None
-
-
-def branching(n_trunks: int, period: int, roots: Callable[[], Roots], **functions: Any) -> Variant:
+def branching(n_trunks: int, period: int, roots: Callable[[], Roots], **methods: Any) -> Variant:
     """The same environments, of which all but the trunks are branches."""
 
     def wrap(seed: int, venv: VecEnv) -> VecEnv:
         return BranchingVecEnv(venv, n_trunks, period, roots(), seed)
 
-    return Variant(wrap=wrap, functions=functions)
+    return Variant(wrap=wrap, methods=methods)
 
 
-def vine(branches: int = 4, **functions: Any) -> Variant:
+def vine(branches: int = 4, kind: type[Vine] = Vine) -> Variant:
     """Half of the steps for the trunk and as many for branches."""
+
+    def make_sampler(model: TRPO, env: VecEnv) -> Vine:
+        return make_vine(env, model.policy, model.vine_kwargs, model.n_steps, kind)
+
     options = {"branches_per_state": branches, "n_states": 25}  # of 10 steps
-    return Variant({"n_envs": ROWS // 2, "sampling": "vine", "vine_kwargs": options}, functions=functions)
+    settings = {"n_envs": ROWS // 2, "sampling": "vine", "vine_kwargs": options}
+    return Variant(settings, methods={} if kind is Vine else {"_make_sampler": make_sampler})
 
 
 VARIANTS: dict[str, Variant] = {
@@ -62,15 +54,15 @@ VARIANTS: dict[str, Variant] = {
             "vine_kwargs": {"branches_per_state": 4, "branch_length": 50, "n_states": 20, "bootstrap": False},
         }
     ),
-    "hybrid": vine(VineObjective=HybridObjective),
-    "trunk as a branch": vine(branches=3, Vine=TrunkAsBranch),
-    "roots of large advantage": vine(Vine=LargestAdvantages),
+    "hybrid": vine(kind=Hybrid),
+    "trunk as a branch": vine(branches=3, kind=TrunkAsBranch),
+    "roots of large advantage": vine(kind=LargestAdvantages),
     "every branch step a sample": branching(8, 32, partial(Visited, every=4, size=64)),
-    "shadows, 8 × 1": branching(8, 128, Present, estimate_advantages=AdvantagesOfSiblings(8, 128)),
+    "shadows, 8 × 1": branching(8, 128, Present, _estimate_advantages=with_sibling_baseline(8, 128)),
     "shadows, 8 × 1, without baseline": branching(8, 128, Present),
-    "shadows, 4 × 3": branching(4, 32, Present, estimate_advantages=AdvantagesOfSiblings(4, 32)),
-    "shadows, 4 × 3, of 8 steps": branching(4, 8, Present, estimate_advantages=AdvantagesOfSiblings(4, 8)),
-    "mirrored shadows, 8 × 1": branching(8, 64, Present, make_evaluator=mirrored_noise),
+    "shadows, 4 × 3": branching(4, 32, Present, _estimate_advantages=with_sibling_baseline(4, 32)),
+    "shadows, 4 × 3, of 8 steps": branching(4, 8, Present, _estimate_advantages=with_sibling_baseline(4, 8)),
+    "mirrored shadows, 8 × 1": branching(8, 64, Present, _make_evaluator=with_mirrored_noise),
     "roots before failures": replace(
         branching(8, 64, partial(BeforeFailures, within=100, every=5, size=400)),
         only=("Hopper-v5", "InvertedDoublePendulum-v5", "HopperPositions-v5"),

@@ -1,6 +1,7 @@
-"""Vines that differ from the package's in the branches they grow, and an objective of trunk and branches together."""
+"""Vines that differ from the package's in the branches they grow, and a surrogate of trunk and branches together."""
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,10 @@ import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from sb3_trpo.ranks import ALONE, Ranks
-from sb3_trpo.objective import Batch, SinglePathObjective
 from sb3_trpo.policy import Actor
-from sb3_trpo.rollouts import Trunk, Vine, VineBatch
+from sb3_trpo.ranks import Ranks
+from sb3_trpo.rollouts import Batch, ImportanceSampled, Surrogate, Trunk, Vine, VineBatch
 from sb3_trpo.rollouts.vine.branches import Branch
-from sb3_trpo.trust_region import Evaluation, FisherMatrix
-from sb3_trpo.vine_objective import VineObjective
 
 
 class LargestAdvantages(Vine):
@@ -97,22 +95,31 @@ class TrunkAsBranch(Vine):
         return [branch._replace(noise=self._noise[index // actions.shape[1]]) for index, branch in enumerate(branches)]
 
 
-class HybridObjective:
-    """(1 − w) times the single-path surrogate of the trunk plus w times the vine's, under the same constraint."""
+@dataclass(frozen=True)
+class MixedSurrogate:
+    """(1 − w) times single path's plus w times the vine's."""
 
-    WEIGHT = 0.4
+    path: Surrogate
+    vine: Surrogate
+    weight: float = 0.4
 
-    def __init__(self, actor: Actor, trunk: Batch, vine: VineBatch, ent_coef: float, normalize: bool, ranks: Ranks = ALONE):
-        self.path = SinglePathObjective(actor, trunk, ent_coef, ranks)
-        self.vine = VineObjective(actor, trunk, vine, ent_coef, normalize, ranks)
-        self.gradient = (1.0 - self.WEIGHT) * self.path.gradient + self.WEIGHT * self.vine.gradient
-        self.start = self._mixed(self.path.start, self.vine.start)
+    def on_path(self, rows: slice, ratio: th.Tensor) -> th.Tensor:
+        return (1.0 - self.weight) * self.path.on_path(rows, ratio) + self.weight * self.vine.on_path(rows, ratio)
 
-    def _mixed(self, path: Evaluation, vine: Evaluation) -> Evaluation:
-        return replace(path, surrogate=(1.0 - self.WEIGHT) * path.surrogate + self.WEIGHT * vine.surrogate)
+    def beside(self, actor: Actor) -> Iterator[th.Tensor]:
+        return (self.weight * part for part in self.vine.beside(actor))
 
-    def fisher(self, damping: float, fraction: float = 1.0) -> FisherMatrix:
-        return self.path.fisher(damping, fraction)
 
-    def evaluate(self, theta: th.Tensor) -> Evaluation:
-        return self._mixed(self.path.evaluate(theta), self.vine.evaluate(theta))
+class MixedBatch(VineBatch):
+    """Branches whose surrogate has the trunk's, too."""
+
+    def surrogate(self, batch: Batch, normalize: bool, ranks: Ranks) -> MixedSurrogate:  # type: ignore[override]
+        return MixedSurrogate(ImportanceSampled(batch), super().surrogate(batch, normalize, ranks))
+
+
+class Hybrid(Vine):
+    """The trunk's surrogate and the branches', under the same constraint."""
+
+    def grow(self, *arguments: Any) -> VineBatch:
+        grown = super().grow(*arguments)
+        return MixedBatch(**{field.name: getattr(grown, field.name) for field in fields(grown)})

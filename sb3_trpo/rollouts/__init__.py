@@ -30,7 +30,7 @@ from sb3_trpo.rollouts.sampler import (
 from sb3_trpo.rollouts.samples import Samples
 from sb3_trpo.rollouts.shallow_copies import remove_shallow_copies, shallow_copies
 from sb3_trpo.rollouts.single_path import Evaluator, Transition, single_path
-from sb3_trpo.rollouts.vine import Trunk, Vine, VineBatch, VineSettings
+from sb3_trpo.rollouts.vine import Trunk, Vine, VineBatch, VineSettings, make_vine
 
 __all__ = [
     "SAMPLERS",
@@ -61,6 +61,7 @@ __all__ = [
     "is_parameter_check",
     "largest_reward",
     "make_evaluator",
+    "make_vine",
     "monte_carlo_advantages",
     "register_sampler",
     "remove_shallow_copies",

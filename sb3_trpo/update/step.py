@@ -1,6 +1,7 @@
 """The policy's step (paper, section 6 and appendix C): gradient, conjugate gradient, step size, line search."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 import torch as th
@@ -51,6 +52,11 @@ class StepOptions:
     line_search_max_iter: int = 10
     fisher_sample_fraction: float = 1.0
 
+    @classmethod
+    def of(cls, model: object) -> "StepOptions":
+        """A model's options, its attributes of the same names."""
+        return cls(**{field.name: getattr(model, field.name) for field in fields(cls)})
+
 
 @dataclass(frozen=True)
 class Step:
@@ -73,19 +79,27 @@ class Step:
         return self.search.status
 
 
-def policy_step(objective: Objective, options: StepOptions, ranks: Ranks = ALONE) -> Step:
+def policy_step(
+    objective: Objective,
+    options: StepOptions,
+    ranks: Ranks = ALONE,
+    length: Callable[..., FullStep] = full_step,
+    line_search: Callable[..., LineSearch] = backtracking_line_search,
+) -> Step:
     """Find θ with a better objective within the trust region; nothing is moved.
 
     :param objective: at θ₀
     :param options: of the step
     :param ranks: processes that hold further samples, as many each
+    :param length: from the solution to the full step, as :func:`~sb3_trpo.trust_region.full_step`
+    :param line_search: from the full step to θ, as :func:`~sb3_trpo.trust_region.backtracking_line_search`
     """
     fisher = objective.fisher(options.cg_damping, options.fisher_sample_fraction)
     solution = conjugate_gradient(fisher.product, objective.gradient, options.cg_max_steps)
     if options.fisher_sample_fraction < 1.0:  # x was fitted to the sample, which is flatter along it than all states are
         solution = replace(solution, quadratic_form=objective.fisher(options.cg_damping).quadratic_form(solution.x))
-    full = full_step(solution, objective.gradient, options.target_kl)
-    search = backtracking_line_search(
+    full = length(solution, objective.gradient, options.target_kl)
+    search = line_search(
         objective.evaluate,
         objective.theta,
         objective.start,

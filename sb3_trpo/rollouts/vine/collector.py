@@ -274,9 +274,11 @@ class Growth:
         return self.vine.grow(policy, buffer, self.trunk, self.rng, self.gamma, self.sde_sample_freq)
 
 
-def make_vine(env: VecEnv, policy: ActorCriticPolicy, options: Mapping[str, Any] | None, n_steps: int) -> Vine:
+def make_vine(
+    env: VecEnv, policy: ActorCriticPolicy, options: Mapping[str, Any] | None, n_steps: int, kind: type[Vine] = Vine
+) -> Vine:
     """The vine of these environments, with a user's options; see :class:`~sb3_trpo.rollouts.SamplerFactory`."""
-    return Vine(env, policy, VineSettings.of(options, env.action_space, n_steps * env.num_envs))
+    return kind(env, policy, VineSettings.of(options, env.action_space, n_steps * env.num_envs))
 
 
 register_sampler("vine", make_vine)

@@ -1,0 +1,36 @@
+"""All studies, by the name they have on the command line."""
+
+from importlib import import_module
+
+from benchmarks.common.study import Study
+
+STUDIES = {  # name -> where it is declared
+    "comparison": "benchmarks.learning.comparison",
+    "comparison_speed": "benchmarks.learning.comparison_speed",
+    "same_settings": "benchmarks.learning.same_settings",
+    "ablations": "benchmarks.learning.ablations",
+    "candidates": "benchmarks.learning.candidates",
+    "tuning": "benchmarks.learning.tuning",
+    "learning_curves": "benchmarks.learning.learning_curves",
+    "vine_defaults": "benchmarks.learning.vine_defaults",
+    "vine_study": "benchmarks.vine_study.study",
+    "figure4": "benchmarks.figure4.study",
+    "vine_variance": "benchmarks.vine.vine_variance",
+    "vine_speed": "benchmarks.vine.vine_speed",
+    "vine_figure": "benchmarks.vine.vine_figure",
+    "state_fidelity": "benchmarks.vine.state_fidelity",
+    "atari": "benchmarks.atari.study",
+    "atari_speed": "benchmarks.atari.speed",
+    "atari_memory": "benchmarks.atari.memory",
+    "throughput": "benchmarks.speed.throughput",
+    "time_budget": "benchmarks.speed.time_budget",
+    "update_speed": "benchmarks.speed.update_speed",
+    "update_memory": "benchmarks.speed.update_memory",
+    "ranks": "benchmarks.speed.ranks",
+}
+
+
+def load(name: str) -> tuple[Study, str]:
+    """The declaration and what it says of itself; imported now, for few need every library that the others do."""
+    module = import_module(STUDIES[name])
+    return module.STUDY, (module.__doc__ or "").strip()

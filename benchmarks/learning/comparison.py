@@ -1,0 +1,145 @@
+"""This TRPO, sb3-contrib's TRPO and SB3's PPO on five MuJoCo tasks: 1,000,000 env steps, 10 seeds (PPO 5).
+
+Settings are those users take: ours from sb3_trpo/hyperparams/trpo.yml, the others' from RL Zoo. Deterministic evaluation,
+five episodes every 20,000 steps and thirty at the end.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from benchmarks.common import Cell, Run, Runs, Study, markdown, notes_of
+from benchmarks.common.figures import band, save_panels
+from benchmarks.common.statistics import difference, interquartile_mean, interval
+from benchmarks.common.training import Plan, settings_for, train
+from benchmarks.learning.comparison_speed import seconds_a_step
+from benchmarks.learning.mujoco import FINAL_EPISODES, METHODS, STEPS, TASKS, action_dimensions
+
+STORE = Runs("comparison")
+SEEDS = {"sb3_trpo": 10, "sb3_contrib": 10, "ppo": 5}
+COLORS = {"sb3_trpo": "tab:blue", "sb3_contrib": "tab:orange", "ppo": "tab:green"}
+POINTS = 50
+AXES = (("steps", "million env steps", 1e6), ("seconds", "minutes", 60.0))
+
+
+def run(cell: Cell) -> Run | None:
+    plan = Plan(
+        cell.variant, cell.task, settings_for(cell.variant, cell.task), STEPS, cell.seed, final_episodes=FINAL_EPISODES
+    )
+    return train(plan, cell.changes)
+
+
+class Scored(NamedTuple):
+    """One run: its evaluations by steps and seconds, the KL of its updates, of the joint action, and its bound, nats.
+
+    sb3-contrib bounds the mean over action dimensions, so d times its ``target_kl`` for the joint action.
+    """
+
+    frame: pd.DataFrame
+    kl: list[float]
+    target_kl: float
+
+    @classmethod
+    def read(cls, path: Path) -> "Scored":
+        record = notes_of(path)
+        env_id, method = path.parent.name, path.stem.rpartition("_seed")[0]
+        d = action_dimensions(env_id) if method == "sb3_contrib" else 1
+        frame = pd.read_csv(path).assign(seconds=lambda rows: rows["steps"] * seconds_a_step(env_id, method))
+        return cls(frame, record["kl"], d * float(record["settings"].get("target_kl") or 0.01))
+
+    @property
+    def final(self) -> float:
+        return float(self.frame["mean"].iloc[-1])
+
+    def curve(self, column: str, places: np.ndarray) -> np.ndarray:
+        """Returns at some steps or seconds; before the first evaluation, that evaluation's."""
+        return np.interp(places, self.frame[column], self.frame["mean"])
+
+    def area(self, column: str, end: float) -> float:
+        """Mean return up to some step or second."""
+        return float(self.curve(column, np.linspace(0.0, end, 1001)).mean())
+
+
+def runs(env_id: str, method: str, store: Runs = STORE) -> list[Scored]:
+    return [Scored.read(path) for path in store.paths(env_id, method)]
+
+
+def methods(env_id: str) -> dict[str, list[Scored]]:
+    """The methods that have runs on a task."""
+    return {method: found for method in METHODS if (found := runs(env_id, method))}
+
+
+def fastest_finish(env_id: str) -> float:
+    """Seconds after which the fastest method has all its steps."""
+    return STEPS * min(seconds_a_step(env_id, method) for method in methods(env_id))
+
+
+def _cell(scores: list[float]) -> str:
+    low, high = interval(scores)
+    return f"{interquartile_mean(scores):.0f}" + (f" ({low:.0f}–{high:.0f})" if np.isfinite(low) else "")
+
+
+def table() -> str:
+    """Interquartile means over seeds with 95 % intervals."""
+    rows = []
+    for env_id in TASKS:
+        for method, found in methods(env_id).items():
+            beyond = [np.mean(np.array(run.kl) > run.target_kl) for run in found if run.kl]
+            cells = (
+                _cell([run.final for run in found]),
+                _cell([run.area("steps", STEPS) for run in found]),
+                _cell([run.area("seconds", fastest_finish(env_id)) for run in found]),
+                f"{STEPS * seconds_a_step(env_id, method) / 60:.1f}",
+                f"{np.mean(beyond):.0%} of updates" if beyond else "",
+            )
+            rows.append([env_id, METHODS[method], str(len(found)), *cells])
+    head = ("task", "method", "seeds", "final return", "mean over steps", "mean over time", "CPU minutes", "KL beyond δ")
+    return markdown.table(head, rows)
+
+
+def difference_table() -> str:
+    """Ours less the others', with 95 % intervals."""
+    rows = []
+    for other in ("sb3_contrib", "ppo"):
+        for env_id in TASKS:
+            ours, theirs = runs(env_id, "sb3_trpo"), runs(env_id, other)
+            if ours and theirs:
+                final = difference(*([run.final for run in group] for group in (ours, theirs)))
+                end = fastest_finish(env_id)
+                over_time = difference(*([run.area("seconds", end) for run in group] for group in (ours, theirs)))
+                rows.append([METHODS[other], env_id, final, over_time])
+    return markdown.table(["sb3_trpo less …", "task", "final return", "mean return over the fastest's time"], rows)
+
+
+def plot() -> None:
+    """Above against steps, below against time; interquartile mean and its 95 % interval."""
+    figure, axes = plt.subplots(2, len(TASKS), figsize=(3.1 * len(TASKS), 5.6), squeeze=False)
+    for column, env_id in enumerate(TASKS):
+        for row, (key, unit, scale) in enumerate(AXES):
+            axis = axes[row, column]
+            for method, found in methods(env_id).items():
+                end = STEPS * (1.0 if key == "steps" else seconds_a_step(env_id, method))
+                places = np.linspace(0.0, end, POINTS + 1)[1:]
+                values = np.array([run.curve(key, places) for run in found])
+                bounds = np.array([interval(list(point)) for point in values.T]).T
+                band(axis, places / scale, interquartile_mean(values, axis=0), bounds, COLORS[method], METHODS[method])
+            axis.set(xlabel=unit, ylabel="" if column else "return")
+            axis.grid(alpha=0.3)
+        axes[0, column].set_title(env_id)
+    save_panels(figure, axes, STORE.path / "comparison.png", 0.05)
+
+
+STUDY = Study(
+    run=run,
+    store=STORE,
+    tasks=TASKS,
+    variants=METHODS,
+    seeds=tuple(range(10)),
+    included=lambda cell: cell.seed < SEEDS[cell.variant],
+    changeable=True,
+    tables={"comparison": table, "differences": difference_table},
+    plots=(plot,),
+)

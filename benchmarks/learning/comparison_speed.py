@@ -1,0 +1,64 @@
+"""Processor time that the methods of the comparison take for an env step, measured in turn.
+
+The comparison's runs are made on many days, some slow and some fast; what one of them took says little about another. So all
+methods learn for a while in turn, each with its settings, and the comparison counts a step of a method as the median of its
+rounds. One PyTorch thread; evaluation is not counted.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from benchmarks.common import Cell, Rows, Study, markdown
+from benchmarks.common.statistics import median_and_range
+from benchmarks.common.training import Plan, run, settings_for
+from benchmarks.learning.mujoco import METHODS, TASKS
+
+STORE = Rows("comparison/comparison_speed")
+STEPS = 24_576  # of a run
+
+
+def measure(cell: Cell) -> dict[str, float]:
+    """µs of an env step, updates included."""
+    settings = settings_for(cell.variant, cell.task)
+    _, observer = run(
+        Plan(cell.variant, cell.task, settings, STEPS, cell.seed, every=2 * STEPS, final_episodes=1), report=lambda row: None
+    )
+    last = observer.rows[-1]
+    return {"microseconds": round(1e6 * last["processor_seconds"] / last["steps"], 1)}
+
+
+@cache
+def measured() -> dict[tuple[str, str], np.ndarray]:
+    """µs an env step of every round, by task and method."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in STORE.rows():
+        found.setdefault((row["task"], row["variant"]), []).append(row["microseconds"])
+    return {key: np.array(values) for key, values in found.items()}
+
+
+def seconds_a_step(env_id: str, method: str) -> float:
+    """Of the processor; of one measurement for all methods, not of the days on which their runs were made."""
+    return 1e-6 * float(np.median(measured()[env_id, method]))
+
+
+def table() -> str:
+    """Medians, and how many times the others take what ours takes, with the range of single rounds."""
+    rows = []
+    for env_id in TASKS:
+        ours = measured()[env_id, "sb3_trpo"]
+        others = [measured()[env_id, other] for other in METHODS if other != "sb3_trpo"]
+        cells = (f"{np.median(other):.0f}, {median_and_range(other / ours, '.1f')} times ours" for other in others)
+        rows.append([env_id, f"{np.median(ours):.0f}", *cells])
+    return markdown.table(["µs an env step", *METHODS.values()], rows)
+
+
+STUDY = Study(
+    run=measure,
+    store=STORE,
+    tasks=TASKS,
+    variants=METHODS,
+    seeds=(0, 1, 2),
+    alternated=True,
+    tables={"comparison_speed": table},
+)

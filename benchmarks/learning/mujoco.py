@@ -1,0 +1,15 @@
+"""The comparison's five tasks and what the studies of them have in common."""
+
+from functools import cache
+
+import gymnasium as gym
+
+TASKS = ("Hopper-v5", "Walker2d-v5", "HalfCheetah-v5", "Swimmer-v5", "Ant-v5")
+STEPS = 1_000_000
+FINAL_EPISODES = 30
+METHODS = {"sb3_trpo": "sb3_trpo", "sb3_contrib": "sb3-contrib TRPO", "ppo": "SB3 PPO"}
+
+
+@cache
+def action_dimensions(env_id: str) -> int:
+    return int(gym.make(env_id).action_space.shape[0])  # type: ignore[index]
