@@ -225,16 +225,16 @@ def with_a_vine(branch_length: int) -> dict[str, Any]:
         "MlpPolicy", make_vec_env("CartPole-v1", 2), sampling="vine", **SMALL, vine_kwargs={"branch_length": branch_length}
     )
     own = []
-    vine_for = model._vine_for
+    sampler_for = model._sampler_for
 
     def spied(env: Any) -> Any:
-        vine = vine_for(env)
+        vine = sampler_for(env)
         if not own:
             grow = vine.grow
             vine.grow = lambda *args: own.append(grow(*args)) or own[-1]
         return vine
 
-    model._vine_for = spied
+    model._sampler_for = spied
     model.learn(500)
     places = [batch.places for batch in own]
     steps = sum(batch.steps for batch in own)

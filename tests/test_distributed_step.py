@@ -65,10 +65,10 @@ def solve(parts: int) -> dict[str, Any]:
     leaves = [weight.requires_grad_() for weight in weights]
     linearization = AutogradLinearization(th.tanh(observations @ leaves[0]) @ leaves[1], leaves)
     gradient = ranks.mean(linearization.gradient(surrogate(linearization.at), keep=True))
-    fisher = FisherMatrix([lambda: linearization], DiagonalGaussian(), 1.0, ranks.mean)
+    fisher = FisherMatrix([lambda: linearization], DiagonalGaussian(), 1.0, ranks)
     solution = conjugate_gradient(fisher.product, gradient, 60, tolerance=1e-12)
     step = full_step(solution, gradient, 0.02)
-    search = backtracking_line_search(evaluate, theta.detach(), evaluate(theta.detach()), step, 0.02, 0.8, 10, ranks.mean)
+    search = backtracking_line_search(evaluate, theta.detach(), evaluate(theta.detach()), step, 0.02, 0.8, 10, ranks)
     return {
         "theta": search.theta,
         "status": search.status,

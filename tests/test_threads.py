@@ -73,6 +73,7 @@ def test_globals_are_as_before(kind: str) -> None:
     """The order of two threads' steps is chance: six times over."""
     threads_before = th.get_num_threads()
     th.set_num_threads(2)
+    Distribution.set_default_validate_args(True)  # torch.compile turns it off for good
     try:
         before, seen = _globals(), []
         for _ in range(6):

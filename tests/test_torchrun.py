@@ -15,7 +15,8 @@ SCRIPT = """
 import os, signal, sys
 from pathlib import Path
 from stable_baselines3.common.callbacks import CheckpointCallback
-from sb3_trpo import TRPO, trpo
+from sb3_trpo import TRPO
+from sb3_trpo.update import step
 from tests.toys import ToyEnv
 
 how, folder = sys.argv[1], Path(sys.argv[2])
@@ -25,7 +26,7 @@ if checkpoints:
     model = TRPO.load(checkpoints[-1], env=ToyEnv(), device="cpu")
 else:
     model = TRPO("MlpPolicy", ToyEnv(), seed=0, **settings)
-begin, solve = model.num_timesteps, trpo.conjugate_gradient
+begin, solve = model.num_timesteps, step.conjugate_gradient
 
 def fail(*args):
     if how != "go on" and os.environ["RANK"] == "1" and model._n_updates == 3:
@@ -34,7 +35,7 @@ def fail(*args):
         os.kill(os.getpid(), signal.SIGKILL)
     return solve(*args)
 
-trpo.conjugate_gradient = fail
+step.conjugate_gradient = fail
 model.learn(4 * 64, callback=CheckpointCallback(32, str(folder)), reset_num_timesteps=not checkpoints)
 print(f"rank {os.environ['RANK']} from {begin} to {model.num_timesteps}, update {model._n_updates}", flush=True)
 """

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from gymnasium.envs.classic_control import PendulumEnv
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -250,7 +251,7 @@ def test_one_world_in_all_processes(start_method):
     """Nothing is refused, and nothing that is tried shows in the training environments."""
     batches = []
     for vec_env, n_workers in ((DummyVecEnv, 0), (partial(SubprocVecEnv, start_method=start_method), 1)):
-        env: VecEnv = vec_env([lambda: CloneableEnv(gym.make("Pendulum-v1"))] * 2)
+        env: VecEnv = vec_env([lambda: CloneableEnv(PendulumEnv())] * 2)
         try:
             trpo = model(env, n_steps=16, vine_kwargs={**VINE, "n_workers": n_workers})
             batches.append([*trained(trpo, 3), *trpo.policy.state_dict().values()])
