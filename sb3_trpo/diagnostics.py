@@ -6,7 +6,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from sb3_trpo.critic import CriticFit
 from sb3_trpo.ranks import Ranks, mean_and_std
-from sb3_trpo.rollouts import Batch
+from sb3_trpo.sampling import Batch
 from sb3_trpo.trust_region import Status, improvement_bound
 from sb3_trpo.update import Step
 

@@ -13,7 +13,7 @@ import torch as th
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.policy.snapshot import Snapshot
-from sb3_trpo.rollouts import remove_shallow_copies
+from sb3_trpo.vec_env import remove_shallow_copies
 
 
 @contextmanager

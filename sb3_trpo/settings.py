@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Collection, Mapping
+from copy import copy
 from difflib import get_close_matches
 from inspect import Parameter, signature
 from typing import Any
@@ -10,11 +11,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.checks import check_count, check_flag, check_real
-from sb3_trpo.rollouts import SAMPLERS, VineSettings
+from sb3_trpo.sampling import SAMPLERS, VineSettings
 
 CHOICES: dict[str, Collection[str]] = {"advantage_estimator": ("gae", "monte_carlo"), "sampling": SAMPLERS}
 
@@ -53,7 +53,10 @@ _COUNTS = {
 _FLAGS = ("normalize_advantage", "use_sde")
 
 # What the policy and the rollout buffer were made of: no later change reaches them
-BUILT_IN = ("policy_class", "policy_kwargs", "use_sde", "rollout_buffer_class", "rollout_buffer_kwargs")
+_BUILT_IN = ("policy_class", "policy_kwargs", "use_sde", "rollout_buffer_class", "rollout_buffer_kwargs")
+
+# What something else keeps a copy of
+_TAKEN = ("learning_rate", "lr_schedule", "gamma", "gae_lambda")
 
 # Parameters of a policy's methods that a model of single observations has nothing to give for
 _BEYOND_OBSERVATIONS = {
@@ -133,19 +136,35 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     _check_batch(settings)
 
 
-def check_built_in(built: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Refuse a setting that was changed after the networks and the buffer were made of it.
+class KeptSettings:
+    """The settings that a model was made with: what is changed later is checked, and taken over or refused.
 
-    :param built: these settings as they were then
-    :param settings: the model's attributes by name
-    :raises ValueError: for a change, which would have no effect
+    :param model: set up
     """
-    for name, value in built.items():
-        if settings[name] != value:
-            raise ValueError(
-                f"{name}={settings[name]!r} has no effect: the model was made with {name}={value!r}. Make a new model with "
-                "it, and copy parameters with set_parameters where the networks have the same shapes."
-            )
+
+    def __init__(self, model: Any):
+        self._built = {name: copy(getattr(model, name)) for name in _BUILT_IN}
+        self._taken = {name: getattr(model, name) for name in _TAKEN}
+
+    def take(self, model: Any) -> None:
+        """Check all settings; what something else keeps a copy of changes there, too.
+
+        :raises TypeError: for a value of the wrong type
+        :raises ValueError: for a value out of range, or a change that would have no effect
+        """
+        check_settings(vars(model))
+        for name, value in self._built.items():
+            if getattr(model, name) != value:
+                raise ValueError(
+                    f"{name}={getattr(model, name)!r} has no effect: the model was made with {name}={value!r}. Make a new "
+                    "model with it, and copy parameters with set_parameters where the networks have the same shapes."
+                )
+        changed = {name for name in _TAKEN if getattr(model, name) != self._taken[name]}
+        if changed & {"learning_rate", "lr_schedule"} == {"learning_rate"}:
+            model._setup_lr_schedule()
+        for name in changed & {"gamma", "gae_lambda"}:
+            setattr(model.rollout_buffer, name, getattr(model, name))
+        self._taken = {name: getattr(model, name) for name in _TAKEN}
 
 
 def _check_policy(policy_class: Any) -> None:
@@ -198,18 +217,6 @@ def check_vine(settings: Mapping[str, Any]) -> None:
         )
     if settings["sampling"] == "vine" and settings["env"] is not None:
         VineSettings.of(given, settings["env"].action_space, settings["n_steps"] * settings["n_envs"])
-
-
-def check_rollout_length(n_steps: int, buffer: RolloutBuffer) -> None:
-    """Refuse a rollout that leaves some of the buffer unfilled, or does not fit into it.
-
-    :raises ValueError: if the model's ``n_steps`` was changed
-    """
-    if n_steps != buffer.buffer_size:
-        raise ValueError(
-            f"n_steps={n_steps}, but the rollout buffer was made for {buffer.buffer_size} steps of each environment: save the "
-            f"model and load it with TRPO.load(path, env, n_steps={n_steps})."
-        )
 
 
 def _check_batch(settings: Mapping[str, Any]) -> None:

@@ -9,17 +9,19 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
 from sb3_trpo.atari import PaperCnnPolicy
-from sb3_trpo.collection import SKIPPED, SamplingAlgorithm
 from sb3_trpo.critic import fit_critic
 from sb3_trpo.diagnostics import critic_diagnostics, step_diagnostics
 from sb3_trpo.interruption import keeps_policy_whole, undisturbed
 from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_trpo.policy import Actor
-from sb3_trpo.rollouts import Batch, Samples
+from sb3_trpo.sampling import Batch, Samples
+from sb3_trpo.sampling.algorithm import SKIPPED, SamplingAlgorithm
 from sb3_trpo.settings import (
+    KeptSettings,
     check_action_space,
     check_settings,
     reject_unknown_arguments,
+    warn_of_action_masks,
     warn_of_truncated_minibatches,
 )
 from sb3_trpo.trust_region import Status
@@ -79,7 +81,7 @@ class TRPO(SamplingAlgorithm):
     :param gae_lambda: λ of generalised advantage estimation, in [0, 1]
     :param use_sde: gSDE exploration (``Box`` actions only)
     :param sde_sample_freq: env steps between two of gSDE's noise matrices; -1: one a rollout
-    :param rollout_buffer_class: rollout buffer class; SB3's if None, or :class:`sb3_trpo.rollouts.FrameStackBuffer` where
+    :param rollout_buffer_class: rollout buffer class; SB3's if None, or :class:`sb3_trpo.sampling.FrameStackBuffer` where
         SB3's ``VecFrameStack`` stacks grey frames
     :param rollout_buffer_kwargs: further arguments of the rollout buffer
     :param normalize_advantage: whether to standardise advantages over the batch
@@ -98,7 +100,7 @@ class TRPO(SamplingAlgorithm):
     :param fisher_sample_fraction: share of the states, in (0, 1], drawn at random in every update for the Fisher-vector
         products alone; the paper takes 0.1. Gradient, step size and line search use all states
     :param sampling: ``"single_path"``, or ``"vine"`` to branch from saved simulator states (paper, section 5.2)
-    :param vine_kwargs: options of the vine, see :class:`sb3_trpo.rollouts.VineSettings`: ``n_states``,
+    :param vine_kwargs: options of the vine, see :class:`sb3_trpo.sampling.VineSettings`: ``n_states``,
         ``branches_per_state``, ``branch_length``, ``bootstrap``, ``common_random_numbers``, ``n_workers``
     :param unknown: not accepted; arguments of other algorithms are refused with the name of their counterpart
     :raises ValueError: for a value or a space out of range
@@ -196,10 +198,24 @@ class TRPO(SamplingAlgorithm):
         self._prepare_ranks()
         self._prepare_sampling()
         super()._setup_model()
-        self._remember_settings()
+        self._kept = KeptSettings(self)
+        warn_of_action_masks(self.env)
+
+    def _take_settings(self) -> None:
+        self._kept.take(self)
+
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """
+        Train in other environments.
+
+        :param env: with the same spaces, and as many as before
+        :param force_reset: whether to reset them before training
+        """
+        super().set_env(env, force_reset)
+        warn_of_action_masks(self.env)
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["_left_out", *self._unsaved_of_ranks(), *self._unsaved_of_sampling()]
+        own = ["_left_out", "_kept", *self._unsaved_of_ranks(), *self._unsaved_of_sampling()]
         return [*super()._excluded_save_params(), *own]
 
     @keeps_policy_whole

@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNorm
 from torch import no_grad
 
 from sb3_trpo import TRPO
-from sb3_trpo.rollouts import Defect, check_running_statistics, find_defect, monte_carlo_advantages
+from sb3_trpo.sampling import Defect, check_running_statistics, find_defect, monte_carlo_advantages
 
 NAN, INF = float("nan"), float("inf")
 BOX = spaces.Box(-10.0, 10.0, (2,), np.float32)

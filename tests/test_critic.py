@@ -17,7 +17,7 @@ from sb3_trpo.critic.mlp_regression import MlpRegression
 from sb3_trpo.critic.regression import TorchRegression
 from sb3_trpo.policy import Actor
 from sb3_trpo.ranks import ALONE
-from sb3_trpo.rollouts import Samples
+from sb3_trpo.sampling import Samples
 from tests.toys import DICT_OBSERVATIONS, ToyEnv
 
 SMALL: dict[str, Any] = {"n_steps": 96, "batch_size": 32, "device": "cpu", "seed": 0}

@@ -18,7 +18,7 @@ from benchmarks.figure4.updates import (
     empirical_fisher_matrix,
 )
 from sb3_trpo.policy import Actor
-from sb3_trpo.rollouts import Batch, ImportanceSampled, Samples
+from sb3_trpo.sampling import Batch, ImportanceSampled, Samples
 from sb3_trpo.update import PolicyObjective
 from tests.toys import ToyEnv
 

@@ -16,7 +16,7 @@ from torch.autograd.functional import hessian
 from sb3_trpo.atari import PaperCnnPolicy
 from sb3_trpo.policy import Actor
 from sb3_trpo.policy.chain import ChainLinearization
-from sb3_trpo.rollouts import Batch, ImportanceSampled
+from sb3_trpo.sampling import Batch, ImportanceSampled
 from sb3_trpo.trust_region import (
     AutogradLinearization,
     DiagonalGaussian,

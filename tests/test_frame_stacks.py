@@ -18,8 +18,8 @@ from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecTranspose
 
 from sb3_trpo import TRPO
 from sb3_trpo.policy import select
-from sb3_trpo.rollouts import FrameStackBuffer, Samples, find_defect
-from sb3_trpo.rollouts.frame_stacks import FrameTensors
+from sb3_trpo.sampling import FrameStackBuffer, Samples, find_defect
+from sb3_trpo.sampling.frame_stacks import FrameTensors
 from tests.toys import DICT_OBSERVATIONS, ToyEnv, parameters, same
 
 

@@ -1,6 +1,7 @@
-"""The package as a whole: its version, and which of its parts may import which."""
+"""The package as a whole: its version, its floors, and that imports go downwards."""
 
 import ast
+from graphlib import TopologicalSorter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,21 +10,25 @@ import pytest
 import sb3_trpo
 
 PACKAGE = Path(sb3_trpo.__file__).parent
-
-
-def test_version_is_the_file_and_the_metadata():
-    assert sb3_trpo.__version__ == (PACKAGE / "version.txt").read_text(encoding="utf-8").strip()
-    assert sb3_trpo.__version__ == version("sb3_trpo")
-
-
-def test_public_names_exist():
-    assert all(hasattr(sb3_trpo, name) for name in sb3_trpo.__all__)
-
-
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
+# From the ground up: a part imports from parts before its own. A folder's own files may import each other without a circle.
+FLOORS = [
+    *("checks", "ranks", "simulators", "trust_region", "vec_env", "policy", "policies", "callbacks", "distributed"),
+    *("sampling", "update", "critic", "settings", "diagnostics", "interruption", "atari", "trpo"),
+    *("rollouts", "hyperparams", "zoo", "__main__"),
+]
+# Libraries that only some parts may know; all others know none of them
+ALLOWED = {
+    "stable_baselines3": set(FLOORS) - {"checks", "ranks", "trust_region", "hyperparams"},
+    "gymnasium": set(FLOORS) - {"checks", "ranks", "trust_region", "hyperparams"},
+    "torch.distributed": {"distributed"},
+    "rl_zoo3": {"zoo"},
+    "sb3_contrib": set(),
+}
 
-def imported_modules(path: Path) -> set[str]:
+
+def imported(path: Path) -> set[str]:
     """Full names of all that a file imports, inside functions too; ``from a import b`` counts as a.b."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -44,47 +49,72 @@ def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+def module_of(name: str) -> Path | None:
+    """The file that a name of this package is imported from."""
+    parts = name.split(".")[1:]
+    for length in range(len(parts), 0, -1):
+        place = PACKAGE.joinpath(*parts[:length])
+        if place.with_suffix(".py").exists():
+            return place.with_suffix(".py")
+        if (place / "__init__.py").exists():
+            return place / "__init__.py"
+    return None
+
+
+def test_version_is_the_file_and_the_metadata():
+    assert sb3_trpo.__version__ == (PACKAGE / "version.txt").read_text(encoding="utf-8").strip()
+    assert sb3_trpo.__version__ == version("sb3_trpo")
+
+
+def test_public_names_exist():
+    assert all(hasattr(sb3_trpo, name) for name in sb3_trpo.__all__)
+
+
+def test_former_names_lead_to_the_present_ones():
+    from sb3_trpo import rollouts
+    from sb3_trpo.sampling import FrameStackBuffer
+    from sb3_trpo.vec_env import clone_rows
+
+    assert rollouts.FrameStackBuffer is rollouts.frame_stacks.FrameStackBuffer is FrameStackBuffer
+    assert rollouts.clone_rows is clone_rows
+
+
+def test_every_part_has_a_floor():
+    assert {part_of(path) for path in MODULES} == {*FLOORS, "__init__"}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_one_way(path):
-    part, imported = part_of(path), imported_modules(path)
-    if part in ("trust_region", "plain_network"):  # torch only
-        for package in ("stable_baselines3", "gymnasium", "sb3_contrib", "rl_zoo3"):
-            assert not under(imported, package)
-    if part in ("trust_region", "simulators", "rollouts"):  # what they compute does not depend on how many processes do
-        assert not under(imported, "sb3_trpo.distributed")
-    if part == "distributed":  # knows no TRPO
-        for above in (
-            "objective",
-            "vine_objective",
-            "critic",
-            "collection",
-            "diagnostics",
-            "settings",
-            "policies",
-            "trust_region",
-        ):
-            assert not under(imported, f"sb3_trpo.{above}")
-    else:  # one place talks to other processes
-        assert not under(imported, "torch.distributed")
-    if part in ("trust_region", "simulators"):  # these stand alone
-        own = under(imported, f"sb3_trpo.{part}") | under(imported, "sb3_trpo.plain_network")
-        assert under(imported, "sb3_trpo") == own
-    if part == "rollouts":  # collection knows no TRPO
-        for above in ("objective", "critic", "collection", "diagnostics", "settings"):
-            assert not under(imported, f"sb3_trpo.{above}")
-    if part not in ("__init__", "__main__", "zoo"):  # the class is the top, whatever uses it lies outside
-        assert not under(imported, "sb3_trpo.trpo")
-        assert not imported & {"sb3_trpo", *(f"sb3_trpo.{name}" for name in sb3_trpo.__all__)}
-    if part not in ("__main__", "zoo"):
-        assert not under(imported, "sb3_trpo.zoo")
-    if part != "zoo":  # RL Zoo is optional, and sb3-contrib a reference for tests only
-        assert not under(imported, "rl_zoo3")
-    assert not under(imported, "sb3_contrib")
+def test_imports_go_downwards(path):
+    part, names = part_of(path), imported(path)
+    for library, parts in ALLOWED.items():
+        assert part in parts or not under(names, library)
+    if part == "__init__":
+        return
+    own = FLOORS.index(part)
+    for name in under(names, "sb3_trpo"):
+        assert (name.count(".") > 0 and name.split(".")[1] not in sb3_trpo.__all__) or own > FLOORS.index("trpo"), name
+        target = name.split(".")[1]
+        assert target in sb3_trpo.__all__ or FLOORS.index(target) <= own, f"{part} imports {name} from above"
+
+
+def test_no_circle():
+    """Of files: a package's own ``__init__`` counts as importing all that it shows."""
+    graph = {}
+    for path in MODULES:
+        targets = {module_of(name) for name in under(imported(path), "sb3_trpo")} - {None, path}
+        graph[path] = targets
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_one_concept_a_file():
+    """At most 300 lines."""
+    long = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert {name: lines for name, lines in long.items() if lines > 300} == {}
 
 
 def test_the_import_rules_see_what_they_judge(tmp_path):
     file = tmp_path / "module.py"
     file.write_text("import gymnasium.spaces as s\ndef f():\n    from sb3_trpo import trpo\n")
-    assert imported_modules(file) == {"gymnasium.spaces", "sb3_trpo.trpo"}
+    assert imported(file) == {"gymnasium.spaces", "sb3_trpo.trpo"}
     assert under({"gymnasium.spaces", "gymnasium_robotics"}, "gymnasium") == {"gymnasium.spaces"}
-    assert {part_of(path) for path in MODULES} >= {"trust_region", "rollouts", "simulators", "trpo", "zoo", "__main__"}
+    assert module_of("sb3_trpo.trpo.TRPO") == PACKAGE / "trpo.py"

@@ -16,8 +16,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 from sb3_trpo import TRPO
 from sb3_trpo.policy import NumpyActor, numpy_actor
 from sb3_trpo.policy.recognition import numpy_layers
-from sb3_trpo.rollouts import shallow_copies
-from sb3_trpo.rollouts.evaluators import DeferredEvaluator, StepwiseEvaluator, make_evaluator
+from sb3_trpo.sampling.evaluators import DeferredEvaluator, StepwiseEvaluator, make_evaluator
+from sb3_trpo.vec_env import shallow_copies
 from tests.toys import BOX_ACTIONS, DICT_OBSERVATIONS, ToyEnv
 
 N_STEPS = 250  # Pendulum's time limit falls inside

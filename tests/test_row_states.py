@@ -23,8 +23,8 @@ from stable_baselines3.common.vec_env import (
     VecTransposeImage,
 )
 
-from sb3_trpo.rollouts import clone_rows, restore_rows
 from sb3_trpo.simulators import CannotCloneError, CloneableEnv
+from sb3_trpo.vec_env import clone_rows, restore_rows
 from tests.toys import DICT_OBSERVATIONS, ToyEnv
 
 gym.register_envs(ale_py)

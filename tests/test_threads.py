@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 
 from sb3_trpo import TRPO
 from sb3_trpo.policy import Actor
-from sb3_trpo.rollouts.vine import branches
+from sb3_trpo.sampling.vine import branches
 from tests.toys import ToyEnv, parameters
 from tests.vines import model
 

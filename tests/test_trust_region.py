@@ -12,7 +12,7 @@ from torch import nn
 
 from sb3_trpo import TRPO
 from sb3_trpo.policy import Actor
-from sb3_trpo.rollouts import Batch, ImportanceSampled, Samples
+from sb3_trpo.sampling import Batch, ImportanceSampled, Samples
 from sb3_trpo.update import PolicyObjective
 from tests.toys import BOX_ACTIONS, DICT_OBSERVATIONS, ToyEnv, buffer_observations, joint_kl, parameters, same, snapshot
 

@@ -15,10 +15,11 @@ from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize
 
 from sb3_trpo import TRPO
 from sb3_trpo.policy import actions_from_noise, draw_noise, make_actor
-from sb3_trpo.rollouts.row_states import clone_rows
-from sb3_trpo.rollouts.vine.branches import Branch, BranchRules, run_branches
-from sb3_trpo.rollouts.vine.envs import BranchEnvs, WrapperStages
+from sb3_trpo.sampling.vine.branches import Branch, BranchRules, run_branches
+from sb3_trpo.sampling.vine.envs import BranchEnvs
 from sb3_trpo.simulators import copy_env
+from sb3_trpo.vec_env import WrapperStages
+from sb3_trpo.vec_env.rows import clone_rows
 from tests.toys import ToyEnv, parameters, same
 from tests.vines import SMALL, VINE, model
 

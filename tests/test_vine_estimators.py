@@ -13,7 +13,7 @@ from gymnasium.wrappers import TimeLimit
 from sb3_trpo import TRPO
 from sb3_trpo.policy import Actor, actions_from_noise, draw_noise
 from sb3_trpo.ranks import ALONE
-from sb3_trpo.rollouts import Batch, Samples, VineBatch
+from sb3_trpo.sampling import Batch, Samples, VineBatch
 from sb3_trpo.trust_region import self_normalized, sum_over_actions
 from sb3_trpo.update import PolicyObjective
 from tests.toys import ToyEnv

@@ -12,7 +12,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
 from sb3_trpo import TRPO
-from sb3_trpo.rollouts import VineSettings
+from sb3_trpo.sampling import VineSettings
 from sb3_trpo.simulators import CloneableEnv
 from tests.toys import ToyEnv, parameters, same
 from tests.vines import VINE, model

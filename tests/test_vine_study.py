@@ -17,8 +17,8 @@ from benchmarks.vine_study.vines import Hybrid, LargestAdvantages, TrunkAsBranch
 from sb3_trpo import TRPO
 from sb3_trpo.policy import Actor
 from sb3_trpo.ranks import ALONE
-from sb3_trpo.rollouts import SAMPLERS, Batch, Samples, Vine, VineBatch, make_vine
-from sb3_trpo.rollouts.vine import collector
+from sb3_trpo.sampling import SAMPLERS, Batch, Samples, Vine, VineBatch, make_vine
+from sb3_trpo.sampling.vine import collector
 from sb3_trpo.simulators import check_clone
 from sb3_trpo.update import PolicyObjective
 

@@ -23,7 +23,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecNormalize
 
 from sb3_trpo import TRPO
-from sb3_trpo.rollouts import Vine
+from sb3_trpo.sampling import Vine
 from sb3_trpo.simulators import CannotCloneError, CloneableEnv
 from tests.toys import parameters, same
 from tests.vines import VINE, model

@@ -14,7 +14,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecFrameStack
 
 from benchmarks.common import Cell
-from sb3_trpo.rollouts import clone_rows, restore_rows
+from sb3_trpo.vec_env import clone_rows, restore_rows
 
 EVERY = 10_000  # steps between two rows of the CSV
 MINUTES = 5.0  # between two checkpoints

@@ -16,9 +16,9 @@ import sb3_trpo.trpo
 from benchmarks.common import Cell, Rows, Study, markdown
 from benchmarks.common.timing import Stopwatch
 from sb3_trpo import TRPO
-from sb3_trpo.rollouts.evaluators import DeferredEvaluator
+from sb3_trpo.sampling.evaluators import DeferredEvaluator
 
-copies = sys.modules["sb3_trpo.rollouts.shallow_copies"]  # the package shows the function of that name
+copies = sys.modules["sb3_trpo.vec_env.shallow_copies"]  # the package shows the function of that name
 
 STORE = Rows("speed/time_budget")
 STEPS = 16_384

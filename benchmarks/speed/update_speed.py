@@ -20,7 +20,7 @@ from benchmarks.common import Cell, Rows, Study, markdown
 from benchmarks.common.timing import spread
 from benchmarks.speed.batches import Pair, frames_pair, give, mujoco_pair, silence
 from sb3_trpo.policy import Actor
-from sb3_trpo.rollouts import Batch, ImportanceSampled, Samples
+from sb3_trpo.sampling import Batch, ImportanceSampled, Samples
 from sb3_trpo.update import PolicyObjective
 
 STORE = Rows("speed/update_speed")

@@ -20,9 +20,9 @@ from benchmarks.common import Cell, Rows, Study, markdown
 from benchmarks.common.timing import Stopwatch, in_turn, spread
 from sb3_trpo import TRPO
 from sb3_trpo.atari import PaperAtariWrapper
-from sb3_trpo.rollouts.vine import collector
-from sb3_trpo.rollouts.vine.branches import _Runner
-from sb3_trpo.rollouts.vine.envs import BranchEnvs
+from sb3_trpo.sampling.vine import collector
+from sb3_trpo.sampling.vine.branches import _Runner
+from sb3_trpo.sampling.vine.envs import BranchEnvs
 
 STORE = Rows("vine/vine_speed")
 ROUNDS = 3

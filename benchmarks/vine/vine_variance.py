@@ -19,10 +19,11 @@ from benchmarks.common import Cell, Rows, Study, markdown
 from benchmarks.common.training import settings_for
 from sb3_trpo import TRPO
 from sb3_trpo.policy import actions_from_noise, draw_noise
-from sb3_trpo.rollouts.row_states import clone_rows
-from sb3_trpo.rollouts.vine.branches import Branch, BranchRules, run_branches
-from sb3_trpo.rollouts.vine.envs import BranchEnvs, WrapperStages, branch_template
+from sb3_trpo.sampling.vine.branches import Branch, BranchRules, run_branches
+from sb3_trpo.sampling.vine.envs import BranchEnvs, branch_template
 from sb3_trpo.simulators import copy_env
+from sb3_trpo.vec_env import WrapperStages
+from sb3_trpo.vec_env.rows import clone_rows
 
 ENVS = ("Hopper-v5", "Swimmer-v5", "Walker2d-v5")
 TRAINING, STATES, PAIRS, LENGTH, ROWS = 300_000, 500, 16, 50, 64

@@ -12,8 +12,8 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
-from sb3_trpo.rollouts import RowState, clone_rows, restore_rows
 from sb3_trpo.simulators import reseed
+from sb3_trpo.vec_env import RowState, clone_rows, restore_rows
 
 
 class Root(NamedTuple):

@@ -8,8 +8,8 @@ import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 
 from sb3_trpo import TRPO
-from sb3_trpo.rollouts import Evaluator
-from sb3_trpo.rollouts.evaluators import DeferredEvaluator
+from sb3_trpo.sampling import Evaluator
+from sb3_trpo.sampling.evaluators import DeferredEvaluator
 
 AGES = 8  # steps of the same age, for which one coefficient is fitted
 

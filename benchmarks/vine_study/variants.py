@@ -12,7 +12,7 @@ from benchmarks.vine_study.branching import BeforeFailures, BranchingVecEnv, Pre
 from benchmarks.vine_study.siblings import with_mirrored_noise, with_sibling_baseline
 from benchmarks.vine_study.vines import Hybrid, LargestAdvantages, TrunkAsBranch
 from sb3_trpo import TRPO
-from sb3_trpo.rollouts import Vine, make_vine
+from sb3_trpo.sampling import Vine, make_vine
 
 # 2,048 simulator steps an iteration, branches included; the methods without a critic need four times as many
 ROWS, STEPS = 16, 128

@@ -11,8 +11,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from sb3_trpo.policy import Actor
 from sb3_trpo.ranks import Ranks
-from sb3_trpo.rollouts import Batch, ImportanceSampled, Surrogate, Trunk, Vine, VineBatch
-from sb3_trpo.rollouts.vine.branches import Branch
+from sb3_trpo.sampling import Batch, ImportanceSampled, Surrogate, Trunk, Vine, VineBatch
+from sb3_trpo.sampling.vine.branches import Branch
 
 
 class LargestAdvantages(Vine):

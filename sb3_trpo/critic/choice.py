@@ -13,7 +13,7 @@ from sb3_trpo.critic.mlp_regression import MlpRegression
 from sb3_trpo.critic.regression import Regression, TorchRegression
 from sb3_trpo.policy import critic_chain, forward, has_stock_methods, select
 from sb3_trpo.ranks import ALONE, Ranks
-from sb3_trpo.rollouts import Samples
+from sb3_trpo.sampling import Samples
 
 FEATURE_ROWS = 256  # rows a batch when features are computed ahead
 

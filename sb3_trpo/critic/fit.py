@@ -12,7 +12,7 @@ from sb3_trpo.critic.minibatches import share_of
 from sb3_trpo.policy import Actor
 from sb3_trpo.policy.snapshot import Snapshot
 from sb3_trpo.ranks import ALONE, Ranks
-from sb3_trpo.rollouts import Samples
+from sb3_trpo.sampling import Samples
 from sb3_trpo.trust_region import Status
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_trpo.ranks import Ranks
-from sb3_trpo.rollouts.running_statistics import running_statistics
+from sb3_trpo.vec_env import layers, running_statistics
 
 OPTIONS = ("training", "norm_obs", "norm_reward", "norm_obs_keys", "clip_obs", "clip_reward", "gamma", "epsilon")
 
@@ -29,12 +29,11 @@ class Moments:
 
 def wrappers(env: VecEnv | None) -> list[tuple[str, dict[str, object]]]:
     """The VecEnv wrappers, outermost first, with the options of each ``VecNormalize``."""
-    layers = []
-    while isinstance(env, VecEnvWrapper):
-        options = OPTIONS if isinstance(env, VecNormalize) else ()
-        layers.append((type(env).__name__, {name: getattr(env, name) for name in options}))
-        env = env.venv
-    return layers
+    found = []
+    for wrapper in layers(env):
+        options = OPTIONS if isinstance(wrapper, VecNormalize) else ()
+        found.append((type(wrapper).__name__, {name: getattr(wrapper, name) for name in options}))
+    return found
 
 
 class SharedStatistics:

@@ -10,7 +10,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 
 from sb3_trpo.policy import Actor, select
 from sb3_trpo.ranks import ALONE, Ranks
-from sb3_trpo.rollouts import Batch, Surrogate, is_parameter_check
+from sb3_trpo.sampling import Batch, Surrogate, is_parameter_check
 from sb3_trpo.trust_region import Evaluation, FisherMatrix, Linearization, flatten
 
 Terms = tuple[th.Tensor, th.Tensor, th.Tensor, th.Tensor]

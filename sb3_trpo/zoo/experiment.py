@@ -13,7 +13,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import SubprocVecEnv, sync_envs_normalization
 
-from sb3_trpo.rollouts.vine.envs import branch_template
+from sb3_trpo.sampling.vine.envs import branch_template
 from sb3_trpo.settings import reject_unknown_arguments
 from sb3_trpo.simulators import CloneableEnv
 from sb3_trpo.trpo import TRPO

@@ -12,7 +12,7 @@ from torch import nn
 
 from sb3_trpo import TRPO
 from sb3_trpo.policy import action_distribution, actions_from_noise, numpy_actor
-from sb3_trpo.rollouts import evaluators
+from sb3_trpo.sampling import evaluators
 from tests.toys import DICT_OBSERVATIONS, ToyEnv
 
 SPACES: dict[str, tuple[spaces.Space, dict[str, Any]]] = {

@@ -9,8 +9,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_trpo.policy import overrides
-from sb3_trpo.rollouts.finite import predicted_values
-from sb3_trpo.rollouts.single_path import Observations
+from sb3_trpo.sampling.defects import predicted_values
+from sb3_trpo.sampling.single_path import Observations
 
 
 @th.no_grad()

@@ -8,8 +8,8 @@ import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.type_aliases import PyTorchObs
 
-from sb3_trpo.rollouts.buffers import as_drawn, is_stock_buffer
-from sb3_trpo.rollouts.frame_stacks import FrameStacks, FrameTensors
+from sb3_trpo.sampling.buffers import as_drawn, is_stock_buffer
+from sb3_trpo.sampling.frame_stacks import FrameStacks, FrameTensors
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,12 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
 
-from sb3_trpo.rollouts.vine.branches import Branch, BranchRules, Outcomes, run_branches
-from sb3_trpo.rollouts.vine.envs import BranchEnvs, WrapperStages
-from sb3_trpo.rollouts.vine.policy_copies import compare, contents, fill, outputs, recipe
-from sb3_trpo.rollouts.vine.trials import parts
+from sb3_trpo.sampling.vine.branches import Branch, BranchRules, Outcomes, run_branches
+from sb3_trpo.sampling.vine.envs import BranchEnvs
+from sb3_trpo.sampling.vine.policy_copies import compare, contents, fill, outputs, recipe
+from sb3_trpo.sampling.vine.trials import parts
 from sb3_trpo.simulators import copy_env
+from sb3_trpo.vec_env import WrapperStages
 
 _LENGTH_BYTES = 8
 

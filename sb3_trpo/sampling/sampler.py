@@ -11,9 +11,9 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.ranks import Ranks
-from sb3_trpo.rollouts.batch import Batch, ImportanceSampled, Surrogate
-from sb3_trpo.rollouts.finite import Defect
-from sb3_trpo.rollouts.single_path import Transition
+from sb3_trpo.sampling.batch import Batch, ImportanceSampled, Surrogate
+from sb3_trpo.sampling.defects import Defect
+from sb3_trpo.sampling.single_path import Transition
 
 
 class Experience(Protocol):

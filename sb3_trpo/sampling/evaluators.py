@@ -12,9 +12,9 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_trpo.policy import is_library_made, numpy_actor
-from sb3_trpo.rollouts.buffers import as_drawn, is_stock_buffer
-from sb3_trpo.rollouts.finite import log_probs_or_nan, predicted_values
-from sb3_trpo.rollouts.single_path import Evaluator, Observations, Transition, finite
+from sb3_trpo.sampling.buffers import as_drawn, is_stock_buffer
+from sb3_trpo.sampling.defects import log_probs_or_nan, predicted_values
+from sb3_trpo.sampling.single_path import Evaluator, Observations, Transition, finite
 
 CHANGED = (
     "The policy's parameters were changed while it collected a rollout. Its actions came from those at the beginning, and are "

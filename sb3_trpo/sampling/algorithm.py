@@ -3,20 +3,18 @@
 import math
 import warnings
 from collections.abc import Mapping
-from copy import copy
 from typing import Any
 
 import numpy as np
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.callbacks import advance_progress_bars
 from sb3_trpo.distributed import DataParallelAlgorithm
 from sb3_trpo.ranks import mean_and_std
-from sb3_trpo.rollouts import (
+from sb3_trpo.sampling import (
     SAMPLERS,
     Evaluator,
     Experience,
@@ -29,15 +27,14 @@ from sb3_trpo.rollouts import (
     find_defect,
     largest_reward,
     make_evaluator,
-    shallow_copies,
     single_path,
     stacks_grey_frames,
 )
-from sb3_trpo.settings import BUILT_IN, check_built_in, check_rollout_length, check_settings, warn_of_action_masks
+from sb3_trpo.sampling.buffers import check_rollout_length
 from sb3_trpo.trust_region import Status
+from sb3_trpo.vec_env import shallow_copies
 
 SKIPPED = "The update was skipped and the networks left as they were"
-TAKEN = ("learning_rate", "lr_schedule", "gamma", "gae_lambda")  # settings that something else keeps a copy of
 
 
 class SamplingAlgorithm(DataParallelAlgorithm):
@@ -57,45 +54,18 @@ class SamplingAlgorithm(DataParallelAlgorithm):
         self._sampler_made_for: tuple[Any, ...] = ()
         self._experience: Experience = PathAlone()
         self._warned: set[str] = set()
-        warn_of_action_masks(self.env)
         if self.rollout_buffer_class is None and stacks_grey_frames(self.env, self.observation_space):
             self.rollout_buffer_class = FrameStackBuffer
 
-    def _remember_settings(self) -> None:
-        self._built = {name: copy(getattr(self, name)) for name in BUILT_IN}
-        self._taken = {name: getattr(self, name) for name in TAKEN}
-
     def _unsaved_of_sampling(self) -> list[str]:
-        unsaved = ["_sampler", "_sampler_made_for", "_experience", "_warned", "_built", "_taken"]
+        unsaved = ["_sampler", "_sampler_made_for", "_experience", "_warned"]
         chosen = self.rollout_buffer_class is FrameStackBuffer and not self.rollout_buffer_kwargs
         if chosen and stacks_grey_frames(self.env, self.observation_space):
             unsaved.append("rollout_buffer_class")  # whoever loads the file chooses anew, with or without this package
         return unsaved
 
     def _take_settings(self) -> None:
-        """Check all settings: they may have been changed since the model was made. What is kept elsewhere changes with them.
-
-        :raises TypeError: for a value of the wrong type
-        :raises ValueError: for a value out of range, or a change that cannot have an effect
-        """
-        check_settings(vars(self))
-        check_built_in(self._built, vars(self))
-        changed = {name for name in TAKEN if getattr(self, name) != self._taken[name]}
-        if changed & {"learning_rate", "lr_schedule"} == {"learning_rate"}:
-            self._setup_lr_schedule()
-        for name in changed & {"gamma", "gae_lambda"}:
-            setattr(self.rollout_buffer, name, getattr(self, name))
-        self._taken = {name: getattr(self, name) for name in TAKEN}
-
-    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
-        """
-        Train in other environments.
-
-        :param env: with the same spaces, and as many as before
-        :param force_reset: whether to reset them before training
-        """
-        super().set_env(env, force_reset)
-        warn_of_action_masks(self.env)
+        """Refuse settings that were changed to something impossible: the subclass's."""
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """

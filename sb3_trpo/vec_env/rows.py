@@ -21,7 +21,6 @@ from stable_baselines3.common.vec_env import (
     VecNormalize,
     VecTransposeImage,
 )
-from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 
 from sb3_trpo.simulators import (
     CannotCloneError,
@@ -32,6 +31,7 @@ from sb3_trpo.simulators import (
     clone_state,
     restore_state,
 )
+from sb3_trpo.vec_env.layers import frame_stacks, layers
 
 # Arrays with a row for every environment that decide what a wrapper does next
 _ROWS: dict[type[VecEnvWrapper], tuple[str, ...]] = {
@@ -129,34 +129,27 @@ def environment_at(env: DummyVecEnv, index: int) -> Env:
 
 def _arrays(env: VecEnv) -> list[list[np.ndarray]]:
     """Every wrapper's arrays with a row for each environment, outermost wrapper first."""
-    layers = []
-    while isinstance(env, VecEnvWrapper):
-        if type(env) is VecFrameStack:
-            layers.append([part.stacked_obs for part in frame_stacks(env.stacked_obs)])
-        elif type(env) in _ROWS:
-            layers.append([getattr(env, name) for name in _ROWS[type(env)]])
+    arrays = []
+    for wrapper in layers(env):
+        if type(wrapper) is VecFrameStack:
+            arrays.append([part.stacked_obs for part in frame_stacks(wrapper.stacked_obs)])
+        elif type(wrapper) in _ROWS:
+            arrays.append([getattr(wrapper, name) for name in _ROWS[type(wrapper)]])
         else:
             known = ", ".join(["VecFrameStack", *(kind.__name__ for kind in _ROWS)])
             raise ValueError(
-                f"What the VecEnv wrapper {type(env).__name__} keeps of its environments cannot be copied: use a gymnasium "
-                f"wrapper around each environment instead, or one of {known}."
+                f"What the VecEnv wrapper {type(wrapper).__name__} keeps of its environments cannot be copied: use a "
+                f"gymnasium wrapper around each environment instead, or one of {known}."
             )
-        env = env.venv
-    return layers
+    return arrays
 
 
 def _detach_frame_stacks(env: VecEnv) -> None:
     """Frame stacks are handed out as observations: write into copies, not into what somebody may still hold."""
-    while isinstance(env, VecEnvWrapper):
-        if isinstance(env, VecFrameStack):
-            for part in frame_stacks(env.stacked_obs):
+    for wrapper in layers(env):
+        if isinstance(wrapper, VecFrameStack):
+            for part in frame_stacks(wrapper.stacked_obs):
                 part.stacked_obs = part.stacked_obs.copy()
-        env = env.venv
-
-
-def frame_stacks(stacks: StackedObservations) -> list[StackedObservations]:
-    """The frame stack itself, or one for each part of a Dict observation."""
-    return list(getattr(stacks, "sub_stacked_observations", {None: stacks}).values())
 
 
 def _check_inner(env: VecEnv) -> None:

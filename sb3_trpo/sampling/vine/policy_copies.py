@@ -9,8 +9,8 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
 
-from sb3_trpo.rollouts.finite import predicted_values
-from sb3_trpo.rollouts.vine.branches import one_thread
+from sb3_trpo.sampling.defects import predicted_values
+from sb3_trpo.sampling.vine.branches import one_thread
 
 _NOT_PLAIN = vars(th.nn.Module())  # what PyTorch keeps in a module: weights, modules, hooks
 _CLOSE = 1e-2  # outputs of a policy on a GPU, which rounds in other ways, and of its copy

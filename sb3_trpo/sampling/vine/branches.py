@@ -12,10 +12,10 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_trpo.policy import make_actor
-from sb3_trpo.rollouts.finite import predicted_values
-from sb3_trpo.rollouts.row_states import RowState
-from sb3_trpo.rollouts.single_path import Observations, finite, to_env
-from sb3_trpo.rollouts.vine.envs import BranchEnvs
+from sb3_trpo.sampling.defects import predicted_values
+from sb3_trpo.sampling.single_path import Observations, finite, to_env
+from sb3_trpo.sampling.vine.envs import BranchEnvs
+from sb3_trpo.vec_env import RowState
 
 
 class Branch(NamedTuple):

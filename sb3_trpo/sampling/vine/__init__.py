@@ -5,7 +5,7 @@
 (``workers``, with ``policy_copies``); ``trials`` takes some again, to see whether all processes simulate the same world.
 """
 
-from sb3_trpo.rollouts.vine.collector import Trunk, Vine, VineBatch, make_vine
-from sb3_trpo.rollouts.vine.settings import VineSettings
+from sb3_trpo.sampling.vine.collector import Trunk, Vine, VineBatch, make_vine
+from sb3_trpo.sampling.vine.settings import VineSettings
 
 __all__ = ["Trunk", "Vine", "VineBatch", "VineSettings", "make_vine"]

@@ -9,7 +9,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 
 from sb3_trpo.policy import Actor, select
 from sb3_trpo.ranks import ALONE, Ranks, mean_and_std
-from sb3_trpo.rollouts.samples import Samples
+from sb3_trpo.sampling.samples import Samples
 
 
 @dataclass(frozen=True)

@@ -18,3 +18,15 @@ def is_stock_buffer(buffer: RolloutBuffer) -> bool:
 def as_drawn(actions: th.Tensor, action_space: spaces.Space) -> th.Tensor:
     """A buffer's actions ``[B, d]`` as the distribution's ``log_prob`` takes them: ``[B]`` integers, or floats."""
     return actions.long().flatten() if isinstance(action_space, spaces.Discrete) else actions.float()
+
+
+def check_rollout_length(n_steps: int, buffer: RolloutBuffer) -> None:
+    """Refuse a rollout that leaves some of the buffer unfilled, or does not fit into it.
+
+    :raises ValueError: if the model's ``n_steps`` was changed
+    """
+    if n_steps != buffer.buffer_size:
+        raise ValueError(
+            f"n_steps={n_steps}, but the rollout buffer was made for {buffer.buffer_size} steps of each environment: save the "
+            f"model and load it with TRPO.load(path, env, n_steps={n_steps})."
+        )

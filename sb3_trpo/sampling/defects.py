@@ -12,7 +12,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.policy import select
-from sb3_trpo.rollouts.running_statistics import running_statistics
+from sb3_trpo.vec_env.statistics import running_statistics
 
 
 @dataclass(frozen=True)

@@ -19,26 +19,26 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.policy import action_distribution, draw_noise, draws
 from sb3_trpo.ranks import Ranks
-from sb3_trpo.rollouts.batch import Batch
-from sb3_trpo.rollouts.finite import Defect
-from sb3_trpo.rollouts.row_states import RowState, clone_row_models, clone_rows
-from sb3_trpo.rollouts.sampler import register_sampler
-from sb3_trpo.rollouts.samples import single_precision
-from sb3_trpo.rollouts.single_path import Transition
-from sb3_trpo.rollouts.vine.branches import Branch, BranchRules, Outcomes, run_branches
-from sb3_trpo.rollouts.vine.envs import BranchEnvs, WrapperStages, branch_template
-from sb3_trpo.rollouts.vine.settings import VineSettings, all_actions, n_actions
-from sb3_trpo.rollouts.vine.surrogate import Branched
-from sb3_trpo.rollouts.vine.trials import Trials
-from sb3_trpo.rollouts.vine.workers import BranchWorkers
+from sb3_trpo.sampling.batch import Batch
+from sb3_trpo.sampling.defects import Defect
+from sb3_trpo.sampling.sampler import register_sampler
+from sb3_trpo.sampling.samples import single_precision
+from sb3_trpo.sampling.single_path import Transition
+from sb3_trpo.sampling.vine.branches import Branch, BranchRules, Outcomes, run_branches
+from sb3_trpo.sampling.vine.envs import BranchEnvs, branch_template
+from sb3_trpo.sampling.vine.settings import VineSettings, all_actions, n_actions
+from sb3_trpo.sampling.vine.surrogate import Branched
+from sb3_trpo.sampling.vine.trials import Trials
+from sb3_trpo.sampling.vine.workers import BranchWorkers
 from sb3_trpo.simulators import copy_env, reseed
+from sb3_trpo.vec_env import RowState, WrapperStages, clone_row_models, clone_rows
 
 ROWS = 32  # branches at a time; a multiple of 16, so that a network gives equal rows equal outputs wherever they stand
 
 
 @dataclass(frozen=True)
 class VineBatch:
-    """What the branches say of N states: the vine's :class:`~sb3_trpo.rollouts.Experience`.
+    """What the branches say of N states: the vine's :class:`~sb3_trpo.sampling.Experience`.
 
     :param observations: of the states ``[N, …]``, or a dict of such
     :param actions: tried there ``[N, K, …]``, as the distribution's ``log_prob`` takes them
@@ -277,7 +277,7 @@ class Growth:
 def make_vine(
     env: VecEnv, policy: ActorCriticPolicy, options: Mapping[str, Any] | None, n_steps: int, kind: type[Vine] = Vine
 ) -> Vine:
-    """The vine of these environments, with a user's options; see :class:`~sb3_trpo.rollouts.SamplerFactory`."""
+    """The vine of these environments, with a user's options; see :class:`~sb3_trpo.sampling.SamplerFactory`."""
     return kind(env, policy, VineSettings.of(options, env.action_space, n_steps * env.num_envs))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 
-from sb3_trpo.rollouts.vine.branches import Branch, Outcomes, Paths
+from sb3_trpo.sampling.vine.branches import Branch, Outcomes, Paths
 from sb3_trpo.simulators import Replayed, replay
 
 FIRST_TRIED = 32  # branches of each process, at most, in the first iteration
