@@ -240,7 +240,7 @@ class TRPO(SamplingAlgorithm):
             actor.assign(step.search.theta)
         self._record(step_diagnostics(self.policy, batch, step, self.gamma, self._ranks))
         if step.status is Status.NOT_FINITE:
-            self._warn_once("gradient", f"{SKIPPED}: the gradient or the curvature of the policy's objective is not finite.")
+            self._warn_once("gradient", f"{SKIPPED}: the policy's objective is not finite. {step.status.remedy}")
             return
 
         fit = fit_critic(actor, samples, self.n_critic_updates, self.batch_size, self._ranks, self._left_out)
