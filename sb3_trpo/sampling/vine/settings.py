@@ -16,7 +16,7 @@ BRANCH_SHARE = 1  # branch steps for each step of the trunk, by default
 
 @dataclass(frozen=True)
 class VineSettings:
-    """Options of the vine; the defaults are those with which Hopper learned most in ``benchmarks/vine_defaults.py``.
+    """Options of the vine; the defaults are those with which Hopper learned most in ``benchmarks/learning/vine_defaults.py``.
 
     :param n_states: N, states to branch from in every iteration, at least 1; None for as many as make the branches take
         about as many steps as the trunk, if they run to their full length
