@@ -182,7 +182,7 @@ def _check_policy(policy_class: Any) -> None:
 
 
 def warn_of_action_masks(env: VecEnv | None) -> None:
-    """Say so if the environment tells which actions are allowed, for nothing here asks it.
+    """Warn if the environment tells which actions are allowed, because TRPO does not ask it.
 
     :param env: the training environments with their wrappers
     :warns UserWarning: if any of its layers has a method ``action_masks``

@@ -59,7 +59,7 @@ class TRPO(SamplingAlgorithm):
     policy stays bit for bit as it was, and ``train/status`` says why.
 
     Started by torchrun, the processes learn as one with all their environments; ``n_steps`` is each environment's,
-    ``batch_size``, ``num_timesteps`` and ``learn``'s budget are everybody's.
+    ``batch_size``, ``num_timesteps`` and ``learn``'s budget are global.
 
     Arguments, defaults and saved attributes are those of ``sb3_contrib.TRPO``, and zip files move both ways. One
     argument has the paper's meaning here: ``target_kl`` bounds the KL divergence of the joint action distribution,

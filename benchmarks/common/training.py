@@ -89,7 +89,7 @@ class Variant:
 class Observer(BaseCallback):
     """Evaluates at the end of the first rollout after every ``every`` steps, and measures the KL of every update.
 
-    What it does itself is not counted in the times. The processor's time is that of a machine to itself, for a run has one
+    What it does itself is not counted in the times. The processor's time is that of a machine to itself, because a run has one
     thread; the clock's depends on what else runs.
 
     :param env: to evaluate in

@@ -78,7 +78,7 @@ def compare(source: OnPolicyAlgorithm, pair: Pair, repeats: int) -> dict[str, fl
 
 @cache
 def silent_pair(case: str) -> tuple[OnPolicyAlgorithm, Pair]:
-    """A source and two models that fit no critic; made once, for the source has to learn before."""
+    """A source and two models that fit no critic; made once, because the source has to learn before."""
     make, arguments, _ = CASES[case]
     source, pair = make(*arguments)
     for model in pair:

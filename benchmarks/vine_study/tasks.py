@@ -57,7 +57,7 @@ class Task:
 
     :param steps: simulator steps of a run
     :param kind: what is particular about it
-    :param settings: of TRPO, for all variants: those of ``trpo.yml`` where it has any that somebody tuned
+    :param settings: of TRPO, for all variants: those of ``trpo.yml`` where it has tuned ones
     """
 
     steps: int

@@ -144,10 +144,10 @@ class DataParallelAlgorithm(OnPolicyAlgorithm):
         for name, value in vars(self).items():
             if isinstance(value, SETTINGS) and not name.startswith("_") and name not in MAY_DIFFER:
                 own[name] = _described(value)
-        everybodys = self._ranks.gather(own)
-        for rank, other in enumerate(everybodys):
-            for name in {**everybodys[0], **other}:
-                first, here = everybodys[0].get(name), other.get(name)
+        of_ranks = self._ranks.gather(own)
+        for rank, other in enumerate(of_ranks):
+            for name in {**of_ranks[0], **other}:
+                first, here = of_ranks[0].get(name), other.get(name)
                 if first != here:
                     raise ValueError(
                         f"Ranks must not differ in {name}, which is {first} on rank 0 and {here} on rank {rank}: all of them "

@@ -79,7 +79,7 @@ class ProcessGroup:
     def concatenate(self, rows: th.Tensor) -> th.Tensor:
         own = self._within_reach(rows).contiguous()
         everything = own.new_empty(self.size, *own.shape)
-        with self._explained():  # as bytes, for no backend knows all types of numbers
+        with self._explained():  # as bytes, because no backend knows all types of numbers
             dist.all_gather(list(everything.view(th.uint8)), own.view(th.uint8), group=self._in_step)
         return everything.flatten(0, 1).to(rows.device)
 

@@ -1,4 +1,4 @@
-"""VecNormalize's running statistics, each rank's own while it collects and everybody's once a rollout."""
+"""VecNormalize's running statistics, local to each rank while it collects, and made global once a rollout."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -29,7 +29,7 @@ def estimate_advantages(
     :param last_obs: these ``[n_envs, …]``
     :param dones: whether the last step ended an episode ``[n_envs]``
     :param estimator: ``"gae"`` or ``"monte_carlo"``
-    :param mean: makes the mean over the buffer's samples that over everybody's
+    :param mean: turns the mean over this rank's samples into the global mean
     :return: values after the last step ``[n_envs, 1]``, where they were asked for
     """
     if estimator == "monte_carlo":
@@ -71,7 +71,7 @@ def monte_carlo_advantages(buffer: RolloutBuffer, mean: Callable[[th.Tensor], th
     that few samples see the cut.
 
     :param buffer: full, not yet read from; rewards without time-limit bootstraps
-    :param mean: makes the mean over the buffer's samples that over everybody's
+    :param mean: turns the mean over this rank's samples into the global mean
     """
     running = np.zeros(buffer.n_envs, dtype=np.float32)
     for step in reversed(range(buffer.buffer_size)):

@@ -119,7 +119,7 @@ def is_parameter_check(error: ValueError) -> bool:
 def log_probs_or_nan(policy: ActorCriticPolicy, observations: PyTorchObs, actions: th.Tensor) -> th.Tensor:
     """log π(a|s) ``[n]``: NaN in states where the network's outputs are no distribution's parameters.
 
-    :param policy: evaluated
+    :param policy: whose log-probabilities are asked for
     :param observations: ``[n, …]``
     :param actions: as the distribution's ``log_prob`` takes them
     """

@@ -30,8 +30,8 @@ def make_evaluator(policy: ActorCriticPolicy, buffer: RolloutBuffer, obs: Observ
     its calls, or expect to be called at every step. A features extractor with parameters that actor and critic share gives
     both in one pass, which a second one after the rollout would only repeat.
 
-    :param policy: acts
-    :param buffer: is filled
+    :param policy: whose actions are drawn, in eval mode
+    :param buffer: gets actions, values and log-probabilities
     :param obs: where the rollout begins
     :param bootstrap_gamma: γ, for rewards where a time limit cut the episode; 0 leaves rewards alone
     """

@@ -12,7 +12,7 @@ from sb3_trpo.trust_region.status import Status
 class Solution:
     """Result of :func:`conjugate_gradient`.
 
-    :param x: the approximate solution ``[N]``; zero when the status is not usable, so that nobody steps along it
+    :param x: the approximate solution ``[N]``; zero when the status is not usable, so that a step along it goes nowhere
     :param status: ``OK``, ``MAX_STEPS``, ``ZERO_GRADIENT``, ``NOT_FINITE`` or ``CURVATURE``
     :param iterations: products used
     :param residual: ‖b − A x‖ / ‖b‖, from the products already made: within a per cent while it is far above rounding,

@@ -34,7 +34,7 @@ def _excess(log_ratio: th.Tensor) -> th.Tensor:
 def _discrete_terms(old_log_prob: th.Tensor, new_log_prob: th.Tensor) -> th.Tensor:
     """p log(p/p') of each outcome, plus p' − p, which sums to zero: p (e^x − 1 − x) with x = log p'/p, never negative.
 
-    Outcomes that gain much are written p' − p − p x, for there e^x may overflow, and impossible ones p'.
+    Outcomes that gain much are written p' − p − p x, because e^x may overflow there, and impossible ones p'.
     """
     old, new, log_ratio = old_log_prob.exp(), new_log_prob.exp(), new_log_prob - old_log_prob
     terms = th.where(log_ratio > 1.0, new - old - old * log_ratio, old * _excess(log_ratio))
@@ -109,7 +109,7 @@ class Beta:
     def kl_divergence(self, old: th.Tensor, new: th.Tensor) -> th.Tensor:
         """Σ_i A(a', b') − A(a, b) − (a' − a, b' − b) · ∇A(a, b), A = log B: how far A is above its tangent.
 
-        In double precision, for the terms are large and their sum is small.
+        In double precision, because the terms are large and their sum is small.
         """
         (a, b), (new_a, new_b) = (parameters.double().exp().chunk(2, dim=1) for parameters in (old, new))
         total, new_total = a + b, new_a + new_b

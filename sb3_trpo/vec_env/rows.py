@@ -145,7 +145,7 @@ def _arrays(env: VecEnv) -> list[list[np.ndarray]]:
 
 
 def _detach_frame_stacks(env: VecEnv) -> None:
-    """Frame stacks are handed out as observations: write into copies, not into what somebody may still hold."""
+    """Frame stacks are handed out as observations: write into copies, because a caller may still hold them."""
     for wrapper in layers(env):
         if isinstance(wrapper, VecFrameStack):
             for part in frame_stacks(wrapper.stacked_obs):

@@ -81,14 +81,14 @@ class Trunk:
     :param env: the training environments
     :param n_steps: steps of each in the rollout
     :param n_states: N
-    :param rng: chooses
+    :param rng: draws the states
     """
 
     def __init__(self, env: VecEnv, n_steps: int, n_states: int, rng: np.random.Generator):
         self.env, self.n_envs = env, env.num_envs
         self.chosen = np.sort(rng.choice(n_steps * env.num_envs, n_states, replace=False))
         self.states: list[RowState] = []
-        self._models = clone_row_models(env)  # somebody may have edited them since the last rollout
+        self._models = clone_row_models(env)  # they may have been edited since the last rollout
 
     def watch(self, path: Iterator[Transition]) -> Iterator[Transition]:
         """The path itself; the chosen states are saved just before the steps that leave them."""
@@ -154,7 +154,7 @@ class Vine:
     """Grows branches: keeps the environments and processes they run in.
 
     :param env: the training environments
-    :param policy: acts
+    :param policy: says what kind of actions branches draw
     :param settings: complete
     :raises ValueError: if the environments cannot be copied exactly; the message names what is in the way
     :raises TypeError: for an action distribution that is not SB3's own

@@ -68,7 +68,7 @@ class Trials:
         self._turn += 1
 
     def _choose(self, returns: np.ndarray) -> np.ndarray:
-        """Any branches; in turn, the best or the worst one, for rare events are there."""
+        """Any branches; in turn, the best or the worst one, because rare events are found there."""
         others = self._rng.permutation(len(returns))
         special = (others[-1], returns.argmax(), returns.argmin())[self._turn % 3]
         count = FIRST_TRIED if self._turn == 0 else -(-len(returns) // BRANCHES_PER_TRIAL)

@@ -59,7 +59,7 @@ class _Surroundings(NamedTuple):
     def here(cls) -> "_Surroundings":
         try:
             directory = os.getcwd()
-        except FileNotFoundError:  # somebody has removed it
+        except FileNotFoundError:  # it was removed
             directory = None
         return cls(directory, dict(os.environ), th.get_default_dtype(), sys.getrecursionlimit())
 
