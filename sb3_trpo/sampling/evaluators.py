@@ -41,6 +41,12 @@ def make_evaluator(policy: ActorCriticPolicy, buffer: RolloutBuffer, obs: Observ
     return StepwiseEvaluator(policy, buffer, bootstrap_gamma)
 
 
+@th.no_grad()
+def _value_at_the_end(policy: ActorCriticPolicy, terminal: Observations) -> float:
+    """V of the observation at which a time limit ended an episode: it stands for the rewards that were cut off."""
+    return predicted_values(policy, policy.obs_to_tensor(terminal)[0]).item()  # type: ignore[arg-type]
+
+
 class StepwiseEvaluator:
     """SB3's way: one forward pass a step gives action, value and log-probability."""
 
@@ -59,9 +65,7 @@ class StepwiseEvaluator:
     def record(self, step: Transition, episode_starts: np.ndarray) -> None:
         if self.bootstrap_gamma > 0.0:
             for index, terminal in step.cut_by_time_limit():
-                with th.no_grad():
-                    value = predicted_values(self.policy, self.policy.obs_to_tensor(terminal)[0])[0]  # type: ignore[arg-type]
-                step.rewards[index] += self.bootstrap_gamma * value.item()
+                step.rewards[index] += self.bootstrap_gamma * _value_at_the_end(self.policy, terminal)
         actions = step.actions.reshape(-1, 1) if isinstance(self.policy.action_space, spaces.Discrete) else step.actions
         values, log_probs = self._locals["values"], self._locals["log_probs"]
         self.buffer.add(step.obs, actions, step.rewards, episode_starts, values, log_probs)  # type: ignore[arg-type]
@@ -119,8 +123,7 @@ class DeferredEvaluator:
             buffer.log_probs[rows] = log_probs.cpu().numpy().reshape(-1, buffer.n_envs)
             buffer.values[rows] = policy.predict_values(observations).cpu().numpy().reshape(-1, buffer.n_envs)
         for position, index, terminal in self.cuts:
-            value = predicted_values(policy, policy.obs_to_tensor(terminal)[0])  # type: ignore[arg-type]
-            buffer.rewards[position, index] += self.bootstrap_gamma * value.item()
+            buffer.rewards[position, index] += self.bootstrap_gamma * _value_at_the_end(policy, terminal)
 
     def _tensors(self, observations: Observations, rows: slice) -> Any:
         """Rows of the buffer as the policy takes them, steps and environments in one dimension."""

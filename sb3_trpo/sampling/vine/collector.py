@@ -4,6 +4,7 @@ The trunk is the rollout buffer, filled as in single path. States are chosen bef
 after it, several actions are tried in each, and a branch is run from every one.
 """
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,13 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch as th
-from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_trpo.policy import action_distribution, draw_noise, draws
+from sb3_trpo.policy import action_distribution, count, draw_noise, draws
 from sb3_trpo.ranks import Ranks
 from sb3_trpo.sampling.batch import Batch
 from sb3_trpo.sampling.defects import Defect
@@ -25,8 +25,9 @@ from sb3_trpo.sampling.sampler import register_sampler
 from sb3_trpo.sampling.samples import single_precision
 from sb3_trpo.sampling.single_path import Transition
 from sb3_trpo.sampling.vine.branches import Branch, BranchRules, Outcomes, run_branches
+from sb3_trpo.sampling.vine.discrete import all_actions, random_actions, sizes
 from sb3_trpo.sampling.vine.envs import BranchEnvs, branch_template
-from sb3_trpo.sampling.vine.settings import VineSettings, all_actions, n_actions
+from sb3_trpo.sampling.vine.settings import VineSettings
 from sb3_trpo.sampling.vine.surrogate import Branched
 from sb3_trpo.sampling.vine.trials import Trials
 from sb3_trpo.sampling.vine.workers import BranchWorkers
@@ -128,20 +129,15 @@ def first_actions(
     :return: actions ``[N, K, …]`` and log q ``[N, K]``, or None if all were taken
     """
     space = policy.action_space
-    n_states = len(next(iter(observations.values())) if isinstance(observations, dict) else observations)
+    n_states = count(observations)
     if settings.branches_per_state == "all":
         every = th.as_tensor(all_actions(space), device=policy.device)
         return every.expand(n_states, *every.shape), None
     n_branches = int(settings.branches_per_state)  # type: ignore[arg-type]
-    count = n_actions(space)
-    if count is not None:
-        if isinstance(space, spaces.Discrete):
-            drawn = rng.integers(space.n, size=(n_states, n_branches))
-        else:
-            sizes = space.nvec if isinstance(space, spaces.MultiDiscrete) else np.full(space.n, 2)  # type: ignore[attr-defined]
-            drawn = rng.integers(sizes, size=(n_states, n_branches, len(sizes)))
-        actions = th.as_tensor(drawn.astype(np.float32) if isinstance(space, spaces.MultiBinary) else drawn)
-        return actions.to(policy.device), th.full((n_states, n_branches), -float(np.log(float(count))), device=policy.device)
+    choices = sizes(space)
+    if choices is not None:
+        actions = th.as_tensor(random_actions(space, rng, (n_states, n_branches)), device=policy.device)
+        return actions, th.full((n_states, n_branches), -math.log(math.prod(choices)), device=policy.device)
     with th.no_grad():
         noise = th.as_tensor(draw_noise(policy, rng, (n_branches, n_states)), device=policy.device)
         distribution = policy.get_distribution(observations)

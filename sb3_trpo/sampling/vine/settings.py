@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from itertools import product
+from math import prod
 from typing import Any
 
-import numpy as np
 from gymnasium import spaces
 
 from sb3_trpo.checks import check_count, check_flag
+from sb3_trpo.sampling.vine.discrete import all_actions, sizes
 
 FEW_ACTIONS = 8  # up to so many, all are tried by default
 BRANCH_SHARE = 1  # branch steps for each step of the trunk, by default
@@ -71,11 +71,11 @@ class VineSettings:
 
 
 def _branches_per_state(given: Any, space: spaces.Space) -> int | str:
-    count = n_actions(space)
+    choices = sizes(space)
     if given is None:
-        return "all" if count is not None and count <= FEW_ACTIONS else 4
+        return "all" if choices is not None and prod(choices) <= FEW_ACTIONS else 4
     if given == "all":
-        if count is None:
+        if choices is None:
             raise ValueError(
                 f"vine_kwargs: branches_per_state='all' needs a discrete action space, not {space}: give a count, at least 2."
             )
@@ -84,21 +84,3 @@ def _branches_per_state(given: Any, space: spaces.Space) -> int | str:
         raise ValueError(f"vine_kwargs: branches_per_state={given!r} is unknown: give a count of at least 2, or 'all'.")
     check_count("vine_kwargs: branches_per_state", given, 2)
     return int(given)
-
-
-def n_actions(space: spaces.Space) -> int | None:
-    """How many different actions there are; None for a continuous space."""
-    if isinstance(space, spaces.Discrete):
-        return int(space.n)
-    if isinstance(space, spaces.MultiDiscrete):
-        return int(np.prod(space.nvec.astype(object)))
-    return 2 ** int(space.n) if isinstance(space, spaces.MultiBinary) else None  # type: ignore[arg-type]
-
-
-def all_actions(space: spaces.Space) -> np.ndarray:
-    """Every action of a discrete space as the distribution gives it: ``[A]`` or ``[A, d]``."""
-    if isinstance(space, spaces.Discrete):
-        return np.arange(space.n)
-    sizes = space.nvec if isinstance(space, spaces.MultiDiscrete) else [2] * space.n  # type: ignore[attr-defined]
-    actions = np.array(list(product(*map(range, sizes))))
-    return actions.astype(np.float32) if isinstance(space, spaces.MultiBinary) else actions

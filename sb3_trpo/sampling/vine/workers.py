@@ -24,9 +24,10 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
 
+from sb3_trpo.policy.copies import contents, fill, recipe
 from sb3_trpo.sampling.vine.branches import Branch, BranchRules, Outcomes, run_branches
 from sb3_trpo.sampling.vine.envs import BranchEnvs
-from sb3_trpo.sampling.vine.policy_copies import compare, contents, fill, outputs, recipe
+from sb3_trpo.sampling.vine.outputs import compare, outputs
 from sb3_trpo.sampling.vine.trials import parts
 from sb3_trpo.simulators import copy_env
 from sb3_trpo.vec_env import WrapperStages

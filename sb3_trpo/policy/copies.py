@@ -1,19 +1,13 @@
-"""A policy in another process: made anew by its class, then given all that may have changed since, and tried."""
+"""A policy in another process: made anew by its class, then given all that may have changed since."""
 
 import io
 from typing import Any, NamedTuple
 
 import cloudpickle
-import numpy as np
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import PyTorchObs
-
-from sb3_trpo.sampling.defects import predicted_values
-from sb3_trpo.sampling.vine.branches import one_thread
 
 _NOT_PLAIN = vars(th.nn.Module())  # what PyTorch keeps in a module: weights, modules, hooks
-_CLOSE = 1e-2  # outputs of a policy on a GPU, which rounds in other ways, and of its copy
 
 
 class Contents(NamedTuple):
@@ -109,30 +103,3 @@ class _Unpickler(cloudpickle.pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Any:
         return self.parts[pid] if isinstance(pid, str) else pid
-
-
-@th.no_grad()
-def outputs(policy: ActorCriticPolicy, observations: PyTorchObs, actions: th.Tensor) -> dict[str, np.ndarray]:
-    """What a policy says of some states and actions."""
-    with one_thread():
-        log_probs = policy.get_distribution(observations).log_prob(actions)
-        values = predicted_values(policy, observations)
-    return {"log-probabilities": log_probs.cpu().numpy(), "values": values.cpu().numpy()}
-
-
-def compare(policy: ActorCriticPolicy, here: dict[str, np.ndarray], there: dict[str, np.ndarray]) -> None:
-    """Refuse a copy that does not say what the policy says.
-
-    :raises RuntimeError: naming what differs
-    """
-    for name, expected in here.items():
-        if policy.device.type == "cpu":
-            same = np.array_equal(expected, there[name], equal_nan=True)
-        else:
-            same = np.allclose(expected, there[name], rtol=_CLOSE, atol=_CLOSE, equal_nan=True)
-        if not same:
-            raise RuntimeError(
-                f"The policy's {name} of the same observations are others in a process that runs branches. The policy "
-                "depends on something that processes do not share, such as a variable of a module or an attribute of a class "
-                "that was set after import: make it an attribute of the policy, or use 'n_workers': 0 in vine_kwargs."
-            )
