@@ -2,9 +2,9 @@
 
 ``state`` saves and restores; it takes an environment for its layers (``stack``) and every layer for its attributes
 (``attributes``, ``saved``): simulators (``mujoco_state``, ``ale_state``), random generators (``random_states``), Python
-objects (``objects``, ``closures``, ``own_classes``). ``copies`` makes second instances, ``models`` gives them what states
-leave to an instance, ``cloneable`` offers the methods to other processes, ``check`` tries whether a copy is exact, and
-``replay`` whether other processes go the same way.
+objects (``objects``, ``instances``, ``closures``, ``own_classes``). ``copies`` makes second instances, ``models`` gives them
+what states leave to an instance, ``cloneable`` offers the methods to other processes, ``check`` tries whether a copy is
+exact, and ``replay`` whether other processes go the same way.
 """
 
 from sb3_trpo.simulators.check import CloneReport, check_clone

@@ -1,11 +1,12 @@
 """Arrays in a pickle: by value, or as views of one another, so that what is written to one goes on showing in the other."""
 
+from collections.abc import Sequence
 from sys import getrefcount
 from typing import Any
 
 import numpy as np
 
-from sb3_trpo.simulators.known_classes import name_of
+from sb3_trpo.simulators.known_classes import is_simulator, name_of
 
 # Who may own an array's memory: NumPy itself, bytes, or an array that a library handed over (as ALE does its screen).
 _OWNERS = ("builtins.NoneType", "builtins.bytes", "nanobind.")
@@ -23,14 +24,23 @@ _UNSHARED = {
 }
 
 
-def taken_apart(array: np.ndarray) -> tuple[str, tuple[Any, ...]] | None:
+def taken_apart(array: np.ndarray, layers: Sequence[Any]) -> tuple[str, tuple[Any, ...]] | None:
     """Name and arguments of the function here that builds an array again; None where NumPy's own pickling does.
 
+    :param layers: of the environment, into the memory of whose simulators arrays may look
     :raises TypeError: for an array that looks into memory that others may write to
     """
     base, writeable = array.base, array.flags.writeable
     if array.dtype.hasobject and not writeable:
         raise TypeError("it is an array of objects that is not to be written to, which a copy would forget")
+    if array.dtype.metadata:
+        raise TypeError("it is an array whose dtype has metadata, which a copy would forget")
+    if name_of(type(base.base if isinstance(base, np.ndarray) else base)) == "builtins.PyCapsule":
+        for simulator in (value for layer in layers for value in vars(layer).values() if is_simulator(type(value))):
+            field = _field(array, simulator)
+            if field is not None:
+                return "field", (simulator, field[0], array.shape, array.dtype, field[1], array.strides, writeable)
+        raise TypeError("it is an array that looks into memory which is not part of the state of a simulator here")
     if isinstance(base, np.ndarray):
         if type(base) is not np.ndarray or not base.flags.forc or array.dtype.hasobject:
             raise TypeError("it is an array that looks into another one in a way that cannot be repeated")
@@ -49,6 +59,20 @@ def taken_apart(array: np.ndarray) -> tuple[str, tuple[Any, ...]] | None:
     return "array", (array.tobytes("F" if in_columns else "C"), array.shape, array.dtype, in_columns, writeable)
 
 
+def _field(array: np.ndarray, simulator: Any) -> tuple[str, int] | None:
+    """The name of the simulator's array that an array is all or a part of, and how many bytes into it that begins."""
+    if not name_of(type(simulator)).startswith("mujoco."):
+        return None
+    from sb3_trpo.simulators.mujoco_state import memory
+
+    first, steps = array.__array_interface__["data"][0], [(n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)]
+    low, high = first + sum(min(step, 0) for step in steps), first + sum(max(step, 0) for step in steps) + array.itemsize
+    for name, begin, end in memory(simulator):
+        if array.size and begin <= low and high <= end:
+            return name, first - begin
+    return None
+
+
 class Arrays:
     """Builds arrays again."""
 
@@ -61,6 +85,13 @@ class Arrays:
     def view(self, base: np.ndarray, *args: Any) -> np.ndarray:
         shape, dtype, offset, strides, writeable = args
         return self._opened(np.ndarray(shape, dtype, base, offset, strides), writeable)
+
+    def field(self, simulator: Any, name: str, *args: Any) -> np.ndarray:
+        """Of the target's own simulator; all of an array is the array that the simulator itself hands out."""
+        whole, (shape, dtype, offset, strides, writeable) = getattr(simulator, name), args
+        if (whole.shape, whole.dtype, whole.strides, whole.flags.writeable) == (shape, dtype, strides, writeable):
+            return whole
+        return self._opened(np.ndarray(shape, dtype, whole, offset, strides), writeable)
 
     def _opened(self, array: np.ndarray, writeable: bool) -> np.ndarray:
         if not writeable:

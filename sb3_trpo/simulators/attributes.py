@@ -19,7 +19,7 @@ from gymnasium.utils import EzPickle
 
 from sb3_trpo.simulators.known_classes import SIMULATORS, is_rebinding, is_rendering, is_simulator, name_of, without_state
 from sb3_trpo.simulators.random_states import UNSHARED, GeneratorState, Seeds, SpaceState, shares_parts
-from sb3_trpo.simulators.saved import Constant, Copy, Drawing, Owner, Saved
+from sb3_trpo.simulators.saved import Constant, Copy, Drawing, Nested, Owner, Saved, SpecState, nested_copy
 from sb3_trpo.simulators.stack import CannotCloneError
 
 # Saves an attribute by itself; None if there is nothing to save, OTHERS if it must go into the pickle of all others.
@@ -45,22 +45,13 @@ def _draws(values: Iterable[Any]) -> bool:
     return bool(kinds) and all(map(is_rendering, kinds))
 
 
-def _save_array(owner: Owner, name: str) -> Saved | None:
+def _save_array(owner: Owner, name: str) -> Saved:
     alone = getrefcount(owner[name]) == UNSHARED
     array = owner[name]
     if array.base is None:
         plain = array.flags.c_contiguous and array.flags.writeable and not array.dtype.hasobject
         return Copy(array.copy()) if alone and plain else OTHERS
-    if name_of(type(array.base)) == "builtins.PyCapsule":
-        simulators = [value for value in owner.values() if name_of(type(value)) == "mujoco._structs.MjData"]
-        if any(_looks_into(array, data) for data in simulators):
-            return None
     return OTHERS
-
-
-def _looks_into(array: np.ndarray, data: Any) -> bool:
-    fields = (getattr(data, field) for field in dir(data) if not field.startswith("_"))
-    return any(isinstance(field, np.ndarray) and np.may_share_memory(array, field) for field in fields)
 
 
 def _save_list(owner: Owner, name: str) -> Saved:
@@ -75,7 +66,28 @@ def _save_dict(owner: Owner, name: str) -> Saved:
     content = owner[name]
     if alone and _CONSTANTS.issuperset(map(type, content)) and _CONSTANTS.issuperset(map(type, content.values())):
         return Copy(content.copy())
+    if alone and _is_nested(content):
+        return Nested(nested_copy(content))
     return Drawing() if _draws(content.values()) else OTHERS
+
+
+def _is_nested(content: dict[Any, Any]) -> bool:
+    """Whether a dict consists of constants, and of lists and dicts of such that nothing else refers to."""
+    for key in content:
+        kind = type(content[key])
+        if kind in _CONSTANTS:
+            continue
+        if kind not in (list, dict, tuple) or (kind is not tuple and getrefcount(content[key]) != UNSHARED):
+            return False
+        parts = content[key]
+        if not (_is_nested(parts) if kind is dict else _CONSTANTS.issuperset(map(type, parts))):
+            return False
+    return _CONSTANTS.issuperset(map(type, content))
+
+
+def _save_spec(owner: Owner, name: str) -> Saved:
+    alone = getrefcount(owner[name]) == UNSHARED
+    return SpecState.of(owner[name]) if alone and name == "spec" and _is_nested(owner[name].__dict__) else OTHERS
 
 
 def _save_trusted_generator(owner: Owner, name: str) -> Saved:
@@ -102,6 +114,7 @@ _SAVERS: dict[type, Saver] = {
     tuple: _save_tuple,
     list: _save_list,
     dict: _save_dict,
+    EnvSpec: _save_spec,
 }
 
 
@@ -113,7 +126,7 @@ def saver(kind: type, layer: type, trusted: bool) -> Saver | None:
     if is_simulator(kind):
         module, _, function = SIMULATORS[name_of(kind)].partition(":")
         return getattr(import_module(module), function)(layer, trusted)
-    if kind is EnvSpec or (trusted and is_rendering(kind)):
+    if trusted and (kind is EnvSpec or is_rendering(kind)):
         return None
     if is_rendering(kind):
         return _save_drawing
@@ -150,7 +163,7 @@ class _Plan:
         savers = ((name, saver(relevant[name], kind, trusted)) for name in others)
         self.size = len(owner)
         self.names = tuple(owner)
-        self.keys = None if trusted else frozenset(owner)  # trusted classes do not take attributes away
+        self.order = None if trusted else self.names  # trusted classes neither take attributes away nor go by their order
         self.constants = tuple(name for name in relevant if name not in others)
         self.n_constants = len(self.constants)
         self.read = _getter([*self.constants, *others])
@@ -191,8 +204,8 @@ def save_layers(layers: Sequence[Any], trusted: bool) -> tuple[list[LayerState],
             plan = plans[kind]
             values = plan.read(owner)
             fits = len(owner) == plan.size and tuple(map(type, values[plan.checked])) == plan.kinds
-            if plan.keys is not None:
-                fits = fits and owner.keys() == plan.keys
+            if plan.order is not None:
+                fits = fits and tuple(owner) == plan.order
         except KeyError:  # the first of its class, or it has lost an attribute
             fits = False
         if not fits:
@@ -232,12 +245,12 @@ def load_layers(layers: Sequence[Any], states: Sequence[LayerState], trusted: bo
                 attribute.load(owner, name)
             except KeyError:
                 raise _missing(layer, name) from None
-        if len(owner) != len(names) or not (trusted or owner.keys() == set(names)):
+        if len(owner) != len(names) or not (trusted or tuple(owner) == names):
             _reconcile(layer, names, saved, trusted)
 
 
 def _reconcile(layer: Any, names: tuple[str, ...], saved: list[tuple[str, Saved]], trusted: bool) -> None:
-    """Take away the attributes that a layer did not have when it was saved; it must have those that it had."""
+    """Take away the attributes that a layer did not have when it was saved; it must have those that it had, in their order."""
     owner = layer.__dict__
     ignored = without_state(type(layer), trusted).union(name for name, of in saved if type(of) is Drawing)
     for name in set(names) - owner.keys() - ignored:
@@ -245,6 +258,9 @@ def _reconcile(layer: Any, names: tuple[str, ...], saved: list[tuple[str, Saved]
     for name in owner.keys() - set(names) - ignored:
         if not is_rendering(type(owner[name])):
             del owner[name]
+    for name in names:
+        if name in owner:
+            owner[name] = owner.pop(name)
 
 
 def _missing(layer: Any, name: str) -> CannotCloneError:

@@ -1,10 +1,10 @@
 """What a function keeps to itself: the variables of its closure. Lambdas that wrappers hold may count, or hold arrays."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from types import CellType, CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from sb3_trpo.simulators.known_classes import name_of
 from sb3_trpo.simulators.stack import CannotCloneError
@@ -12,8 +12,7 @@ from sb3_trpo.simulators.stack import CannotCloneError
 _NAMED = (type, ModuleType)
 _CONSTANTS = (int, float, bool, str, bytes, complex, type(None), *_NAMED)
 
-Path = tuple[str, ...]
-CODE = "__code__"  # stands among a function's variables for what it does
+Key = tuple[Any, ...]  # a layer's depth, and the names that lead from its attributes to an object
 
 
 def found_by_name(module: str, qualname: str) -> Any:
@@ -30,20 +29,38 @@ def has_name(function: FunctionType) -> bool:
 
 
 def fingerprint(function: FunctionType) -> bytes:
-    """The same for the same code with the same constants for defaults and attributes, in every process."""
+    """The same for the same code with the same constants for defaults and attributes, in every process.
+
+    Of functions among these, those in the variables of their closures count, too: other ones may come in their place.
+    """
     defaults = function.__defaults__, function.__kwdefaults__, vars(function)
-    return blake2b(repr((_content(function.__code__), _content(defaults))).encode(), digest_size=8).digest()
+    functions: list[FunctionType] = []
+    content = [_content(function.__code__, functions), _content(defaults, functions)]
+    if has_name(function):  # or its variables are saved by themselves
+        functions += [cell.cell_contents for _, cell in cells(function) if type(cell.cell_contents) is FunctionType]
+    seen: set[int] = set()
+    while functions:
+        value = functions.pop(0)
+        if id(value) not in seen:
+            seen.add(id(value))
+            inner = [cell.cell_contents for _, cell in cells(value) if type(cell.cell_contents) is FunctionType]
+            content.append((value.__module__, value.__qualname__, _content(value.__code__, functions)))
+            functions += inner
+    return blake2b(repr(content).encode(), digest_size=8).digest()
 
 
-def _content(value: Any) -> Any:
-    if isinstance(value, FunctionType):
-        return value.__module__, value.__qualname__, _content(value.__code__)  # not its defaults: it may be its own attribute
+def _content(value: Any, functions: list[FunctionType]) -> Any:
+    """What is compared of a value; functions in it are added to those that are compared as well."""
+    if type(value) is FunctionType:
+        functions.append(value)
+        return "function"
     if isinstance(value, (tuple, list)):
-        return tuple(map(_content, value))
+        return tuple(_content(part, functions) for part in value)
     if isinstance(value, dict):
-        return tuple((name, _content(part)) for name, part in value.items())
+        return tuple((name, _content(part, functions)) for name, part in value.items())
     if isinstance(value, CodeType):
-        return value.co_name, value.co_firstlineno, value.co_code, value.co_names, *map(_content, value.co_consts)
+        constants = tuple(_content(part, functions) for part in value.co_consts)
+        return value.co_name, value.co_firstlineno, value.co_code, value.co_names, constants
     return sorted(map(repr, value)) if isinstance(value, frozenset) else value
 
 
@@ -58,7 +75,7 @@ def refuse_hidden_state(function: FunctionType, closure: bool = True, seen: set[
     seen = set() if seen is None else seen
     seen.add(id(function))
     kept = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values(), *vars(function).values()]
-    # Numbers and the like do not change, but a variable may be given another one
+    # Numbers and the like do not change, but a variable may be given another one; so it must be one that is not assigned to
     variables = [cell.cell_contents for _, cell in cells(function)] if closure else []
     hidden = not all(isinstance(value, (FunctionType, *_NAMED)) for value in variables)
     kept += variables
@@ -69,7 +86,7 @@ def refuse_hidden_state(function: FunctionType, closure: bool = True, seen: set[
         elif type(value) is FunctionType:
             if id(value) not in seen:
                 refuse_hidden_state(value, seen=seen)
-        elif not isinstance(value, _CONSTANTS):
+        elif type(value) not in _CONSTANTS and not isinstance(value, _NAMED):
             hidden = True
     if hidden:
         raise TypeError(
@@ -77,92 +94,152 @@ def refuse_hidden_state(function: FunctionType, closure: bool = True, seen: set[
         )
 
 
-def functions_in(function: FunctionType, path: Path) -> dict[int, tuple[Path, FunctionType]]:
-    """A function and those its closure refers to, each by its id with the names that lead to it.
-
-    Functions that are found by their names are not among them.
-
-    :raises TypeError: see :func:`refuse_hidden_state`
-    """
-    found: dict[int, tuple[Path, FunctionType]] = {}
-    waiting = [(path, function)]
+def functions_in(function: FunctionType, key: Key) -> Iterator[tuple[Key, FunctionType]]:
+    """A function and those its closure refers to, each with the names that lead to it, without those found by their names."""
+    seen: set[int] = set()
+    waiting = [(key, function)]
     while waiting:
-        path, function = waiting.pop()
-        if id(function) in found or has_name(function):
+        key, function = waiting.pop()
+        if id(function) in seen or has_name(function):
             continue
-        refuse_hidden_state(function, closure=False)
-        found[id(function)] = path, function
+        seen.add(id(function))
+        yield key, function
         for name, cell in cells(function):
             if type(cell.cell_contents) is FunctionType:
-                waiting.append(((*path, name), cell.cell_contents))
-    return found
+                waiting.append(((*key, name), cell.cell_contents))
 
 
-def contents(function: FunctionType, path: Path, trusted: bool) -> dict[Path, Any]:
-    """What functions keep to themselves, by the names that lead to it, with fingerprints of what they do.
+class SavedFunctions(NamedTuple):
+    """Functions without their variables' values.
 
-    :param function: one that is not found by its name
-    :param path: leads to it
-    :param trusted: whether it is known that nobody puts another function in its place: no fingerprints then
-    :raises TypeError: see :func:`refuse_hidden_state`
+    :param functions: of each the key, what it does, and the keys of the variables of its closure
+    :param empty: keys of the variables that have no value
     """
-    functions = functions_in(function, path)
-    found: dict[Path, Any] = {}
-    for way, inner in functions.values():
-        if not trusted:
-            found[(*way, CODE)] = fingerprint(inner)
-        for name, cell in cells(inner):
-            if id(cell.cell_contents) not in functions:
-                found[(*way, name)] = cell.cell_contents
-    return found
+
+    functions: tuple[tuple[Key, bytes, tuple[Key, ...]], ...]
+    empty: tuple[Key, ...]
 
 
-def put(layer: Any, path: Path, value: Any) -> None:
-    """Undo :func:`contents` in a layer's attributes, or set one of them.
+class Closures:
+    """The functions without names among attributes, each once, and each variable once, whoever shares it.
 
-    :raises CannotCloneError: if there is no such function, or it does something else
+    :param trusted: whether it is known that nobody puts another function in their place: it is not looked at what they do
     """
-    owner = vars(layer)
-    if len(path) == 1:
-        owner[path[0]] = value
-        return
-    try:
-        function = function_at(owner, path[:-1])
-        if path[-1] != CODE:
-            _cell(function, path[-1]).cell_contents = value
-            return
-        same = fingerprint(function) == value
-    except (KeyError, AttributeError):
-        same = False
-    if not same:
-        raise CannotCloneError(
-            f"{name_of(type(layer))}.{path[0]}",
-            "it is a function that is not found by its name and stays with its instance, and the one where the state is to "
-            "be restored has another, or none yet: reset that once before",
+
+    def __init__(self, trusted: bool):
+        self._trusted = trusted
+        self.found: dict[int, tuple[Key, FunctionType]] = {}
+        self._cells: dict[int, tuple[Key, CellType]] = {}
+
+    def add(self, function: FunctionType, key: Key) -> None:
+        """Add a function, and those it refers to.
+
+        :raises TypeError: see :func:`refuse_hidden_state`
+        """
+        for way, inner in functions_in(function, key):
+            if id(inner) not in self.found:
+                refuse_hidden_state(inner, closure=False)
+                self.found[id(inner)] = way, inner
+                for name, cell in zip(inner.__code__.co_freevars, inner.__closure__ or (), strict=True):
+                    self._cells.setdefault(id(cell), ((*way, name), cell))
+
+    def values(self) -> dict[Key, Any]:
+        """The values of all variables that have one."""
+        return {key: cell.cell_contents for key, cell in self._cells.values() if _has_value(cell)}
+
+    def saved(self) -> SavedFunctions:
+        functions = (
+            (key, b"" if self._trusted else fingerprint(inner), tuple(self._cells[id(x)][0] for x in inner.__closure__ or ()))
+            for key, inner in self.found.values()
         )
+        return SavedFunctions(tuple(functions), tuple(key for key, cell in self._cells.values() if not _has_value(cell)))
+
+
+class Matched:
+    """A target's functions in the place of saved ones.
+
+    A function is its code, its constants and its variables. So the target's own function under the same name serves, if it
+    does the same and serves for no other; what else refers to its variables then goes on seeing them. Where the target's
+    attributes have their functions in another order, a new one with the same code is made.
+
+    :param layers: of the target
+    """
+
+    def __init__(self, layers: list[Any]):
+        self._layers = layers
+        self.functions: list[FunctionType] = []
+        self.cells: dict[Key, CellType] = {}
+        self.empty: tuple[Key, ...] = ()
+
+    def match(self, functions: Sequence[tuple[Key, bytes, tuple[Key, ...]]], empty: tuple[Key, ...]) -> None:
+        """
+        :raises CannotCloneError: if there is no function that does the same
+        """
+        own: dict[Key, FunctionType] = {}
+        for depth, layer in enumerate(self._layers):
+            for name, value in vars(layer).items():
+                if type(value) is FunctionType:
+                    own.update(functions_in(value, (depth, name)))
+        used: set[int] = set()  # ids of functions and of variables
+        matched = [self._claimed(own.get(key), code, keys, used) for key, code, keys in functions]
+        for (key, code, keys), function in zip(functions, matched, strict=True):
+            self.functions.append(function or self._made(own, key, code, keys))
+        self.empty = empty
+
+    def _claimed(
+        self, function: FunctionType | None, code: bytes, keys: tuple[Key, ...], used: set[int]
+    ) -> FunctionType | None:
+        """The target's function, if it and its variables can be the saved ones."""
+        if function is None or id(function) in used or not _does(function, code):
+            return None
+        closure = function.__closure__ or ()
+        if len(closure) != len(keys):
+            return None
+        if any(
+            self.cells.get(key, cell) is not cell or (key not in self.cells and id(cell) in used)
+            for key, cell in zip(keys, closure, strict=True)
+        ):
+            return None
+        self.cells.update(zip(keys, closure, strict=True))
+        used.update(map(id, (function, *closure)))
+        return function
+
+    def _made(self, own: dict[Key, FunctionType], key: Key, code: bytes, keys: tuple[Key, ...]) -> FunctionType:
+        candidates = [own[key]] if key in own else []
+        like = next(
+            (f for f in (*candidates, *own.values()) if _does(f, code) and len(f.__closure__ or ()) == len(keys)), None
+        )
+        if like is None:
+            raise CannotCloneError(
+                f"{name_of(type(self._layers[key[0]]))}.{key[1]}",
+                "it is a function that is not found by its name and stays with its instance, and the one where the state is "
+                "to be restored has another, or none yet: reset that once before",
+            )
+        return function_like(like, tuple(self.cells.setdefault(key, CellType()) for key in keys))
+
+
+def _does(function: FunctionType, code: bytes) -> bool:
+    return not code or fingerprint(function) == code
+
+
+def function_like(function: FunctionType, closure: tuple[CellType, ...]) -> FunctionType:
+    """A function with the same code and other variables."""
+    new = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, closure or None)
+    new.__kwdefaults__, new.__qualname__, new.__module__ = function.__kwdefaults__, function.__qualname__, function.__module__
+    vars(new).update(vars(function))
+    return new
+
+
+def _has_value(cell: CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
 
 
 def cells(function: FunctionType) -> Iterator[tuple[str, CellType]]:
     """The variables of a function's closure that have a value."""
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            cell.cell_contents  # noqa: B018
-        except ValueError:  # not assigned yet
-            continue
-        yield name, cell
-
-
-def _cell(function: FunctionType, name: str) -> CellType:
-    """A variable of a function's closure, with or without a value."""
-    return dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))[name]
-
-
-def function_at(owner: dict[str, Any], path: Path) -> FunctionType:
-    """The function that names lead to, from a layer's attributes.
-
-    :raises KeyError: if they lead nowhere
-    """
-    function = owner[path[0]]
-    for name in path[1:]:
-        function = dict(cells(function))[name].cell_contents
-    return function
+        if _has_value(cell):
+            yield name, cell

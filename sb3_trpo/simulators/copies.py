@@ -6,9 +6,10 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import EzPickle
 
-from sb3_trpo.simulators.closures import has_name
+from sb3_trpo.simulators.closures import function_like, has_name
 from sb3_trpo.simulators.known_classes import is_rendering, is_simulator, name_of, without_state
 from sb3_trpo.simulators.models import clone_models, restore_models
 from sb3_trpo.simulators.stack import CannotCloneError, Stack
@@ -105,7 +106,7 @@ def _outline(layer: Any, trusted: bool, memo: dict[int, Any]) -> Any:
             vars(new)[name] = _function(value, memo)
         elif is_rendering(type(value)) or name == "results_writer":
             vars(new)[name] = None
-        elif isinstance(value, spaces.Space) or name in without_state(type(layer), trusted):
+        elif isinstance(value, (spaces.Space, EnvSpec)) or name in without_state(type(layer), trusted):
             vars(new)[name] = deepcopy(value, memo)
     return new
 
@@ -117,10 +118,7 @@ def _function(function: FunctionType, memo: dict[int, Any]) -> FunctionType:
     if id(function) in memo:
         return memo[id(function)]
     cells = tuple(memo.setdefault(id(cell), CellType()) for cell in function.__closure__ or ())
-    new = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, cells or None)
-    new.__kwdefaults__, new.__qualname__, new.__module__ = function.__kwdefaults__, function.__qualname__, function.__module__
-    vars(new).update(vars(function))
-    memo[id(function)] = new
+    new = memo[id(function)] = function_like(function, cells)
     for old, cell in zip(function.__closure__ or (), cells, strict=True):
         try:
             cell.cell_contents = _function(old.cell_contents, memo) if type(old.cell_contents) is FunctionType else None

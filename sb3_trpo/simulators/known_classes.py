@@ -38,19 +38,21 @@ _RENDERING = (
     *("mujoco.renderer.", "mujoco.viewer.", "mujoco._render."),
 )
 
-# Attributes without bearing on what the simulation does next: what an environment is made from or says of itself, and
-# records of past episodes.
+# Attributes without bearing on what the simulation does next: what an environment is made from, and records of past episodes.
 _NO_STATE = {
-    "gymnasium.core.Env": ("metadata", "spec", "_ezpickle_args", "_ezpickle_kwargs"),
-    "gymnasium.core.Wrapper": ("env", "_metadata", "_cached_spec", "_saved_kwargs"),
-    "gymnasium.envs.mujoco.mujoco_env.MujocoEnv": ("observation_structure",),
+    "gymnasium.core.Env": ("_ezpickle_args", "_ezpickle_kwargs"),
+    "gymnasium.core.Wrapper": ("env", "_saved_kwargs"),
     "stable_baselines3.common.monitor.Monitor": (
         *("results_writer", "t_start"),
         *("episode_returns", "episode_lengths", "episode_times"),
     ),
 }
-# The same where nobody else's code is at work: somebody's wrapper may read the queues, somebody's subclass edit the tables.
+# The same where nobody else's code is at work: somebody's wrapper may read the queues, somebody's subclass edit the tables, or
+# what an environment says of itself.
 _NO_STATE_IF_TRUSTED = {
+    "gymnasium.core.Env": ("metadata", "spec"),
+    "gymnasium.core.Wrapper": ("_metadata", "_cached_spec"),
+    "gymnasium.envs.mujoco.mujoco_env.MujocoEnv": ("observation_structure",),
     "gymnasium.envs.toy_text.taxi.TaxiEnv": ("P", "initial_state_distrib"),
     "gymnasium.envs.toy_text.cliffwalking.CliffWalkingEnv": ("P", "initial_state_distrib"),
     "gymnasium.envs.toy_text.frozen_lake.FrozenLakeEnv": ("P", "initial_state_distrib"),
@@ -91,10 +93,10 @@ def is_pinned(value: Any, trusted: bool) -> bool:
     """Whether an attribute belongs to the instance: a restored state leaves the instance its own.
 
     :param value: of an attribute
-    :param trusted: whether only trusted classes are at work, which never change a space
+    :param trusted: whether only trusted classes are at work, which never change a space or a specification
     """
     kind = type(value)
-    return (trusted and isinstance(value, spaces.Space)) or kind is EnvSpec or is_rendering(kind) or is_simulator(kind)
+    return (trusted and (issubclass(kind, spaces.Space) or kind is EnvSpec)) or is_rendering(kind) or is_simulator(kind)
 
 
 def _without_state(kind: type, trusted: bool) -> frozenset[str]:
@@ -103,10 +105,8 @@ def _without_state(kind: type, trusted: bool) -> frozenset[str]:
     :param kind: the class
     :param trusted: whether only trusted classes are at work
     """
-    names = {name for base in kind.__mro__ for name in _NO_STATE.get(name_of(base), ())}
-    if trusted:
-        names.update(_NO_STATE_IF_TRUSTED.get(name_of(kind), ()))
-    return frozenset(names)
+    tables = (_NO_STATE, _NO_STATE_IF_TRUSTED) if trusted else (_NO_STATE,)
+    return frozenset(name for table in tables for base in kind.__mro__ for name in table.get(name_of(base), ()))
 
 
 without_state: Callable[[type, bool], frozenset[str]] = cache(_without_state)

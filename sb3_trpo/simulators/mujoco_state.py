@@ -30,6 +30,27 @@ _DERIVED = (
 )
 
 
+# The state itself: these two have their memory for as long as a simulator lives.
+_STATE = (
+    *("qpos", "qvel", "act", "history", "qacc_warmstart", "ctrl", "qfrc_applied", "xfrc_applied", "eq_active", "mocap_pos"),
+    *("mocap_quat", "userdata", "plugin_state", "plastic"),
+)
+_MEMORY: "weakref.WeakKeyDictionary[Any, list[tuple[str, int, int]]]" = weakref.WeakKeyDictionary()
+
+
+def memory(simulator: Any) -> list[tuple[str, int, int]]:
+    """Where a simulator has the arrays that are saved with it: names, first addresses, and those after the last."""
+    known = _MEMORY.get(simulator)
+    if known is None:
+        names = (*_STATE, *_DERIVED) if isinstance(simulator, mujoco.MjData) else dir(simulator)
+        found = ((name, getattr(simulator, name, None)) for name in names if not name.startswith("_"))
+        arrays = [
+            (name, array, array.__array_interface__["data"][0]) for name, array in found if isinstance(array, np.ndarray)
+        ]
+        known = _MEMORY[simulator] = [(name, first, first + array.nbytes) for name, array, first in arrays]
+    return known
+
+
 class _Views:
     """The derived quantities of one MjData, which MuJoCo goes on writing to.
 

@@ -1,29 +1,58 @@
 """Python objects of any shape, in one pickle: what is shared stays shared, what cannot be copied whole is refused.
 
-Pickling is stricter here than elsewhere. An object is copied if its class leaves pickling to Python, which then takes all
-its attributes (and refuses generators, threads, sockets, files and C structures), or if it is one of a few known to copy
-themselves whole (see ``whole_classes``). A class with pickling of its own may leave anything out (as
-``gymnasium.utils.EzPickle`` leaves out everything but the constructor's arguments) and is refused. Arrays and random
-generators go in parts that are put together again in this module (see ``arrays`` and ``random_objects``).
+Pickling is stricter here than elsewhere. An object is copied if all it consists of can be read and written without running
+code of its class (see ``instances``), or if it is of one of a few classes known to copy themselves whole. A class with
+pickling of its own may leave anything out (as ``gymnasium.utils.EzPickle`` leaves out everything but the constructor's
+arguments) and is refused, and so are generators, threads, sockets, files and C structures. Arrays and random generators go
+in parts that are put together again in this module (see ``arrays`` and ``random_objects``), and functions that have no name
+are the target's own, with the saved variables (see ``closures``).
 """
 
+import copyreg
+import enum
 import io
 import pickle
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib import import_module
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
-from typing import Any
+from inspect import getattr_static
+from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, MethodType, ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
-from sb3_trpo.simulators import arrays, closures, random_objects
-from sb3_trpo.simulators.closures import fingerprint, found_by_name, has_name, refuse_hidden_state
+from sb3_trpo.simulators import arrays, instances, random_objects
+from sb3_trpo.simulators.closures import (
+    Closures,
+    Key,
+    Matched,
+    SavedFunctions,
+    fingerprint,
+    found_by_name,
+    has_name,
+    refuse_hidden_state,
+)
 from sb3_trpo.simulators.own_classes import class_called, is_nameless
 from sb3_trpo.simulators.random_states import Seeds
+from sb3_trpo.simulators.saved import HOW_TO_MAKE
 from sb3_trpo.simulators.stack import CannotCloneError
-from sb3_trpo.simulators.whole_classes import is_whole, why_not
 
-Key = tuple[Any, ...]  # a layer's depth, and the names that lead from its attributes to an object
+_CONTAINERS = (dict, list, set, frozenset, tuple, bytearray)
+
+
+class Pinned(NamedTuple):
+    """What belongs to the environment itself and is not copied.
+
+    :param keys: by id
+    :param layers: of the environment; arrays may look into the memory of their simulators
+    :param containers: whether lists, dicts and the like may be among it
+    """
+
+    keys: Mapping[int, Key]
+    layers: Sequence[Any]
+    containers: bool
 
 
 class _Entry:
@@ -38,13 +67,8 @@ def _rebuilt(what: str, *args: Any) -> Any:
     raise pickle.UnpicklingError("a simulator's state is read with restore_state")
 
 
-def _reduced_array(array: np.ndarray) -> Any:
-    parts = arrays.taken_apart(array)
-    return NotImplemented if parts is None else (_rebuilt, (parts[0], *parts[1]))
-
-
 def _reduced_function(function: FunctionType) -> Any:
-    if function is _rebuilt:
+    if function in (_rebuilt, _filled):
         return NotImplemented
     if not has_name(function):
         raise TypeError(f"the function {function.__qualname__} is not found by its name")
@@ -52,14 +76,77 @@ def _reduced_function(function: FunctionType) -> Any:
     return _rebuilt, ("function", function.__module__, function.__qualname__, fingerprint(function))
 
 
+def _filled(obj: Any, rest: Any) -> None:
+    """The same for :func:`sb3_trpo.simulators.instances.fill`."""
+    raise pickle.UnpicklingError("a simulator's state is read with restore_state")
+
+
 def _reduced_method(method: MethodType) -> Any:
     """By its name in the class, for on the instance itself another may stand under that name."""
     function, owner = method.__func__, method.__self__
-    if type(function) is not FunctionType or isinstance(owner, type):
+    name = getattr(function, "__name__", "")
+    if issubclass(type(owner), type):
+        if getattr(getattr_static(owner, name, None), "__func__", None) is function:
+            return NotImplemented
+    elif getattr_static(type(owner), name, None) is function:
+        return _rebuilt, ("method", owner, name)
+    if type(function) is FunctionType:
+        return _rebuilt, ("method", owner, function)
+    raise TypeError(f"it is a method made of a {type(function).__qualname__}, which its class does not have")
+
+
+def _reduced_built_in(function: BuiltinFunctionType) -> Any:
+    """By its name, and where it belongs to an object by the class that has it: a subclass may have another of that name."""
+    owner, name = function.__self__, function.__name__
+    if owner is None or issubclass(type(owner), (type, ModuleType)):
         return NotImplemented
-    if getattr(type(owner), function.__name__, None) is function:
-        return _rebuilt, ("method", owner, function.__name__)
-    return _rebuilt, ("method", owner, function)
+    for base in type(owner).__mro__:
+        found = vars(base).get(name)
+        if type(found) is MethodDescriptorType and found.__get__(owner) == function:
+            return _rebuilt, ("built_in", owner, base, name)
+    raise TypeError(f"it is the method {name} of {type(owner).__qualname__}, which its class does not have")
+
+
+def _reduced_dtype(dtype: np.dtype) -> Any:
+    """NumPy has one object for each of its own dtypes, and pickles make others."""
+    if dtype.metadata:
+        raise TypeError("it is a dtype with metadata, which a copy would forget")
+    return (np.dtype, (dtype.str,)) if np.dtype(dtype.str) is dtype else NotImplemented
+
+
+def _reduced_module(module: ModuleType) -> Any:
+    if sys.modules.get(module.__name__) is not module:
+        raise TypeError(f"the module {module.__name__} is not found by its name")
+    return import_module, (module.__name__,)
+
+
+def _reduced_by_python(obj: Any) -> Any:
+    return NotImplemented
+
+
+def _reduced_class(kind: type) -> Any:
+    return (_rebuilt, ("class", kind.__module__, kind.__qualname__)) if is_nameless(kind) else NotImplemented
+
+
+def _reduced_member(obj: enum.Enum) -> Any:
+    """By its name; combined flags, which have none, as Python does it."""
+    name = instances.member_name(obj)
+    if name is not None:
+        return _rebuilt, ("member", type(obj), name)
+    if instances.is_native(type(obj)):
+        return NotImplemented
+    raise TypeError(instances.why_not(type(obj)))
+
+
+def _reduced_instance(obj: Any) -> Any:
+    """An instance of a class that can be taken apart; where that comes to the same, as Python does it, which is faster."""
+    attributes = instances.plain_attributes(obj)
+    if attributes is not None:
+        return copyreg.__newobj__, (type(obj),), attributes or None  # type: ignore[attr-defined]
+    if instances.is_kept_by_its_class(obj):
+        raise TypeError(f"it is an instance that its class {type(obj).__qualname__} keeps, and a copy would be another")
+    base, given, rest = instances.parts(obj)
+    return _rebuilt, ("instance", type(obj), base, given), rest, None, None, _filled
 
 
 def _reduced_random(obj: Any) -> Any:
@@ -67,13 +154,19 @@ def _reduced_random(obj: Any) -> Any:
     return _rebuilt, (name, *args)
 
 
+def _reduced_spec(spec: EnvSpec) -> Any:
+    """Without what makes an environment, which may be functions of a script's own: the target has been made the same way."""
+    return _rebuilt, ("spec",), {name: value for name, value in vars(spec).items() if name not in HOW_TO_MAKE}
+
+
 _REDUCERS: dict[type, Callable[[Any], Any]] = {
-    np.ndarray: _reduced_array,
     FunctionType: _reduced_function,
-    BuiltinFunctionType: lambda function: NotImplemented,  # goes by name, or with what it belongs to
+    BuiltinFunctionType: _reduced_built_in,
     MethodType: _reduced_method,
-    ModuleType: lambda module: (import_module, (module.__name__,)),
+    ModuleType: _reduced_module,
     _Entry: lambda entry: (_rebuilt, ("entry", *entry.key)),
+    EnvSpec: _reduced_spec,
+    SavedFunctions: lambda saved: (_rebuilt, ("functions", *saved)),
     **dict.fromkeys(random_objects.KINDS, _reduced_random),
 }
 
@@ -81,23 +174,45 @@ _REDUCERS: dict[type, Callable[[Any], Any]] = {
 class _Pickler(pickle.Pickler):
     """Pickles by the strict rule; objects that belong to the environment itself are replaced by their key."""
 
-    def __init__(self, file: io.BytesIO, pinned: Mapping[int, Key]):
+    def __init__(self, file: io.BytesIO, pinned: Pinned):
         super().__init__(file, protocol=5)
         self._pinned = pinned
 
     def reducer_override(self, obj: Any) -> Any:
-        key = self._pinned.get(id(obj))
+        key = self._pinned.keys.get(id(obj))
         if key is not None:
-            return _rebuilt, ("pinned", *key)
+            return _rebuilt, (key if key[0] == "closure" else ("pinned", *key))
         kind = type(obj)
-        reducer = _REDUCERS.get(kind)
-        if reducer is not None:
-            return reducer(obj)
-        if isinstance(obj, type):  # classes go by name, or not at all
-            return (_rebuilt, ("class", obj.__module__, obj.__qualname__)) if is_nameless(obj) else NotImplemented
-        if is_whole(kind):
-            return NotImplemented
-        raise TypeError(why_not(kind))
+        if kind is np.ndarray:
+            parts = arrays.taken_apart(obj, self._pinned.layers)
+            return NotImplemented if parts is None else (_rebuilt, (parts[0], *parts[1]))
+        return (_REDUCERS.get(kind) or _reducer(kind))(obj)
+
+
+def _reducer_of(kind: type) -> Callable[[Any], Any]:
+    """How instances of a class are pickled that is not in the table.
+
+    :raises TypeError: if they cannot be copied whole
+    """
+    if issubclass(kind, type):  # classes go by name, or not at all
+        return _reduced_class
+    if issubclass(kind, enum.Enum):
+        return _reduced_member
+    if instances.is_native(kind):
+        return _reduced_dtype if issubclass(kind, np.dtype) else _reduced_by_python
+    if instances.is_built(kind):
+        return _reduced_instance
+    raise TypeError(instances.why_not(kind))
+
+
+_reducer: Callable[[type], Callable[[Any], Any]] = cache(_reducer_of)
+
+
+class _ContainerPickler(_Pickler):
+    """Asks of containers, too, whether they belong to the environment: Python pickles these without asking the other one."""
+
+    def persistent_id(self, obj: Any) -> Key | None:
+        return self._pinned.keys.get(id(obj)) if type(obj) in _CONTAINERS else None
 
 
 class _Unpickler(pickle.Unpickler):
@@ -106,31 +221,61 @@ class _Unpickler(pickle.Unpickler):
     def __init__(self, file: io.BytesIO, layers: list[Any], seeds: Seeds | None):
         super().__init__(file)
         self._layers = layers
-        self._builders: tuple[Any, ...] = (arrays.Arrays(), random_objects.RandomObjects(seeds))
+        self._arrays = arrays.Arrays()
+        self._random = random_objects.RandomObjects(seeds)
         self.at: Key = ()
+        self.matched = Matched(layers)
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == (__name__, "_rebuilt"):
-            return self._rebuilt
+        if module == __name__ and name in ("_rebuilt", "_filled"):
+            return self._rebuilt if name == "_rebuilt" else instances.fill
         return class_called(module, name) if module == "__main__" else super().find_class(module, name)
 
-    def _rebuilt(self, what: str, *args: Any) -> Any:
-        if what == "entry":
-            self.at = args
-            return args
-        if what == "pinned":
-            depth, *path = args
-            return closures.function_at(vars(self._layers[depth]), tuple(path)) if path else self._layers[depth]
-        if what == "method":
-            owner, function = args
-            return MethodType(getattr(type(owner), function) if isinstance(function, str) else function, owner)
-        if what == "class":
-            return class_called(*args)
-        if what == "function":
-            return self._function(*args)
-        return next(getattr(builder, what) for builder in self._builders if hasattr(builder, what))(*args)
+    def persistent_load(self, key: Key) -> Any:
+        return self._build_pinned(*key)
 
-    def _function(self, module: str, name: str, code: bytes) -> FunctionType:
+    def _rebuilt(self, what: str, *args: Any) -> Any:
+        build = _BUILDERS.get(what)
+        if build is not None:
+            return build(self, *args)
+        return getattr(self._arrays if hasattr(self._arrays, what) else self._random, what)(*args)
+
+    def _build_entry(self, *key: Any) -> Key:
+        self.at = key
+        return key
+
+    def _build_pinned(self, depth: int, *path: str) -> Any:
+        if not path:
+            return self._layers[depth]
+        return vars(self._layers[depth]) if path == ("__dict__",) else vars(self._layers[depth])[path[0]]
+
+    def _build_functions(self, *saved: Any) -> None:
+        self.matched.match(*saved)
+
+    def _build_closure(self, number: int) -> FunctionType:
+        return self.matched.functions[number]
+
+    def _build_spec(self) -> EnvSpec:
+        own, new = self._layers[self.at[0]].spec, object.__new__(EnvSpec)
+        vars(new).update({name: getattr(own, name, None) for name in HOW_TO_MAKE})
+        return new
+
+    def _build_method(self, owner: Any, function: Any) -> MethodType:
+        return MethodType(getattr_static(type(owner), function) if isinstance(function, str) else function, owner)
+
+    def _build_built_in(self, owner: Any, base: type, name: str) -> Any:
+        return vars(base)[name].__get__(owner)
+
+    def _build_member(self, kind: Any, name: str) -> Any:
+        return kind._member_map_[name]
+
+    def _build_class(self, module: str, name: str) -> type:
+        return class_called(module, name)
+
+    def _build_instance(self, kind: type, base: type, given: tuple[Any, ...]) -> Any:
+        return instances.built(kind, base, given)
+
+    def _build_function(self, module: str, name: str, code: bytes) -> FunctionType:
         """A function by its name, or the target's own one where a script's module has another name than in its process."""
         own = [value for layer in self._layers for value in vars(layer).values()]
         for found in (found_by_name(module, name), *own):
@@ -140,33 +285,45 @@ class _Unpickler(pickle.Unpickler):
 
     def load(self) -> Any:
         content = super().load()
-        self._builders[0].close()
+        self._arrays.close()
         return content
 
 
-def dump(content: Mapping[Key, Any], pinned: Mapping[int, Key]) -> bytes:
+_BUILDERS = {name.removeprefix("_build_"): build for name, build in vars(_Unpickler).items() if name.startswith("_build_")}
+
+
+def dump(content: Mapping[Key, Any], functions: Closures, pinned: Pinned) -> bytes:
     """Pickle by the strict rule.
 
-    :param content: anything, by the layer and the names that lead to it
-    :param pinned: id of an object that is not copied -> a key for it
+    :param content: attributes and variables of functions, by their keys
+    :param functions: that have no names
+    :param pinned: what is not copied
     :raises Exception: whatever pickling raises where something cannot be copied
     """
     file = io.BytesIO()
-    _Pickler(file, pinned).dump([(_Entry(key), value) for key, value in content.items()])
+    saved = None
+    if functions.found:
+        closures = {key: ("closure", number) for number, key in enumerate(functions.found)}
+        saved, pinned = functions.saved(), pinned._replace(keys={**closures, **pinned.keys})
+    pickler = _ContainerPickler if pinned.containers else _Pickler
+    pickler(file, pinned).dump([saved, *((_Entry(key), value) for key, value in content.items())])
     return file.getvalue()
 
 
-def load(data: bytes, layers: list[Any], seeds: Seeds | None) -> list[tuple[Key, Any]]:
+def load(data: bytes, layers: list[Any], seeds: Seeds | None) -> tuple[list[tuple[Key, Any]], Matched]:
     """Inverse of :func:`dump`.
 
     :param data: what was dumped
     :param layers: of the target
     :param seeds: streams for the generators in it, None to leave them as they were
+    :return: the content, and the target's functions with the variables that take it
     :raises CannotCloneError: for what can be pickled, but not unpickled
     """
     unpickler = _Unpickler(io.BytesIO(data), layers, seeds)
     try:
-        return unpickler.load()
+        return unpickler.load()[1:], unpickler.matched
+    except CannotCloneError:
+        raise
     except Exception as error:
         depth, *path = unpickler.at or (0,)
         where = ".".join([type(layers[depth]).__qualname__, *map(str, path)])

@@ -20,6 +20,8 @@ def taken_apart(obj: Any) -> tuple[Any, ...]:
     if any(obj is shared for shared in _GLOBAL):
         raise TypeError("it is the random generator of the whole process, which is nobody's state")
     if isinstance(obj, random.Random):
+        if vars(obj).keys() - {"gauss_next"}:
+            raise TypeError("it is a random generator with attributes, which a copy would forget")
         return "twister", obj.getstate()
     if isinstance(obj, np.random.SeedSequence):
         return "sequence", seeding_of(obj)

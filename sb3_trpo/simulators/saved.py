@@ -4,6 +4,7 @@ from typing import Any, NamedTuple, Protocol
 from zlib import compress, decompress
 
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
 from sb3_trpo.simulators.random_states import Seeds
 
@@ -57,6 +58,48 @@ _LARGE = 2**16
 
 def _decompressed(data: bytes, shape: tuple[int, ...], dtype: np.dtype) -> Copy:
     return Copy(np.frombuffer(decompress(data), dtype).reshape(shape))
+
+
+def nested_copy(value: Any) -> Any:
+    """A copy of dicts and lists in one another."""
+    if type(value) is dict:
+        return {key: nested_copy(part) for key, part in value.items()}
+    return value.copy() if type(value) is list else value
+
+
+class Nested(NamedTuple):
+    """A dict of constants, and of lists and dicts of such, to which nothing else refers."""
+
+    value: dict[Any, Any]
+
+    def load(self, owner: Owner, name: str) -> None:
+        owner[name] = nested_copy(self.value)
+
+    def reseeded(self, seeds: Seeds) -> "Nested":
+        return self
+
+
+HOW_TO_MAKE = ("entry_point", "vector_entry_point", "additional_wrappers")  # an environment; in its specification
+
+
+class SpecState(NamedTuple):
+    """A specification, as ``gym.make`` leaves it on an environment.
+
+    :param fields: all that it says
+    """
+
+    fields: dict[str, Any]
+
+    @classmethod
+    def of(cls, spec: EnvSpec) -> "SpecState":
+        return cls(nested_copy(spec.__dict__))
+
+    def load(self, owner: Owner, name: str) -> None:
+        owner[name] = object.__new__(EnvSpec)
+        owner[name].__dict__.update(nested_copy(self.fields))
+
+    def reseeded(self, seeds: Seeds) -> "SpecState":
+        return self
 
 
 class Drawing(NamedTuple):

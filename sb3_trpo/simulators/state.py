@@ -1,14 +1,17 @@
 """The whole state of an environment: saved, brought back into any instance built the same way, reseeded."""
 
 from operator import index
+from sys import getrefcount
 from types import FunctionType
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 
-from sb3_trpo.simulators import closures, objects
+from sb3_trpo.simulators import objects
 from sb3_trpo.simulators.attributes import LayerState, load_layers, reseeded_layer, save_layers
+from sb3_trpo.simulators.closures import Closures, Key
+from sb3_trpo.simulators.instances import UNSHARED_DICT
 from sb3_trpo.simulators.known_classes import is_pinned, name_of
 from sb3_trpo.simulators.random_states import GeneratorState, streams
 from sb3_trpo.simulators.stack import CannotCloneError, Stack, unwrapped
@@ -54,10 +57,7 @@ def clone_state(env: gym.Env) -> SimulatorState:
     """
     names, layers, own, trusted = stack = unwrapped(env)
     saved, left = save_layers(layers, trusted)
-    others: dict[objects.Key, Any] = {}
-    for depth, name in left:
-        others.update(_contents(depth, name, layers[depth], trusted))
-    pickled = _dump(Stack(*stack), others) if others else b""
+    pickled = _dump(Stack(*stack), left) if left else b""
     return SimulatorState(names, saved, pickled, None if own is None else own.clone_state())
 
 
@@ -86,8 +86,14 @@ def restore_state(env: gym.Env, state: SimulatorState) -> None:
     if state.others:
         everything = Stack(*stack).everything
         seeds = None if state.seed is None else streams(state.seed, 1)
-        for (depth, *path), value in objects.load(state.others, everything, seeds):
-            closures.put(everything[depth], tuple(path), value)
+        content, functions = objects.load(state.others, everything, seeds)
+        for key, value in content:
+            if len(key) == 2:  # an attribute, or else a variable of a function
+                vars(everything[key[0]])[key[1]] = value
+            else:
+                functions.cells[key].cell_contents = value
+        for key in functions.empty:
+            del functions.cells[key].cell_contents
     load_layers(layers, state.layers, trusted)
 
 
@@ -116,43 +122,44 @@ def _reseed_own(stack: Stack, seed: int) -> None:
             generator.bit_generator.state = GeneratorState.of(generator).reseeded(seeds).state
 
 
-def _contents(depth: int, name: str, layer: Any, trusted: bool) -> dict[objects.Key, Any]:
-    """What of an attribute goes into the pickle: itself, or what a function without a name keeps to itself."""
-    value = vars(layer)[name]
-    if type(value) is not FunctionType or closures.has_name(value):
-        return {(depth, name): value}
-    try:
-        found = closures.contents(value, (name,), trusted)
-    except TypeError as error:
-        raise CannotCloneError(f"{name_of(type(layer))}.{name}", str(error)) from None
-    return {(depth, *path): content for path, content in found.items()}
-
-
-def _pinned_objects(stack: Stack) -> dict[int, objects.Key]:
+def _pinned(stack: Stack) -> objects.Pinned:
     """The layers and what belongs to them, by id; of layers that copy their state themselves, all they have."""
-    pinned: dict[int, objects.Key] = {}
+    containers, trusted, n_layers = stack.own is not None, stack.trusted, len(stack.layers)
+    pinned: dict[int, Key] = {}
     everything = stack.everything
     for depth, layer in enumerate(everything):
-        for name, value in vars(layer).items():
-            if depth >= len(stack.layers):
+        for name, value in layer.__dict__.items():
+            if depth >= n_layers or is_pinned(value, trusted):
                 pinned.setdefault(id(value), (depth, name))
-            elif type(value) is FunctionType:
-                found = closures.functions_in(value, (name,))
-                pinned.update({key: (depth, *path) for key, (path, _) in found.items()})
-            elif is_pinned(value, stack.trusted):
-                pinned.setdefault(id(value), (depth, name))
+        if getrefcount(layer.__dict__) > UNSHARED_DICT:
+            containers = True
+            pinned[id(layer.__dict__)] = (depth, "__dict__")
     pinned.update({id(layer): (depth,) for depth, layer in enumerate(everything)})
-    return pinned
+    return objects.Pinned(pinned, everything, containers)
 
 
-def _dump(stack: Stack, others: dict[objects.Key, Any]) -> bytes:
-    pinned = _pinned_objects(stack)
-    try:
-        return objects.dump(others, pinned)
-    except Exception:
-        for (depth, *path), value in others.items():
+def _dump(stack: Stack, left: list[tuple[int, str]]) -> bytes:
+    """The pickle of attributes, by depth and name; empty if these are functions that keep nothing to themselves."""
+    pinned, functions = _pinned(stack), Closures(stack.trusted)
+    attributes: dict[Key, Any] = {}
+    for depth, name in left:
+        value = vars(stack.layers[depth])[name]
+        attributes[depth, name] = value
+        if type(value) is FunctionType and id(value) not in pinned.keys:
             try:
-                objects.dump({(depth, *path): value}, pinned)
+                functions.add(value, (depth, name))
+            except TypeError as error:
+                raise CannotCloneError(f"{name_of(type(stack.layers[depth]))}.{name}", str(error)) from None
+    others = {**attributes, **functions.values()}
+    if stack.trusted and all(id(value) in functions.found for value in others.values()):
+        return b""
+    try:
+        return objects.dump(others, functions, pinned)
+    except Exception:
+        for key, value in others.items():
+            try:
+                objects.dump({key: value}, functions, pinned)
             except Exception as error:
+                depth, *path = key
                 raise CannotCloneError(".".join([name_of(type(stack.layers[depth])), *path]), str(error)) from error
         raise

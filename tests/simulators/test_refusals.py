@@ -8,7 +8,6 @@ import random
 import socket
 import threading
 import types
-from collections import Counter
 from typing import Any
 
 import gymnasium as gym
@@ -61,10 +60,6 @@ def collecting(reward: float, seen: list[float] = []) -> float:  # noqa: B006 (t
     return len(seen)
 
 
-class Counting(Counter):
-    """Has an attribute that a Counter's pickle leaves out."""
-
-
 class Ending:
     def __del__(self) -> None: ...
 
@@ -110,7 +105,6 @@ def view_of_a_record() -> Any:
 BUFFER = bytearray(16)
 
 THINGS = {
-    "Counter's subclass": Counting,
     "what ends something": Ending,
     "one end of a pipe": lambda: multiprocessing.Pipe()[0],
     "reduced by copyreg": Lossy,
@@ -217,11 +211,6 @@ def test_simulators_with_state_elsewhere_are_refused():
         _Views(types.SimpleNamespace(model=Plugged(data)), ())
 
 
-class Unpicklable:
-    def __new__(cls, number: int) -> "Unpicklable":
-        return super().__new__(cls)
-
-
 class Node:
     """Cannot be put in a set before it has its number."""
 
@@ -233,9 +222,8 @@ class Node:
         return self.number
 
 
-@pytest.mark.parametrize("thing", [lambda: Unpicklable(1), Node])
-def test_what_can_be_pickled_and_not_unpickled_is_named(thing):
-    env = Holding([thing()])
+def test_what_can_be_pickled_and_not_unpickled_is_named():
+    env = Holding([Node()])
     with pytest.raises(CannotCloneError, match=r"Holding\.thing.*not unpickled"):
         restore_state(env, clone_state(env))
 
