@@ -8,34 +8,27 @@ in parts that are put together again in this module (see ``arrays`` and ``random
 are the target's own, with the saved variables (see ``closures``).
 """
 
-import copyreg
-import enum
 import io
 import pickle
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from importlib import import_module
+from collections.abc import Mapping, Sequence
 from inspect import getattr_static
-from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, MethodType, ModuleType
+from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from sb3_trpo.simulators import arrays, instances, random_objects
+from sb3_trpo.simulators import arrays, instances, random_objects, reductions
 from sb3_trpo.simulators.closures import (
     Closures,
     Key,
     Matched,
-    SavedFunctions,
     fingerprint,
     found_by_name,
-    has_name,
-    refuse_hidden_state,
 )
-from sb3_trpo.simulators.own_classes import class_called, is_nameless
+from sb3_trpo.simulators.own_classes import class_called
 from sb3_trpo.simulators.random_states import Seeds
+from sb3_trpo.simulators.reductions import REDUCERS, Entry, rebuilt, reducer
 from sb3_trpo.simulators.saved import HOW_TO_MAKE
 from sb3_trpo.simulators.stack import CannotCloneError
 
@@ -55,122 +48,6 @@ class Pinned(NamedTuple):
     containers: bool
 
 
-class _Entry:
-    """The key of what comes next in a pickle."""
-
-    def __init__(self, key: Key):
-        self.key = key
-
-
-def _rebuilt(what: str, *args: Any) -> Any:
-    """Stands in a pickle for one of :class:`_Unpickler`'s methods."""
-    raise pickle.UnpicklingError("a simulator's state is read with restore_state")
-
-
-def _reduced_function(function: FunctionType) -> Any:
-    if function in (_rebuilt, _filled):
-        return NotImplemented
-    if not has_name(function):
-        raise TypeError(f"the function {function.__qualname__} is not found by its name")
-    refuse_hidden_state(function)
-    return _rebuilt, ("function", function.__module__, function.__qualname__, fingerprint(function))
-
-
-def _filled(obj: Any, rest: Any) -> None:
-    """The same for :func:`sb3_trpo.simulators.instances.fill`."""
-    raise pickle.UnpicklingError("a simulator's state is read with restore_state")
-
-
-def _reduced_method(method: MethodType) -> Any:
-    """By its name in the class, for on the instance itself another may stand under that name."""
-    function, owner = method.__func__, method.__self__
-    name = getattr(function, "__name__", "")
-    if issubclass(type(owner), type):
-        if getattr(getattr_static(owner, name, None), "__func__", None) is function:
-            return NotImplemented
-    elif getattr_static(type(owner), name, None) is function:
-        return _rebuilt, ("method", owner, name)
-    if type(function) is FunctionType:
-        return _rebuilt, ("method", owner, function)
-    raise TypeError(f"it is a method made of a {type(function).__qualname__}, which its class does not have")
-
-
-def _reduced_built_in(function: BuiltinFunctionType) -> Any:
-    """By its name, and where it belongs to an object by the class that has it: a subclass may have another of that name."""
-    owner, name = function.__self__, function.__name__
-    if owner is None or issubclass(type(owner), (type, ModuleType)):
-        return NotImplemented
-    for base in type(owner).__mro__:
-        found = vars(base).get(name)
-        if type(found) is MethodDescriptorType and found.__get__(owner) == function:
-            return _rebuilt, ("built_in", owner, base, name)
-    raise TypeError(f"it is the method {name} of {type(owner).__qualname__}, which its class does not have")
-
-
-def _reduced_dtype(dtype: np.dtype) -> Any:
-    """NumPy has one object for each of its own dtypes, and pickles make others."""
-    if dtype.metadata:
-        raise TypeError("it is a dtype with metadata, which a copy would forget")
-    return (np.dtype, (dtype.str,)) if np.dtype(dtype.str) is dtype else NotImplemented
-
-
-def _reduced_module(module: ModuleType) -> Any:
-    if sys.modules.get(module.__name__) is not module:
-        raise TypeError(f"the module {module.__name__} is not found by its name")
-    return import_module, (module.__name__,)
-
-
-def _reduced_by_python(obj: Any) -> Any:
-    return NotImplemented
-
-
-def _reduced_class(kind: type) -> Any:
-    return (_rebuilt, ("class", kind.__module__, kind.__qualname__)) if is_nameless(kind) else NotImplemented
-
-
-def _reduced_member(obj: enum.Enum) -> Any:
-    """By its name; combined flags, which have none, as Python does it."""
-    name = instances.member_name(obj)
-    if name is not None:
-        return _rebuilt, ("member", type(obj), name)
-    if instances.is_native(type(obj)):
-        return NotImplemented
-    raise TypeError(instances.why_not(type(obj)))
-
-
-def _reduced_instance(obj: Any) -> Any:
-    """An instance of a class that can be taken apart; where that comes to the same, as Python does it, which is faster."""
-    attributes = instances.plain_attributes(obj)
-    if attributes is not None:
-        return copyreg.__newobj__, (type(obj),), attributes or None  # type: ignore[attr-defined]
-    if instances.is_kept_by_its_class(obj):
-        raise TypeError(f"it is an instance that its class {type(obj).__qualname__} keeps, and a copy would be another")
-    base, given, rest = instances.parts(obj)
-    return _rebuilt, ("instance", type(obj), base, given), rest, None, None, _filled
-
-
-def _reduced_random(obj: Any) -> Any:
-    name, *args = random_objects.taken_apart(obj)
-    return _rebuilt, (name, *args)
-
-
-def _reduced_spec(spec: EnvSpec) -> Any:
-    """Without what makes an environment, which may be functions of a script's own: the target has been made the same way."""
-    return _rebuilt, ("spec",), {name: value for name, value in vars(spec).items() if name not in HOW_TO_MAKE}
-
-
-_REDUCERS: dict[type, Callable[[Any], Any]] = {
-    FunctionType: _reduced_function,
-    BuiltinFunctionType: _reduced_built_in,
-    MethodType: _reduced_method,
-    ModuleType: _reduced_module,
-    _Entry: lambda entry: (_rebuilt, ("entry", *entry.key)),
-    EnvSpec: _reduced_spec,
-    SavedFunctions: lambda saved: (_rebuilt, ("functions", *saved)),
-    **dict.fromkeys(random_objects.KINDS, _reduced_random),
-}
-
-
 class _Pickler(pickle.Pickler):
     """Pickles by the strict rule; objects that belong to the environment itself are replaced by their key."""
 
@@ -181,31 +58,12 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         key = self._pinned.keys.get(id(obj))
         if key is not None:
-            return _rebuilt, (key if key[0] == "closure" else ("pinned", *key))
+            return rebuilt, (key if key[0] == "closure" else ("pinned", *key))
         kind = type(obj)
         if kind is np.ndarray:
             parts = arrays.taken_apart(obj, self._pinned.layers)
-            return NotImplemented if parts is None else (_rebuilt, (parts[0], *parts[1]))
-        return (_REDUCERS.get(kind) or _reducer(kind))(obj)
-
-
-def _reducer_of(kind: type) -> Callable[[Any], Any]:
-    """How instances of a class are pickled that is not in the table.
-
-    :raises TypeError: if they cannot be copied whole
-    """
-    if issubclass(kind, type):  # classes go by name, or not at all
-        return _reduced_class
-    if issubclass(kind, enum.Enum):
-        return _reduced_member
-    if instances.is_native(kind):
-        return _reduced_dtype if issubclass(kind, np.dtype) else _reduced_by_python
-    if instances.is_built(kind):
-        return _reduced_instance
-    raise TypeError(instances.why_not(kind))
-
-
-_reducer: Callable[[type], Callable[[Any], Any]] = cache(_reducer_of)
+            return NotImplemented if parts is None else (rebuilt, (parts[0], *parts[1]))
+        return (REDUCERS.get(kind) or reducer(kind))(obj)
 
 
 class _ContainerPickler(_Pickler):
@@ -227,8 +85,8 @@ class _Unpickler(pickle.Unpickler):
         self.matched = Matched(layers)
 
     def find_class(self, module: str, name: str) -> Any:
-        if module == __name__ and name in ("_rebuilt", "_filled"):
-            return self._rebuilt if name == "_rebuilt" else instances.fill
+        if module == reductions.__name__ and name in ("rebuilt", "filled"):
+            return self._rebuilt if name == "rebuilt" else instances.fill
         return class_called(module, name) if module == "__main__" else super().find_class(module, name)
 
     def persistent_load(self, key: Key) -> Any:
@@ -306,7 +164,7 @@ def dump(content: Mapping[Key, Any], functions: Closures, pinned: Pinned) -> byt
         closures = {key: ("closure", number) for number, key in enumerate(functions.found)}
         saved, pinned = functions.saved(), pinned._replace(keys={**closures, **pinned.keys})
     pickler = _ContainerPickler if pinned.containers else _Pickler
-    pickler(file, pinned).dump([saved, *((_Entry(key), value) for key, value in content.items())])
+    pickler(file, pinned).dump([saved, *((Entry(key), value) for key, value in content.items())])
     return file.getvalue()
 
 

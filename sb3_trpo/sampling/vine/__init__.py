@@ -1,9 +1,9 @@
 """The vine (paper, section 5.2): branches from states of a rollout, under common random numbers.
 
-``collector`` chooses states, saves them as the rollout passes, and tries actions there (``settings``: how many);
+``collector`` chooses states, saves them as the rollout passes, and tries actions there (``settings``: how many; ``discrete``).
 ``branches`` runs on from them in lock step, in ``envs``, under noise drawn beforehand, here or in other processes
-(``workers``; ``outputs`` compares their policies). ``trials`` takes some again, to see whether all processes simulate the same world, and
-``surrogate`` says what the branches are worth.
+(``workers``; ``outputs`` compares their policies). ``trials`` takes some branches again, to see whether all processes simulate
+the same world, and ``surrogate`` says what the branches are worth.
 """
 
 from sb3_trpo.sampling.vine.collector import Trunk, Vine, VineBatch, make_vine

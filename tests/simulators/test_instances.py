@@ -18,7 +18,7 @@ from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 
 from sb3_trpo.simulators import CannotCloneError, check_clone, clone_state, copy_env, restore_state
 from tests.simulator_toys import Own, Walk, assert_exact
-from tests.test_simulator_toys import Toy
+from tests.simulators.test_copies import Toy
 
 # Functions that one function makes
 

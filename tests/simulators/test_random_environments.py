@@ -14,7 +14,7 @@ import pytest
 from gymnasium import spaces
 
 from sb3_trpo.simulators import CannotCloneError, clone_state, copy_env, restore_state
-from tests import test_simulator_instances as kinds
+from tests.simulators import test_instances as kinds
 
 ENVIRONMENTS = 150  # 1,000 to look for new ones
 STEPS = 6

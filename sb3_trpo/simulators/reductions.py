@@ -1,0 +1,155 @@
+"""How objects are taken apart, by their class: names for what is found by its name, parts for what can be put together."""
+
+import copyreg
+import enum
+import pickle
+import sys
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from inspect import getattr_static
+from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+
+from sb3_trpo.simulators import instances, random_objects
+from sb3_trpo.simulators.closures import Key, SavedFunctions, fingerprint, has_name, refuse_hidden_state
+from sb3_trpo.simulators.own_classes import is_nameless
+from sb3_trpo.simulators.saved import HOW_TO_MAKE
+
+
+class Entry:
+    """The key of what comes next in a pickle."""
+
+    def __init__(self, key: Key):
+        self.key = key
+
+
+def rebuilt(what: str, *args: Any) -> Any:
+    """Stands in a pickle for one of the unpickler's methods."""
+    raise pickle.UnpicklingError("a simulator's state is read with restore_state")
+
+
+def _reduced_function(function: FunctionType) -> Any:
+    if function in (rebuilt, filled):
+        return NotImplemented
+    if not has_name(function):
+        raise TypeError(f"the function {function.__qualname__} is not found by its name")
+    refuse_hidden_state(function)
+    return rebuilt, ("function", function.__module__, function.__qualname__, fingerprint(function))
+
+
+def filled(obj: Any, rest: Any) -> None:
+    """The same for :func:`sb3_trpo.simulators.instances.fill`."""
+    raise pickle.UnpicklingError("a simulator's state is read with restore_state")
+
+
+def _reduced_method(method: MethodType) -> Any:
+    """By its name in the class, for on the instance itself another may stand under that name."""
+    function, owner = method.__func__, method.__self__
+    name = getattr(function, "__name__", "")
+    if issubclass(type(owner), type):
+        if getattr(getattr_static(owner, name, None), "__func__", None) is function:
+            return NotImplemented
+    elif getattr_static(type(owner), name, None) is function:
+        return rebuilt, ("method", owner, name)
+    if type(function) is FunctionType:
+        return rebuilt, ("method", owner, function)
+    raise TypeError(f"it is a method made of a {type(function).__qualname__}, which its class does not have")
+
+
+def _reduced_built_in(function: BuiltinFunctionType) -> Any:
+    """By its name, and where it belongs to an object by the class that has it: a subclass may have another of that name."""
+    owner, name = function.__self__, function.__name__
+    if owner is None or issubclass(type(owner), (type, ModuleType)):
+        return NotImplemented
+    for base in type(owner).__mro__:
+        found = vars(base).get(name)
+        if type(found) is MethodDescriptorType and found.__get__(owner) == function:
+            return rebuilt, ("built_in", owner, base, name)
+    raise TypeError(f"it is the method {name} of {type(owner).__qualname__}, which its class does not have")
+
+
+def _reduced_dtype(dtype: np.dtype) -> Any:
+    """NumPy has one object for each of its own dtypes, and pickles make others."""
+    if dtype.metadata:
+        raise TypeError("it is a dtype with metadata, which a copy would forget")
+    return (np.dtype, (dtype.str,)) if np.dtype(dtype.str) is dtype else NotImplemented
+
+
+def _reduced_module(module: ModuleType) -> Any:
+    if sys.modules.get(module.__name__) is not module:
+        raise TypeError(f"the module {module.__name__} is not found by its name")
+    return import_module, (module.__name__,)
+
+
+def _reduced_by_python(obj: Any) -> Any:
+    return NotImplemented
+
+
+def _reduced_class(kind: type) -> Any:
+    return (rebuilt, ("class", kind.__module__, kind.__qualname__)) if is_nameless(kind) else NotImplemented
+
+
+def _reduced_member(obj: enum.Enum) -> Any:
+    """By its name; combined flags, which have none, as Python does it."""
+    name = instances.member_name(obj)
+    if name is not None:
+        return rebuilt, ("member", type(obj), name)
+    if instances.is_native(type(obj)):
+        return NotImplemented
+    raise TypeError(instances.why_not(type(obj)))
+
+
+def _reduced_instance(obj: Any) -> Any:
+    """An instance of a class that can be taken apart; where that comes to the same, as Python does it, which is faster."""
+    attributes = instances.plain_attributes(obj)
+    if attributes is not None:
+        return copyreg.__newobj__, (type(obj),), attributes or None  # type: ignore[attr-defined]
+    if instances.is_kept_by_its_class(obj):
+        raise TypeError(f"it is an instance that its class {type(obj).__qualname__} keeps, and a copy would be another")
+    base, given, rest = instances.parts(obj)
+    return rebuilt, ("instance", type(obj), base, given), rest, None, None, filled
+
+
+def _reduced_random(obj: Any) -> Any:
+    name, *args = random_objects.taken_apart(obj)
+    return rebuilt, (name, *args)
+
+
+def _reduced_spec(spec: EnvSpec) -> Any:
+    """Without what makes an environment, which may be functions of a script's own: the target has been made the same way."""
+    return rebuilt, ("spec",), {name: value for name, value in vars(spec).items() if name not in HOW_TO_MAKE}
+
+
+REDUCERS: dict[type, Callable[[Any], Any]] = {
+    FunctionType: _reduced_function,
+    BuiltinFunctionType: _reduced_built_in,
+    MethodType: _reduced_method,
+    ModuleType: _reduced_module,
+    Entry: lambda entry: (rebuilt, ("entry", *entry.key)),
+    EnvSpec: _reduced_spec,
+    SavedFunctions: lambda saved: (rebuilt, ("functions", *saved)),
+    **dict.fromkeys(random_objects.KINDS, _reduced_random),
+}
+
+
+def _reducer_of(kind: type) -> Callable[[Any], Any]:
+    """How instances of a class are pickled that is not in the table.
+
+    :raises TypeError: if they cannot be copied whole
+    """
+    if issubclass(kind, type):  # classes go by name, or not at all
+        return _reduced_class
+    if issubclass(kind, enum.Enum):
+        return _reduced_member
+    if instances.is_native(kind):
+        return _reduced_dtype if issubclass(kind, np.dtype) else _reduced_by_python
+    if instances.is_built(kind):
+        return _reduced_instance
+    raise TypeError(instances.why_not(kind))
+
+
+reducer: Callable[[type], Callable[[Any], Any]] = cache(_reducer_of)
