@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import ale_py
 import numpy as np
 
-from sb3_trpo.simulators.random_states import Seeds
+from sb3_trpo.simulators.random_generators import Seeds
 
 # A state as ALE writes it begins with int32s: …, the frame of the episode at byte 12, …, and at byte 24 the length of the
 # emulator's part. That ends in ALE's random generator, std::mt19937 as text (624 words and a position) after its length.

@@ -17,10 +17,17 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import EzPickle
 
-from sb3_trpo.simulators.known_classes import SIMULATORS, is_rebinding, is_rendering, is_simulator, name_of, without_state
-from sb3_trpo.simulators.random_states import UNSHARED, GeneratorState, Seeds, SpaceState, shares_parts
+from sb3_trpo.simulators.layers import (
+    SIMULATORS,
+    CannotCloneError,
+    is_rebinding,
+    is_rendering,
+    is_simulator,
+    name_of,
+    without_state,
+)
+from sb3_trpo.simulators.random_generators import UNSHARED, GeneratorState, Seeds, SpaceState, shares_parts
 from sb3_trpo.simulators.saved import Constant, Copy, Drawing, Nested, Owner, Saved, SpecState, nested_copy
-from sb3_trpo.simulators.stack import CannotCloneError
 
 # Saves an attribute by itself; None if there is nothing to save, OTHERS if it must go into the pickle of all others.
 Saver = Callable[[Owner, str], Saved | None]

@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 
 from sb3_trpo.simulators.copies import copy_env
-from sb3_trpo.simulators.stack import Stack
+from sb3_trpo.simulators.layers import Stack
 from sb3_trpo.simulators.state import clone_state, restore_state
 
 _OUTPUTS = ("observation", "reward", "terminated", "truncated", "info")

@@ -1,19 +1,29 @@
-"""A second instance of an environment, built the same way as the first."""
+"""Second instances of an environment, here and for other processes; and its methods for those who can only call it by name."""
 
+import io
+from collections.abc import Sequence
 from copy import deepcopy
 from types import CellType, FunctionType
 from typing import Any
 
+import cloudpickle
 import gymnasium as gym
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import EzPickle
 
-from sb3_trpo.simulators.closures import function_like, has_name
-from sb3_trpo.simulators.known_classes import is_rendering, is_simulator, name_of, without_state
-from sb3_trpo.simulators.models import clone_models, restore_models
-from sb3_trpo.simulators.stack import CannotCloneError, Stack
-from sb3_trpo.simulators.state import clone_state, restore_state
+from sb3_trpo.simulators.layers import CannotCloneError, Stack, is_rendering, is_simulator, name_of, without_state
+from sb3_trpo.simulators.nameless import found_by_name, function_like, has_name
+from sb3_trpo.simulators.state import (
+    Models,
+    Replayed,
+    SimulatorState,
+    clone_models,
+    clone_state,
+    replay,
+    restore_models,
+    restore_state,
+)
 
 
 def copy_env(env: gym.Env) -> Any:
@@ -125,3 +135,64 @@ def _function(function: FunctionType, memo: dict[int, Any]) -> FunctionType:
         except ValueError:  # not assigned yet
             continue
     return new
+
+
+class _Pickler(cloudpickle.Pickler):
+    """Cloudpickle's, but what is found by its name here, or was when this process was forked, goes by name.
+
+    It would be another class beside the one that the other process has.
+    """
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, type) and found_by_name(obj.__module__, obj.__qualname__) is obj:
+            return NotImplemented
+        return super().reducer_override(obj)
+
+
+class CloneableEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
+    """Offers ``clone_state`` and ``restore_state`` of everything inside to ``VecEnv.env_method``.
+
+    The environments of a ``SubprocVecEnv`` live in other processes, where only their own methods can be called. Make it the
+    outermost wrapper: ``make_vec_env(..., vec_env_cls=SubprocVecEnv, wrapper_class=CloneableEnv)``.
+
+    :param env: the environment with all its other wrappers
+    """
+
+    def __init__(self, env: gym.Env):
+        gym.utils.RecordConstructorArgs.__init__(self)
+        super().__init__(env)
+        self._copy: gym.Env | None = None  # to replay in
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "CloneableEnv":
+        return CloneableEnv(copy_env(self.env))
+
+    def clone_state(self) -> SimulatorState:
+        """See :func:`sb3_trpo.simulators.clone_state`."""
+        return clone_state(self.env)
+
+    def restore_state(self, state: SimulatorState) -> None:
+        """See :func:`sb3_trpo.simulators.restore_state`."""
+        restore_state(self.env, state)
+
+    def clone_models(self) -> Models:
+        """See :func:`sb3_trpo.simulators.clone_models`."""
+        return clone_models(self.env)
+
+    def replay(self, state: SimulatorState, models: Models | None, actions: Sequence[Any]) -> list[Replayed]:
+        """See :func:`sb3_trpo.simulators.state`; in a copy, so that the environment stays where it is and records nothing."""
+        if self._copy is None:
+            self._copy = copy_env(self.env)
+        return replay(self._copy, state, models, actions)
+
+    def pickled_copy(self) -> bytes | CannotCloneError:
+        """A second instance of the environment inside, to be sent to another process (see ``copy_env``); or why there is none.
+
+        Errors are returned, for a SubprocVecEnv's process ends with one that is raised. The copy's models may be as they were
+        made: gymnasium's MuJoCo environments are made anew from their arguments where they are unpickled.
+        """
+        try:
+            file = io.BytesIO()
+            _Pickler(file).dump(copy_env(self.env))
+            return file.getvalue()
+        except CannotCloneError as error:
+            return error

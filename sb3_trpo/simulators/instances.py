@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sb3_trpo.simulators.known_classes import name_of
+from sb3_trpo.simulators.layers import name_of
 
 # Classes, without those derived from them, that Python and others pickle whole and without running anybody's code.
 _NATIVE = frozenset(

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import mujoco
 import numpy as np
 
-from sb3_trpo.simulators.random_states import Seeds
-from sb3_trpo.simulators.stack import CannotCloneError
+from sb3_trpo.simulators.layers import CannotCloneError
+from sb3_trpo.simulators.random_generators import Seeds
 
 _ROW = int(mujoco.mjtState.mjSTATE_INTEGRATION)  # MuJoCo's own type takes as long to convert as the state to copy
 

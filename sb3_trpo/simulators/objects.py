@@ -4,8 +4,8 @@ Pickling is stricter here than elsewhere. An object is copied if all it consists
 code of its class (see ``instances``), or if it is of one of a few classes known to copy themselves whole. A class with
 pickling of its own may leave anything out (as ``gymnasium.utils.EzPickle`` leaves out everything but the constructor's
 arguments) and is refused, and so are generators, threads, sockets, files and C structures. Arrays and random generators go
-in parts that are put together again in this module (see ``arrays`` and ``random_objects``), and functions that have no name
-are the target's own, with the saved variables (see ``closures``).
+in parts that are put together again in this module (see ``reductions``, ``random_generators``). Functions that have no name
+are the target's own, with the saved variables (see ``nameless``).
 """
 
 import io
@@ -18,19 +18,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from sb3_trpo.simulators import arrays, instances, random_objects, reductions
-from sb3_trpo.simulators.closures import (
+from sb3_trpo.simulators import instances, random_generators, reductions
+from sb3_trpo.simulators.layers import CannotCloneError
+from sb3_trpo.simulators.nameless import (
     Closures,
     Key,
     Matched,
+    class_called,
     fingerprint,
     found_by_name,
 )
-from sb3_trpo.simulators.own_classes import class_called
-from sb3_trpo.simulators.random_states import Seeds
-from sb3_trpo.simulators.reductions import REDUCERS, Entry, rebuilt, reducer
+from sb3_trpo.simulators.random_generators import Seeds
+from sb3_trpo.simulators.reductions import REDUCERS, Arrays, Entry, array_in_parts, rebuilt, reducer
 from sb3_trpo.simulators.saved import HOW_TO_MAKE
-from sb3_trpo.simulators.stack import CannotCloneError
 
 _CONTAINERS = (dict, list, set, frozenset, tuple, bytearray)
 
@@ -61,7 +61,7 @@ class _Pickler(pickle.Pickler):
             return rebuilt, (key if key[0] == "closure" else ("pinned", *key))
         kind = type(obj)
         if kind is np.ndarray:
-            parts = arrays.taken_apart(obj, self._pinned.layers)
+            parts = array_in_parts(obj, self._pinned.layers)
             return NotImplemented if parts is None else (rebuilt, (parts[0], *parts[1]))
         return (REDUCERS.get(kind) or reducer(kind))(obj)
 
@@ -79,8 +79,8 @@ class _Unpickler(pickle.Unpickler):
     def __init__(self, file: io.BytesIO, layers: list[Any], seeds: Seeds | None):
         super().__init__(file)
         self._layers = layers
-        self._arrays = arrays.Arrays()
-        self._random = random_objects.RandomObjects(seeds)
+        self._arrays = Arrays()
+        self._random = random_generators.RandomObjects(seeds)
         self.at: Key = ()
         self.matched = Matched(layers)
 

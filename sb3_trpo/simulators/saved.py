@@ -6,7 +6,7 @@ from zlib import compress, decompress
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from sb3_trpo.simulators.random_states import Seeds
+from sb3_trpo.simulators.random_generators import Seeds
 
 Owner = dict[str, Any]
 

@@ -1,20 +1,27 @@
-"""The whole state of an environment: saved, brought back into any instance built the same way, reseeded."""
+"""The whole state of an environment: saved, brought back into any instance built the same way, reseeded, and replayed.
 
+A state leaves the models of simulators to its instance where trusted classes never change them, because saving one would take
+several times as long as all the rest. A second instance needs them once, and again when the first one's were edited.
+"""
+
+from collections.abc import Iterable
 from operator import index
 from sys import getrefcount
 from types import FunctionType
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
 
 from sb3_trpo.simulators import objects
-from sb3_trpo.simulators.attributes import LayerState, load_layers, reseeded_layer, save_layers
-from sb3_trpo.simulators.closures import Closures, Key
+from sb3_trpo.simulators.attributes import LayerState, load_layers, reseeded_layer, save_layers, saver
 from sb3_trpo.simulators.instances import UNSHARED_DICT
-from sb3_trpo.simulators.known_classes import is_pinned, name_of
-from sb3_trpo.simulators.random_states import GeneratorState, streams
-from sb3_trpo.simulators.stack import CannotCloneError, Stack, unwrapped
+from sb3_trpo.simulators.layers import CannotCloneError, Stack, is_pinned, is_simulator, name_of, unwrapped
+from sb3_trpo.simulators.nameless import Closures, Key
+from sb3_trpo.simulators.random_generators import GeneratorState, streams
+from sb3_trpo.simulators.saved import Saved
 
 
 class SimulatorState(NamedTuple):
@@ -163,3 +170,72 @@ def _dump(stack: Stack, left: list[tuple[int, str]]) -> bytes:
                 depth, *path = key
                 raise CannotCloneError(".".join([name_of(type(stack.layers[depth])), *path]), str(error)) from error
         raise
+
+
+Models = list[tuple[int, str, Saved]]  # depth of a layer, name of an attribute, and what is in it
+
+
+def clone_models(env: gym.Env) -> Models:
+    """Save the models of an environment's simulators, where a state of it may not have them. May be pickled.
+
+    :param env: a gymnasium environment
+    """
+    models: Models = []
+    for depth, layer in enumerate(Stack.of(env).everything):
+        for name, value in vars(layer).items():
+            if is_simulator(type(value)) and saver(type(value), type(layer), trusted=True) is None:
+                save = saver(type(value), type(layer), trusted=False)
+                assert save is not None
+                model = save(vars(layer), name)
+                assert model is not None
+                models.append((depth, name, model))
+    return models
+
+
+def restore_models(env: gym.Env, models: Models) -> None:
+    """Make an environment's models those of another instance.
+
+    :param env: built like the one whose models they are
+    :param models: what :func:`clone_models` returned
+    :raises CannotCloneError: (a ``ValueError``) for models of other sizes
+    """
+    layers = Stack.of(env).everything
+    for depth, name, model in models:
+        if name in vars(layers[depth]):  # or it is made in a reset, and is part of the state
+            model.load(vars(layers[depth]), name)
+
+
+class Replayed(NamedTuple):
+    """What an environment gave in one step; the observation as a checksum of each of its parts."""
+
+    observation: tuple[int, ...]
+    reward: float
+    terminated: bool
+    truncated: bool
+
+
+def _checksums(space: spaces.Space, obs: Any) -> tuple[int, ...]:
+    """Of an observation, or of each part of a Dict observation in the order of its space, in the space's dtype."""
+    if isinstance(space, spaces.Dict):
+        return tuple(checksum for key, part in space.items() for checksum in _checksums(part, obs[key]))
+    return (crc32(np.ascontiguousarray(obs, dtype=space.dtype)),)  # type: ignore[arg-type]
+
+
+def replay(env: gym.Env, state: SimulatorState, models: Models | None, actions: Iterable[Any]) -> list[Replayed]:
+    """Take actions from a saved state until they or the episode end.
+
+    :param env: is left where that leads
+    :param state: saved anywhere
+    :param models: those of the environment that the state was saved in; None to leave them as they are
+    :param actions: one for each step
+    """
+    if models is not None:
+        restore_models(env, models)
+    restore_state(env, state)
+    steps = []
+    for action in actions:
+        obs, reward, terminated, truncated, _ = env.step(action)
+        steps.append(Replayed(_checksums(env.observation_space, obs), float(reward), bool(terminated), bool(truncated)))
+        if terminated or truncated:
+            break
+    return steps

@@ -1,13 +1,20 @@
-"""What a function keeps to itself: the variables of its closure. Lambdas that wrappers hold may count, or hold arrays."""
+"""Functions and classes that cannot be found by a name: closures, and a script's or a notebook's own classes.
+
+The variables of a closure belong to a function's state: lambdas that wrappers hold may count, or hold arrays.
+
+A script's classes reach other processes by value, and have no name there. Another class may have that name, if the process has
+run the script again to begin with (as processes that ``multiprocessing`` spawns do). That one belongs to ``__mp_main__``.
+"""
 
 import sys
+import weakref
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from pickle import UnpicklingError
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-from sb3_trpo.simulators.known_classes import name_of
-from sb3_trpo.simulators.stack import CannotCloneError
+from sb3_trpo.simulators.layers import CannotCloneError, name_of
 
 _NAMED = (type, ModuleType)
 _CONSTANTS = (int, float, bool, str, bytes, complex, type(None), *_NAMED)
@@ -243,3 +250,37 @@ def cells(function: FunctionType) -> Iterator[tuple[str, CellType]]:
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         if _has_value(cell):
             yield name, cell
+
+
+_FOUND: "weakref.WeakValueDictionary[tuple[str, str], type]" = weakref.WeakValueDictionary()
+
+
+def is_nameless(kind: type) -> bool:
+    """Whether nothing is found where a class's name says; the class itself is, then, if it is looked for."""
+    module, name = kind.__module__, kind.__qualname__
+    return "<locals>" not in name and getattr(found_by_name(module, name), "__module__", None) != module
+
+
+def class_called(module: str, name: str) -> type:
+    """The class of a name in this process, wherever it is.
+
+    :raises UnpicklingError: if there is none, or more than one
+    """
+    found = found_by_name(module, name)
+    if getattr(found, "__module__", None) != module:
+        found = _FOUND.get((module, name))
+    if found is None:
+        every = [kind for kind in _subclasses(object, set()) if (kind.__module__, kind.__qualname__) == (module, name)]
+        if len(every) != 1:
+            raise UnpicklingError(f"there are {len(every)} classes called {module}.{name} here")
+        found = _FOUND[module, name] = every[0]
+    return found
+
+
+def _subclasses(kind: type, seen: set[type]) -> Iterator[type]:
+    subclass: type
+    for subclass in type.__subclasses__(kind):
+        if subclass not in seen:
+            seen.add(subclass)
+            yield subclass
+            yield from _subclasses(subclass, seen)
