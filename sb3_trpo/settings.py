@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.checks import check_count, check_flag, check_real
 from sb3_trpo.sampling import SAMPLERS, VineSettings
+from sb3_trpo.schedules import check_schedule, is_schedule
 
 CHOICES: dict[str, Collection[str]] = {"advantage_estimator": ("gae", "monte_carlo"), "sampling": SAMPLERS}
 
@@ -113,7 +114,10 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     :raises ValueError: for a value out of range, saying what was given, what is allowed and what to do
     """
     for name, (low, low_allowed, high, high_allowed) in _REALS.items():
-        check_real(name, settings[name], low, low_allowed, high, high_allowed)
+        if is_schedule(name, settings[name]):
+            check_schedule(name, settings[name], progress=1.0)
+        else:
+            check_real(name, settings[name], low, low_allowed, high, high_allowed)
     for name, least in _COUNTS.items():
         check_count(name.lstrip("_"), settings[name], least)
     for name in _FLAGS:

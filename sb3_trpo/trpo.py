@@ -16,6 +16,7 @@ from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_trpo.policy import Actor
 from sb3_trpo.sampling import Batch, Samples
 from sb3_trpo.sampling.algorithm import SKIPPED, SamplingAlgorithm
+from sb3_trpo.schedules import present_value, present_values
 from sb3_trpo.settings import (
     KeptSettings,
     check_action_space,
@@ -85,7 +86,8 @@ class TRPO(SamplingAlgorithm):
         SB3's ``VecFrameStack`` stacks grey frames
     :param rollout_buffer_kwargs: further arguments of the rollout buffer
     :param normalize_advantage: whether to standardise advantages over the batch
-    :param target_kl: δ > 0, nats
+    :param target_kl: δ > 0, nats. ``target_kl``, ``cg_damping`` and ``ent_coef`` may be functions of the remaining progress,
+        like ``learning_rate``; where δ has fallen to 0, the policy stays as it is
     :param sub_sampling_factor: use a random 1/n of the rollout in the policy's update, KL bound included, n ≥ 1
     :param stats_window_size: episodes in the logged means, ≥ 1
     :param tensorboard_log: TensorBoard's folder, None for no log
@@ -123,7 +125,7 @@ class TRPO(SamplingAlgorithm):
         batch_size: int = 128,
         gamma: float = 0.99,
         cg_max_steps: int = 15,
-        cg_damping: float = 0.1,
+        cg_damping: float | Schedule = 0.1,
         line_search_shrinking_factor: float = 0.8,
         line_search_max_iter: int = 10,
         n_critic_updates: int = 10,
@@ -133,7 +135,7 @@ class TRPO(SamplingAlgorithm):
         rollout_buffer_class: type[RolloutBuffer] | None = None,
         rollout_buffer_kwargs: dict[str, Any] | None = None,
         normalize_advantage: bool = True,
-        target_kl: float = 0.01,
+        target_kl: float | Schedule = 0.01,
         sub_sampling_factor: int = 1,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
@@ -142,7 +144,7 @@ class TRPO(SamplingAlgorithm):
         seed: int | None = None,
         device: th.device | str = "auto",
         _init_setup_model: bool = True,
-        ent_coef: float = 0.0,
+        ent_coef: float | Schedule = 0.0,
         advantage_estimator: str = "gae",
         fisher_sample_fraction: float = 1.0,
         sampling: str = "single_path",
@@ -160,7 +162,7 @@ class TRPO(SamplingAlgorithm):
             n_steps=n_steps,
             gamma=gamma,
             gae_lambda=gae_lambda,
-            ent_coef=ent_coef,
+            ent_coef=ent_coef,  # type: ignore[arg-type]
             vf_coef=0.0,
             max_grad_norm=0.0,
             use_sde=use_sde,
@@ -233,11 +235,12 @@ class TRPO(SamplingAlgorithm):
         batch = Batch.from_samples(samples, self.sub_sampling_factor, self.normalize_advantage, self._ranks)
         actor = Actor(self.policy, batch.observations)
         surrogate = self._experience.surrogate(batch, self.normalize_advantage, self._ranks)
-        objective = PolicyObjective(actor, batch, surrogate, self.ent_coef, self._ranks)
+        objective = PolicyObjective(actor, batch, surrogate, present_value(self, "ent_coef"), self._ranks)
         self._warn_of_the_actor(actor, objective)
         step = self._find_step(objective)
         if step.status is Status.OK:
             actor.assign(step.search.theta)
+        self._record(present_values(self))
         self._record(step_diagnostics(self.policy, batch, step, self.gamma, self._ranks))
         if step.status is Status.NOT_FINITE:
             self._warn_once("gradient", f"{SKIPPED}: the policy's objective is not finite. {step.status.remedy}")

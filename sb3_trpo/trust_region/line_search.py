@@ -66,7 +66,7 @@ def full_step(solution: Solution, gradient: th.Tensor, target_kl: float) -> Full
 
     :param solution: x with its quadratic form
     :param gradient: g ``[N]``
-    :param target_kl: δ > 0, nats
+    :param target_kl: δ ≥ 0, nats
     """
     status, form = solution.status, solution.quadratic_form
     if status.usable and not (math.isfinite(form) and form > 0.0):
@@ -96,7 +96,7 @@ def backtracking_line_search(
     :param theta: θ₀, flat ``[N]``; never written to
     :param start: the evaluation at θ₀
     :param step: the full step; when it was refused, so is the search, for the same reason
-    :param target_kl: δ > 0, nats
+    :param target_kl: δ ≥ 0, nats
     :param shrinking_factor: in (0, 1)
     :param max_iter: most candidates to try
     :param ranks: processes that hold further states, as many each; an evaluation's KL is that of the states here

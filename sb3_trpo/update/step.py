@@ -7,6 +7,7 @@ from typing import Protocol
 import torch as th
 
 from sb3_trpo.ranks import ALONE, Ranks
+from sb3_trpo.schedules import present_value
 from sb3_trpo.trust_region import (
     Evaluation,
     FisherMatrix,
@@ -54,8 +55,8 @@ class StepOptions:
 
     @classmethod
     def of(cls, model: object) -> "StepOptions":
-        """A model's options, its attributes of the same names."""
-        return cls(**{field.name: getattr(model, field.name) for field in fields(cls)})
+        """A model's options: its attributes of the same names, schedules at their present value."""
+        return cls(**{field.name: present_value(model, field.name) for field in fields(cls)})
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,13 @@ from typing import Any
 import gymnasium as gym
 from rl_zoo3.callbacks import TrialEvalCallback
 from rl_zoo3.exp_manager import ExperimentManager
+from rl_zoo3.utils import SimpleLinearSchedule
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import SubprocVecEnv, sync_envs_normalization
 
 from sb3_trpo.sampling.vine.envs import branch_template
+from sb3_trpo.schedules import SCHEDULABLE
 from sb3_trpo.settings import reject_unknown_arguments
 from sb3_trpo.simulators import CloneableEnv
 from sb3_trpo.trpo import TRPO
@@ -50,6 +52,15 @@ class EvaluatedExperiment(ExperimentManager):
                 wrappers = [*wrappers, CLONEABLE]
             hyperparams["env_wrapper"] = saved["env_wrapper"] = wrappers
         return hyperparams, saved
+
+    @staticmethod
+    def _preprocess_schedules(hyperparams: dict[str, Any]) -> dict[str, Any]:
+        """Make functions of ``lin_0.05`` and the like: RL Zoo does so for PPO's settings, here it is done for TRPO's, too."""
+        for name in SCHEDULABLE:
+            value = hyperparams.get(name)
+            if isinstance(value, str) and value.startswith("lin_"):
+                hyperparams[name] = SimpleLinearSchedule(float(value.removeprefix("lin_")))
+        return ExperimentManager._preprocess_schedules(hyperparams)
 
     def _sampling(self, hyperparams: dict[str, Any]) -> str | None:
         """How it will sample: as the settings say, or else the model that training goes on with."""

@@ -190,7 +190,7 @@ def test_a_game_whose_package_is_missing(monkeypatch):
         ("train --env CartPole-v1 -params targt_kl:0.1", "did you mean target_kl?"),
         ("train --env CartPole-v1 -i ZIP -params targt_kl:0.1", "did you mean target_kl?"),
         ("optimize --env CartPole-v1 -params cg_max_steps:0.5", "cg_max_steps=0.5"),
-        ("train --env CartPole-v1 --conf-file mine.yml", "target_kl='lin_0.01' is a str"),
+        ("train --env CartPole-v1 --conf-file mine.yml", "target_kl='falling' is a str"),
         ("train --env CartPole-v1 --conf-file none.yml", "none.yml"),
         ("train --env CartPole-v1 -params vine_kwargs:dict(n_states=3)", 'sampling="vine"'),
         ("train --env LunarLander-v3 --sampling vine", "LunarLander cannot be copied"),
@@ -199,7 +199,7 @@ def test_a_game_whose_package_is_missing(monkeypatch):
 )
 def test_wrong_settings_are_refused_in_one_line(arguments, named, run, tmp_path, monkeypatch):
     archive = run[1] / "logs" / "trpo" / "CartPole-v1_1" / "CartPole-v1.zip"
-    (tmp_path / "mine.yml").write_text("default: {policy: MlpPolicy, n_timesteps: 100, target_kl: lin_0.01}")
+    (tmp_path / "mine.yml").write_text("default: {policy: MlpPolicy, n_timesteps: 100, target_kl: falling}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", sys.argv)
     with pytest.raises(SystemExit) as stop:

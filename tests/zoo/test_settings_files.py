@@ -13,6 +13,7 @@ from stable_baselines3.common.envs import FakeImageEnv
 
 import sb3_trpo
 from sb3_trpo import TRPO, hyperparams
+from sb3_trpo.zoo.experiment import EvaluatedExperiment
 
 FOLDER = Path(sb3_trpo.__file__).parent / "hyperparams"
 TEXT = (FOLDER / "trpo.yml").read_text(encoding="utf-8")
@@ -84,3 +85,9 @@ def test_the_vines_settings_are_the_others_with_the_vine():
 
 def test_rl_zoo_can_take_the_settings_from_the_module():
     assert hyperparams.hyperparams == SETTINGS
+
+
+def test_falling_settings_become_functions():
+    read = EvaluatedExperiment._preprocess_schedules({"target_kl": "lin_0.05", "ent_coef": "lin_0.01", "cg_damping": 0.1})
+    assert [read["target_kl"](progress) for progress in (1.0, 0.5, 0.0)] == [0.05, 0.025, 0.0]
+    assert read["ent_coef"](1.0) == 0.01 and read["cg_damping"] == 0.1
