@@ -12,6 +12,7 @@ STUDIES = {  # name -> where it is declared
     "candidates": "benchmarks.learning.candidates",
     "tuning": "benchmarks.learning.tuning",
     "learning_curves": "benchmarks.learning.learning_curves",
+    "trained_agents": "benchmarks.learning.trained_agents",
     "vine_defaults": "benchmarks.learning.vine_defaults",
     "vine_study": "benchmarks.vine_study.study",
     "figure4": "benchmarks.figure4.study",
