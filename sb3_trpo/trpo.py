@@ -56,7 +56,8 @@ class TRPO(SamplingAlgorithm):
     Every iteration maximises the surrogate L(θ) = E[π_θ(a|s)/π_θ₀(a|s) Â] (+ an entropy bonus) subject to
     E[KL(π_θ₀ ‖ π_θ)] ≤ δ: conjugate gradient on Fisher-vector products gives the direction, the quadratic model its
     length, and a line search accepts a step only if the measured KL is at most δ and L has improved. Otherwise the
-    policy stays bit for bit as it was, and ``train/status`` says why.
+    policy stays bit for bit as it was, and ``model.last_update["train/status"]`` says why; the log has its
+    :class:`~sb3_trpo.trust_region.Status`'s code.
 
     Started by torchrun, the processes learn as one with all their environments; ``n_steps`` is each environment's,
     ``batch_size``, ``num_timesteps`` and ``learn``'s budget are global.
@@ -223,7 +224,7 @@ class TRPO(SamplingAlgorithm):
         """One update from the rollout buffer alone (paper, section 6 and appendix C): the policy's step, then the critic."""
         self._take_settings()
         self._update_learning_rate(self.policy.optimizer)
-        self._n_updates += 1
+        self._n_updates, self.last_update = self._n_updates + 1, {}
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         if not self._rollout_is_finite():
             return
@@ -238,13 +239,13 @@ class TRPO(SamplingAlgorithm):
         step = self._find_step(objective)
         if step.status is Status.OK:
             actor.assign(step.search.theta)
-        self._record(step_diagnostics(self.policy, batch, step, self.gamma, self._ranks))
+        self._record_update(step_diagnostics(self.policy, batch, step, self.gamma, self._ranks))
         if step.status is Status.NOT_FINITE:
             self._warn_once("gradient", f"{SKIPPED}: the policy's objective is not finite. {step.status.remedy}")
             return
 
         fit = fit_critic(actor, samples, self.n_critic_updates, self.batch_size, self._ranks, self._left_out)
-        self._record(critic_diagnostics(fit, self.rollout_buffer, self._ranks))
+        self._record_update(critic_diagnostics(fit, self.rollout_buffer, self._ranks))
         if fit.status is Status.NOT_FINITE:
             self._warn_once("critic", NOT_FINITE_FIT)
         elif fit.left_out > self._left_out or fit.status is Status.ACTOR_MOVED:

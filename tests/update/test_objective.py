@@ -48,7 +48,7 @@ def test_every_update_keeps_the_joint_kl(case: str) -> None:
         if model.sub_sampling_factor == 1:  # the bound is on the samples that were used
             assert kl <= 0.01001
             assert model.logger.name_to_value["train/kl_divergence_loss"] == pytest.approx(kl, abs=2e-4)
-        assert model.logger.name_to_value["train/status"] == "ok"
+        assert model.last_update["train/status"] == "ok"
     assert np.mean(np.array(kls) >= 0.003) > 0.5
 
 
@@ -136,7 +136,7 @@ def test_attention_can_be_differentiated_twice() -> None:
     model = TRPO("MlpPolicy", ToyEnv(), policy_kwargs={"features_extractor_class": AttentiveExtractor}, **SMALL)
     before = snapshot(model)
     model.learn(256)
-    assert model.logger.name_to_value["train/status"] == "ok"
+    assert model.last_update["train/status"] == "ok"
     kl = float(joint_kl(before, model.policy, buffer_observations(model)).mean())
     assert 0.003 < kl <= 0.01001
 
@@ -160,7 +160,7 @@ def test_refused_step_leaves_the_actor_bit_identical() -> None:
     model.target_kl = 1e6  # the step goes so far that the surrogate cannot improve
     model.cg_damping = 1e-12
     model.train()
-    log = model.logger.name_to_value
+    log = model.last_update
     if log["train/status"] == "ok":
         pytest.fail("the far step was accepted: the test needs a harder case")
     assert same(before, parameters(model))
@@ -175,7 +175,7 @@ def test_zero_gradient_is_a_reason_of_its_own() -> None:
     before = parameters(model)
     model.rollout_buffer.advantages[:] = 0.0
     model.train()
-    assert model.logger.name_to_value["train/status"] == "zero gradient"
+    assert model.last_update["train/status"] == "zero gradient"
     assert same(before, parameters(model))
 
 
