@@ -1,7 +1,8 @@
 """The policy as TRPO sees it: which parameters are the actor's, and what distribution θ gives in each state."""
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import copy
 from threading import RLock
 from typing import Any
@@ -19,10 +20,10 @@ from sb3_trpo.policy.distributions import action_distribution
 from sb3_trpo.policy.memory import overlaps
 from sb3_trpo.policy.observations import count, select
 from sb3_trpo.policy.recognition import actor_chain, is_library_made
-from sb3_trpo.trust_region import AutogradLinearization, Linearization, flatten, unflatten
+from sb3_trpo.trust_region import HALF, AutogradLinearization, Linearization, flatten, unflatten
 
-# PyTorch's choice of an attention kernel is global: one thread at a time may change it and change it back
-_choosing_kernel = RLock()
+# What PyTorch chooses to run is global: one thread at a time may change it and change it back
+_choosing = RLock()
 
 # Activations kept at a time, over the rows of a chunk: some 160 Atari frames of NatureCNN, or all of a usual MLP's batch.
 CHUNK_ACTIVATIONS = 2**23
@@ -37,6 +38,15 @@ def _own_distribution(policy: ActorCriticPolicy) -> Iterator[None]:
         yield
     finally:
         policy.action_dist = kept
+
+
+@contextmanager
+def _differentiable_twice() -> Iterator[None]:
+    """Run what can be differentiated twice: of attention's kernels MATH, and what was compiled as it was written."""
+    compiled = "torch._dynamo" in sys.modules  # which nothing was compiled without, and which takes a second to import
+    stance = th.compiler.set_stance("force_eager") if compiled else nullcontext()
+    with _choosing, sdpa_kernel(SDPBackend.MATH), stance:
+        yield
 
 
 class Actor:
@@ -67,7 +77,7 @@ class Actor:
                 hook.remove()
         self.distribution = action_distribution(distribution)
         self.family = self.distribution.family
-        outputs = self.distribution.parameters(distribution)
+        outputs = self.parameters_of(distribution)
         self.n_outputs = outputs.shape[1]
         candidates = [parameter for parameter in policy.parameters() if parameter.requires_grad]
         if not outputs.requires_grad:
@@ -107,10 +117,9 @@ class Actor:
         """
         chain = self._chain
         if chain is None:
-            # Of attention's kernels, MATH alone can be differentiated twice
-            with _choosing_kernel, sdpa_kernel(SDPBackend.MATH):
+            with _differentiable_twice():
                 distribution = self.distribution_of(observations)
-            return AutogradLinearization(self.distribution.parameters(distribution), self.parameters), distribution
+            return AutogradLinearization(self.parameters_of(distribution), self.parameters), distribution
         linearization = ChainLinearization(chain.layers, chain.inputs(observations), chain.log_std, self.parameters)
         at = linearization.at
         return linearization, self._distribution_at(*((at, None) if chain.log_std is None else at.chunk(2, dim=1)))
@@ -119,6 +128,11 @@ class Actor:
         """The distribution where the policy now stands; the policy keeps its own."""
         with _own_distribution(self.policy):
             return self.policy.get_distribution(observations)
+
+    def parameters_of(self, distribution: sb3.Distribution) -> th.Tensor:
+        """The distribution's parameters ``[B, P]``, in single precision where it has them in half: divergences need it."""
+        parameters = self.distribution.parameters(distribution)
+        return parameters.float() if parameters.dtype in HALF else parameters
 
     def chunks(self, rows: int) -> list[slice]:
         """Slices of so many rows, each small enough for its activations to be kept."""
@@ -132,7 +146,7 @@ class Actor:
         with th.random.fork_rng([self.policy.device] if self.policy.device.type == "cuda" else []):
             th.manual_seed(0)
             for rows in self.chunks(count(observations)):
-                parts.append(self.distribution.parameters(self.distribution_of(select(observations, rows))))
+                parts.append(self.parameters_of(self.distribution_of(select(observations, rows))))
         return th.cat(parts)
 
     @property

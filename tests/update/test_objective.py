@@ -1,6 +1,7 @@
 """The promise: the joint KL of every update is within target_kl, is what is logged, and nothing else moves the policy."""
 
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -264,3 +265,85 @@ def test_a_sampled_fisher_matrix_still_spends_the_whole_region() -> None:
     step = Actor(model.policy, batch.observations).theta - objective.actor.theta
     assert model.logger.name_to_value["train/backtracks"] == 0
     assert 0.5 * objective.fisher(0.1).quadratic_form(step) == pytest.approx(0.01, rel=1e-4)
+
+
+class PlainExtractor(BaseFeaturesExtractor):
+    """Two layers, in whatever precision the policy has."""
+
+    def __init__(self, observation_space: spaces.Space):
+        super().__init__(observation_space, features_dim=8)
+        self.net = nn.Sequential(nn.Linear(4, 8), nn.Tanh())
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        return self.net(observations.to(self.net[0].weight.dtype))
+
+
+class CompiledExtractor(PlainExtractor):
+    def __init__(self, observation_space: spaces.Space):
+        super().__init__(observation_space)
+        self.net = th.compile(self.net, backend="aot_eager")  # refuses to be differentiated twice, as the default does
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        return self.net(observations)
+
+
+def _compile_nothing(policy: Any) -> None: ...
+
+
+def _compile_the_network(policy: Any) -> None:
+    policy.mlp_extractor.policy_net = th.compile(policy.mlp_extractor.policy_net, backend="aot_eager")
+
+
+def _compile_in_place(policy: Any) -> None:
+    policy.mlp_extractor.compile(backend="aot_eager")
+
+
+def _compile_a_method(policy: Any) -> None:
+    policy.get_distribution = th.compile(policy.get_distribution, backend="aot_eager")
+
+
+@pytest.mark.parametrize(
+    ("compiled", "sampling"),
+    [
+        (_compile_nothing, "vine"),
+        (_compile_the_network, "single_path"),
+        (_compile_in_place, "single_path"),
+        (_compile_a_method, "single_path"),
+    ],
+)
+def test_what_is_compiled_is_differentiated_as_it_was_written(compiled: Any, sampling: str) -> None:
+    """The step is that of the policy before it was compiled, up to rounding; a rollout may still run what was compiled."""
+    extractor = CompiledExtractor if compiled is _compile_nothing else PlainExtractor
+    settings = {**SMALL, "n_steps": 64, "sampling": sampling, "vine_kwargs": {"n_states": 4} if sampling == "vine" else None}
+    plain = TRPO("MlpPolicy", ToyEnv(), policy_kwargs={"features_extractor_class": PlainExtractor}, **settings).learn(64)
+    model = TRPO("MlpPolicy", ToyEnv(), policy_kwargs={"features_extractor_class": extractor}, **settings)
+    compiled(model.policy)
+    model.learn(64)
+    assert model.last_update["train/status"] == "ok"
+    for key in ("train/kl_divergence_loss", "train/step_size", "train/actual_improvement"):
+        assert model.last_update[key] == pytest.approx(plain.last_update[key], rel=1e-3), key
+    for left, right in zip(model.policy.parameters(), plain.policy.parameters(), strict=True):
+        th.testing.assert_close(left, right, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("actions", "sampling"), [(BOX_ACTIONS, "single_path"), (BOX_ACTIONS, "vine"), (spaces.MultiBinary(3), "single_path")]
+)
+def test_half_precision(actions: spaces.Space, sampling: str) -> None:
+    """Sums over samples and parameters are in single precision: the step is that of a policy in single, as half allows."""
+    settings = {**SMALL, "n_steps": 64, "sampling": sampling, "vine_kwargs": {"n_states": 4} if sampling == "vine" else None}
+    steps = []
+    for precision in (th.float32, th.float16):
+        policy_kwargs = {"features_extractor_class": PlainExtractor}
+        model = TRPO("MlpPolicy", ToyEnv(actions), policy_kwargs=policy_kwargs, n_critic_updates=0, **settings)
+        model.policy.half().to(precision)
+        before = parameters(model)
+        model.learn(64)
+        assert model.last_update["train/status"] == "ok"
+        assert 0.003 < model.last_update["train/kl_divergence_loss"] <= 0.01
+        moved = [(value - before[name]).float().flatten() for name, value in model.policy.state_dict().items()]
+        steps.append(th.cat(moved))
+        model.n_critic_updates = 1
+        model.learn(64)
+        assert all(bool(th.isfinite(parameter).all()) for parameter in model.policy.parameters())
+    assert float(th.cosine_similarity(*steps, dim=0)) > 0.98
