@@ -33,10 +33,6 @@ DISAGREEMENT = (
     "and what is optimised (get_distribution) are not the same distribution. A policy that overrides forward or "
     "extract_features must override get_distribution too."
 )
-RUNNING_STATISTICS = (
-    "The actor has batch normalisation. Its running statistics stay what they are, at first a mean of 0 and a variance of 1: "
-    "if they moved, the policy would, outside the trust region. Use VecNormalize or layer normalisation instead."
-)
 NOT_FINITE_FIT = (
     "The critic's fit ended in NaN or infinity, in parameters or in the optimizer's state, and was undone. A return is too "
     "large for single precision, or the learning rate is too high: scale rewards (VecNormalize), or lower learning_rate."
@@ -258,10 +254,11 @@ class TRPO(SamplingAlgorithm):
         return policy_step(objective, StepOptions.of(self), self._ranks)
 
     def _warn_of_the_actor(self, actor: Actor, objective: PolicyObjective) -> None:
-        if float(self._ranks.maximum((objective.start.ratio - 1.0).abs().max())) > LARGEST_RATIO_ERROR:
+        differs = float(self._ranks.maximum((objective.start.ratio - 1.0).abs().max())) > LARGEST_RATIO_ERROR
+        if actor.of_batches is not None:
+            self._warn_once("statistics", actor.of_batches)
+        elif differs:
             self._warn_once("ratio", DISAGREEMENT)
-        if actor.has_running_statistics:
-            self._warn_once("statistics", RUNNING_STATISTICS)
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
         """SB3's; but the last rollout goes beyond the budget, and a falling schedule must not give a negative rate there."""

@@ -13,7 +13,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from sb3_trpo.policy.chain import ChainLinearization, forward
 from sb3_trpo.policy.distributions import action_distribution
@@ -27,6 +27,18 @@ _choosing = RLock()
 
 # Activations kept at a time, over the rows of a chunk: some 160 Atari frames of NatureCNN, or all of a usual MLP's batch.
 CHUNK_ACTIVATIONS = 2**23
+
+PROBE = slice(2)  # rows to look at a policy with: batch normalisation without running statistics refuses a single one
+
+RUNNING_STATISTICS = (
+    "The actor has batch normalisation. Its running statistics stay what they are, at first a mean of 0 and a variance of 1: "
+    "if they moved, the policy would, outside the trust region. Use VecNormalize or layer normalisation instead."
+)
+BATCH_STATISTICS = (
+    "The actor has batch normalisation without running statistics (track_running_stats=False): an action's distribution depends "
+    "on the other observations in the batch, so that the one that acts (a row for each environment) is not the one that is "
+    "optimised (the whole rollout), and the trust region is not that of what acts. Use VecNormalize or layer normalisation."
+)
 
 
 @contextmanager
@@ -55,7 +67,7 @@ class Actor:
     A parameter belongs to θ if a gradient reaches it from the distribution's parameters; names play no part.
 
     :param policy: any SB3 actor-critic policy
-    :param observations: a batch that the policy can be evaluated on; its first row is used
+    :param observations: a batch that the policy can be evaluated on; its first rows are used
     :raises TypeError: for an action distribution without a known Fisher matrix
     :raises ValueError: if no gradient reaches any parameter from the distribution
     """
@@ -69,12 +81,13 @@ class Actor:
             for module in policy.modules()
             if not isinstance(module, th.jit.ScriptModule)  # takes none
         ]
-        first = select(observations, slice(1))
+        first = select(observations, PROBE)
         try:
             distribution = self.distribution_of(first)
         finally:
             for hook in hooks:
                 hook.remove()
+        self.activations //= count(first)
         self.distribution = action_distribution(distribution)
         self.family = self.distribution.family
         outputs = self.parameters_of(distribution)
@@ -178,9 +191,9 @@ class Actor:
         The actor may depend on others, which no gradient reaches (detached features). Of a library-made policy these are
         parameters of modules that were seen to run, and left out here. Of any other, the fit's outcome tells.
 
-        :param observations: a batch that the policy can be evaluated on; its first row is used
+        :param observations: a batch that the policy can be evaluated on; its first rows are used
         """
-        values = self.policy.predict_values(select(observations, slice(1)))
+        values = self.policy.predict_values(select(observations, PROBE))
         candidates = {name: parameter for name, parameter in self.policy.named_parameters() if parameter.requires_grad}
         if not values.requires_grad:
             return {}
@@ -195,9 +208,12 @@ class Actor:
         }
 
     @property
-    def has_running_statistics(self) -> bool:
-        """Whether it normalises over batches and means to keep count of their moments."""
-        return any(isinstance(module, _NormBase) and module.track_running_stats for module in self.modules)
+    def of_batches(self) -> str | None:
+        """What to warn of where it normalises over batches."""
+        norms = [module for module in self.modules if isinstance(module, _NormBase)]
+        if any(isinstance(norm, _BatchNorm) and not norm.track_running_stats for norm in norms):
+            return BATCH_STATISTICS
+        return RUNNING_STATISTICS if any(norm.track_running_stats for norm in norms) else None
 
     def keep_in_eval_mode(self) -> None:
         """Put the modules that the actor runs in eval mode, so that training the critic leaves their statistics alone."""

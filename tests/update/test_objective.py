@@ -9,6 +9,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
 from sb3_trpo import TRPO
@@ -347,3 +348,31 @@ def test_half_precision(actions: spaces.Space, sampling: str) -> None:
         model.learn(64)
         assert all(bool(th.isfinite(parameter).all()) for parameter in model.policy.parameters())
     assert float(th.cosine_similarity(*steps, dim=0)) > 0.98
+
+
+class OfTheBatch(PlainExtractor):
+    """Normalises with the batch at hand; one row alone is an error."""
+
+    def __init__(self, observation_space: spaces.Space):
+        super().__init__(observation_space)
+        self.net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8, track_running_stats=False))
+
+
+class Endless(ToyEnv):
+    """Without a time limit, whose last observation is evaluated alone."""
+
+    def step(self, action: Any) -> Any:
+        obs, reward, _, truncated, info = super().step(action)
+        return obs, reward, truncated, False, info
+
+
+@pytest.mark.parametrize("sampling", ["single_path", "vine"])
+def test_batch_normalisation_without_running_statistics_trains_with_a_warning(sampling: str) -> None:
+    """As PPO trains with it. The warning says that what acts is not what is optimised, and names the cure."""
+    env = DummyVecEnv([Endless] * 4)
+    settings = {**SMALL, "n_steps": 64, "sampling": sampling, "vine_kwargs": {"n_states": 4} if sampling == "vine" else None}
+    model = TRPO("MlpPolicy", env, policy_kwargs={"features_extractor_class": OfTheBatch}, **settings)
+    with pytest.warns(RuntimeWarning, match="track_running_stats=False.*VecNormalize") as warned:
+        model.learn(256)
+    assert not any("forward" in str(warning.message) for warning in warned)
+    assert model.last_update["train/status"] == "ok" and model.last_update["train/kl_divergence_loss"] <= model.target_kl
