@@ -13,7 +13,7 @@ from sb3_trpo.update import Step
 
 def step_diagnostics(
     policy: ActorCriticPolicy, batch: Batch, step: Step, gamma: float, ranks: Ranks
-) -> dict[str, float | str]:
+) -> dict[str, float | Status]:
     """The policy's step. Every figure is that of the policy kept: after a refused step the KL is 0.
 
     ``kl_divergence_loss`` and ``kl_max`` are the mean and the largest KL(π_θ₀ ‖ π_θ) over states, nats;
@@ -24,12 +24,12 @@ def step_diagnostics(
     search, solution, kept = step.search, step.solution, step.search.evaluation
     kl_max = float(ranks.maximum(kept.kl.max()))
     fraction = search.step_size / step.full.size if step.full.size else 0.0
-    diagnostics: dict[str, float | str] = {
+    diagnostics: dict[str, float | Status] = {
         "train/policy_objective": kept.surrogate,
         "train/kl_divergence_loss": float(ranks.mean(kept.kl.mean())),
         "train/kl_max": kl_max,
         "train/is_line_search_success": float(search.status is Status.OK),
-        "train/status": search.status.value,
+        "train/status": search.status,
         "train/entropy_loss": -kept.entropy,
         "train/step_size": search.step_size,
         "train/backtracks": search.backtracks,
@@ -48,13 +48,13 @@ def step_diagnostics(
     return diagnostics
 
 
-def critic_diagnostics(fit: CriticFit, buffer: RolloutBuffer, ranks: Ranks) -> dict[str, float | str]:
+def critic_diagnostics(fit: CriticFit, buffer: RolloutBuffer, ranks: Ranks) -> dict[str, float | Status]:
     """The critic's mean loss over the fit, and the share of the returns' variance its values explained before."""
     returns, values = th.as_tensor(buffer.returns).flatten(), th.as_tensor(buffer.values).flatten()
     unexplained, variance = (mean_and_std(th.stack([returns - values, returns]), ranks)[1] ** 2).tolist()
-    diagnostics: dict[str, float | str] = {
+    diagnostics: dict[str, float | Status] = {
         "train/explained_variance": 1.0 - unexplained / variance if variance else float("nan"),
-        "train/critic_status": fit.status.value,
+        "train/critic_status": fit.status,
     }
     if fit.status is Status.OK and fit.loss == fit.loss:
         diagnostics["train/value_loss"] = fit.loss

@@ -34,10 +34,6 @@ DISAGREEMENT = (
     "and what is optimised (get_distribution) are not the same distribution. A policy that overrides forward or "
     "extract_features must override get_distribution too."
 )
-RUNNING_STATISTICS = (
-    "The actor has batch normalisation. Its running statistics stay what they are, at first a mean of 0 and a variance of 1: "
-    "if they moved, the policy would, outside the trust region. Use VecNormalize or layer normalisation instead."
-)
 NOT_FINITE_FIT = (
     "The critic's fit ended in NaN or infinity, in parameters or in the optimizer's state, and was undone. A return is too "
     "large for single precision, or the learning rate is too high: scale rewards (VecNormalize), or lower learning_rate."
@@ -57,7 +53,8 @@ class TRPO(SamplingAlgorithm):
     Every iteration maximises the surrogate L(θ) = E[π_θ(a|s)/π_θ₀(a|s) Â] (+ an entropy bonus) subject to
     E[KL(π_θ₀ ‖ π_θ)] ≤ δ: conjugate gradient on Fisher-vector products gives the direction, the quadratic model its
     length, and a line search accepts a step only if the measured KL is at most δ and L has improved. Otherwise the
-    policy stays bit for bit as it was, and ``train/status`` says why.
+    policy stays bit for bit as it was, and ``model.last_update["train/status"]`` says why; the log has its
+    :class:`~sb3_trpo.trust_region.Status`'s code.
 
     Started by torchrun, the processes learn as one with all their environments; ``n_steps`` is each environment's,
     ``batch_size``, ``num_timesteps`` and ``learn``'s budget are global.
@@ -225,7 +222,7 @@ class TRPO(SamplingAlgorithm):
         """One update from the rollout buffer alone (paper, section 6 and appendix C): the policy's step, then the critic."""
         self._take_settings()
         self._update_learning_rate(self.policy.optimizer)
-        self._n_updates += 1
+        self._n_updates, self.last_update = self._n_updates + 1, {}
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         if not self._rollout_is_finite():
             return
@@ -240,14 +237,13 @@ class TRPO(SamplingAlgorithm):
         step = self._find_step(objective)
         if step.status is Status.OK:
             actor.assign(step.search.theta)
-        self._record(present_values(self))
-        self._record(step_diagnostics(self.policy, batch, step, self.gamma, self._ranks))
+        self._record_update({**present_values(self), **step_diagnostics(self.policy, batch, step, self.gamma, self._ranks)})
         if step.status is Status.NOT_FINITE:
             self._warn_once("gradient", f"{SKIPPED}: the policy's objective is not finite. {step.status.remedy}")
             return
 
         fit = fit_critic(actor, samples, self.n_critic_updates, self.batch_size, self._ranks, self._left_out)
-        self._record(critic_diagnostics(fit, self.rollout_buffer, self._ranks))
+        self._record_update(critic_diagnostics(fit, self.rollout_buffer, self._ranks))
         if fit.status is Status.NOT_FINITE:
             self._warn_once("critic", NOT_FINITE_FIT)
         elif fit.left_out > self._left_out or fit.status is Status.ACTOR_MOVED:
@@ -260,10 +256,11 @@ class TRPO(SamplingAlgorithm):
         return policy_step(objective, StepOptions.of(self), self._ranks)
 
     def _warn_of_the_actor(self, actor: Actor, objective: PolicyObjective) -> None:
-        if float(self._ranks.maximum((objective.start.ratio - 1.0).abs().max())) > LARGEST_RATIO_ERROR:
+        differs = float(self._ranks.maximum((objective.start.ratio - 1.0).abs().max())) > LARGEST_RATIO_ERROR
+        if actor.of_batches is not None:
+            self._warn_once("statistics", actor.of_batches)
+        elif differs:
             self._warn_once("ratio", DISAGREEMENT)
-        if actor.has_running_statistics:
-            self._warn_once("statistics", RUNNING_STATISTICS)
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
         """SB3's; but the last rollout goes beyond the budget, and a falling schedule must not give a negative rate there."""

@@ -11,7 +11,7 @@ from torch import nn
 from sb3_trpo.critic.minibatches import fitted_by_each, held_by_all
 from sb3_trpo.critic.mlp_regression import MlpRegression
 from sb3_trpo.critic.regression import Regression, TorchRegression
-from sb3_trpo.policy import critic_chain, forward, has_stock_methods, select
+from sb3_trpo.policy import PROBE, critic_chain, forward, has_stock_methods, select
 from sb3_trpo.ranks import ALONE, Ranks
 from sb3_trpo.sampling import Samples
 
@@ -45,10 +45,10 @@ def choose_regression(
 
 @th.no_grad()
 def _same_values(policy: ActorCriticPolicy, layers: list[nn.Module], samples: Samples, features: th.Tensor) -> bool:
-    """Whether the layers give the policy's own value of the first state."""
+    """Whether the layers give the policy's own values of the first states."""
     weights = [weight for layer in layers for weight in layer.parameters()]
-    written_out = forward(layers, weights, features[:1])[-1]
-    values = policy.predict_values(select(samples.observations, slice(1)))
+    written_out = forward(layers, weights, features[PROBE])[-1]
+    values = policy.predict_values(select(samples.observations, PROBE))
     return th.allclose(written_out, values, rtol=1e-3, atol=1e-4, equal_nan=True)
 
 

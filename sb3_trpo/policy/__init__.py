@@ -6,13 +6,14 @@ noise, and ``actor`` is what an update asks for: θ, and the linear map from it 
 """
 
 from sb3_trpo.policy.acting import NumpyActor, actions_from_noise, draw_noise, make_actor, numpy_actor
-from sb3_trpo.policy.actor import Actor
+from sb3_trpo.policy.actor import PROBE, Actor
 from sb3_trpo.policy.chain import backward, forward, is_mlp
 from sb3_trpo.policy.distributions import ActionDistribution, action_distribution, draws, register
 from sb3_trpo.policy.observations import count, select
 from sb3_trpo.policy.recognition import critic_chain, has_stock_methods, is_library_made, overrides, register_extractor
 
 __all__ = [
+    "PROBE",
     "ActionDistribution",
     "Actor",
     "NumpyActor",

@@ -51,7 +51,7 @@ def draw_noise(policy: ActorCriticPolicy, rng: np.random.Generator, leading: Seq
     :param rng: gives the seed
     :param leading: any number of dimensions
     """
-    zeros = obs_as_tensor(create_empty_array(policy.observation_space, n=1, fn=np.zeros), policy.device)  # type: ignore[arg-type]
+    zeros = obs_as_tensor(create_empty_array(policy.observation_space, n=2, fn=np.zeros), policy.device)  # type: ignore[arg-type]
     kind = action_distribution(policy.get_distribution(zeros))
     return kind.noise(leading, th.Generator().manual_seed(int(rng.integers(2**63)))).numpy()
 

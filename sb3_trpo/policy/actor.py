@@ -1,7 +1,8 @@
 """The policy as TRPO sees it: which parameters are the actor's, and what distribution θ gives in each state."""
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import copy
 from threading import RLock
 from typing import Any
@@ -12,20 +13,32 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from sb3_trpo.policy.chain import ChainLinearization, forward
 from sb3_trpo.policy.distributions import action_distribution
 from sb3_trpo.policy.memory import overlaps
 from sb3_trpo.policy.observations import count, select
 from sb3_trpo.policy.recognition import actor_chain, is_library_made
-from sb3_trpo.trust_region import AutogradLinearization, Linearization, flatten, unflatten
+from sb3_trpo.trust_region import HALF, AutogradLinearization, Linearization, flatten, unflatten
 
-# PyTorch's choice of an attention kernel is global: one thread at a time may change it and change it back
-_choosing_kernel = RLock()
+# What PyTorch chooses to run is global: one thread at a time may change it and change it back
+_choosing = RLock()
 
 # Activations kept at a time, over the rows of a chunk: some 160 Atari frames of NatureCNN, or all of a usual MLP's batch.
 CHUNK_ACTIVATIONS = 2**23
+
+PROBE = slice(2)  # rows to look at a policy with: batch normalisation without running statistics refuses a single one
+
+RUNNING_STATISTICS = (
+    "The actor has batch normalisation. Its running statistics stay what they are, at first a mean of 0 and a variance of 1: "
+    "if they moved, the policy would, outside the trust region. Use VecNormalize or layer normalisation instead."
+)
+BATCH_STATISTICS = (
+    "The actor has batch normalisation without running statistics (track_running_stats=False): an action's distribution depends "
+    "on the other observations in the batch, so that the one that acts (a row for each environment) is not the one that is "
+    "optimised (the whole rollout), and the trust region is not that of what acts. Use VecNormalize or layer normalisation."
+)
 
 
 @contextmanager
@@ -39,13 +52,22 @@ def _own_distribution(policy: ActorCriticPolicy) -> Iterator[None]:
         policy.action_dist = kept
 
 
+@contextmanager
+def _differentiable_twice() -> Iterator[None]:
+    """Run what can be differentiated twice: of attention's kernels MATH, and what was compiled as it was written."""
+    compiled = "torch._dynamo" in sys.modules  # which nothing was compiled without, and which takes a second to import
+    stance = th.compiler.set_stance("force_eager") if compiled else nullcontext()
+    with _choosing, sdpa_kernel(SDPBackend.MATH), stance:
+        yield
+
+
 class Actor:
     """The part of a policy that chooses actions: θ, found by differentiating the policy once.
 
     A parameter belongs to θ if a gradient reaches it from the distribution's parameters; names play no part.
 
     :param policy: any SB3 actor-critic policy
-    :param observations: a batch that the policy can be evaluated on; its first row is used
+    :param observations: a batch that the policy can be evaluated on; its first rows are used
     :raises TypeError: for an action distribution without a known Fisher matrix
     :raises ValueError: if no gradient reaches any parameter from the distribution
     """
@@ -59,15 +81,16 @@ class Actor:
             for module in policy.modules()
             if not isinstance(module, th.jit.ScriptModule)  # takes none
         ]
-        first = select(observations, slice(1))
+        first = select(observations, PROBE)
         try:
             distribution = self.distribution_of(first)
         finally:
             for hook in hooks:
                 hook.remove()
+        self.activations //= count(first)
         self.distribution = action_distribution(distribution)
         self.family = self.distribution.family
-        outputs = self.distribution.parameters(distribution)
+        outputs = self.parameters_of(distribution)
         self.n_outputs = outputs.shape[1]
         candidates = [parameter for parameter in policy.parameters() if parameter.requires_grad]
         if not outputs.requires_grad:
@@ -107,10 +130,9 @@ class Actor:
         """
         chain = self._chain
         if chain is None:
-            # Of attention's kernels, MATH alone can be differentiated twice
-            with _choosing_kernel, sdpa_kernel(SDPBackend.MATH):
+            with _differentiable_twice():
                 distribution = self.distribution_of(observations)
-            return AutogradLinearization(self.distribution.parameters(distribution), self.parameters), distribution
+            return AutogradLinearization(self.parameters_of(distribution), self.parameters), distribution
         linearization = ChainLinearization(chain.layers, chain.inputs(observations), chain.log_std, self.parameters)
         at = linearization.at
         return linearization, self._distribution_at(*((at, None) if chain.log_std is None else at.chunk(2, dim=1)))
@@ -119,6 +141,11 @@ class Actor:
         """The distribution where the policy now stands; the policy keeps its own."""
         with _own_distribution(self.policy):
             return self.policy.get_distribution(observations)
+
+    def parameters_of(self, distribution: sb3.Distribution) -> th.Tensor:
+        """The distribution's parameters ``[B, P]``, in single precision where it has them in half: divergences need it."""
+        parameters = self.distribution.parameters(distribution)
+        return parameters.float() if parameters.dtype in HALF else parameters
 
     def chunks(self, rows: int) -> list[slice]:
         """Slices of so many rows, each small enough for its activations to be kept."""
@@ -132,7 +159,7 @@ class Actor:
         with th.random.fork_rng([self.policy.device] if self.policy.device.type == "cuda" else []):
             th.manual_seed(0)
             for rows in self.chunks(count(observations)):
-                parts.append(self.distribution.parameters(self.distribution_of(select(observations, rows))))
+                parts.append(self.parameters_of(self.distribution_of(select(observations, rows))))
         return th.cat(parts)
 
     @property
@@ -164,9 +191,9 @@ class Actor:
         The actor may depend on others, which no gradient reaches (detached features). Of a library-made policy these are
         parameters of modules that were seen to run, and left out here. Of any other, the fit's outcome tells.
 
-        :param observations: a batch that the policy can be evaluated on; its first row is used
+        :param observations: a batch that the policy can be evaluated on; its first rows are used
         """
-        values = self.policy.predict_values(select(observations, slice(1)))
+        values = self.policy.predict_values(select(observations, PROBE))
         candidates = {name: parameter for name, parameter in self.policy.named_parameters() if parameter.requires_grad}
         if not values.requires_grad:
             return {}
@@ -181,9 +208,12 @@ class Actor:
         }
 
     @property
-    def has_running_statistics(self) -> bool:
-        """Whether it normalises over batches and means to keep count of their moments."""
-        return any(isinstance(module, _NormBase) and module.track_running_stats for module in self.modules)
+    def of_batches(self) -> str | None:
+        """What to warn of where it normalises over batches."""
+        norms = [module for module in self.modules if isinstance(module, _NormBase)]
+        if any(isinstance(norm, _BatchNorm) and not norm.track_running_stats for norm in norms):
+            return BATCH_STATISTICS
+        return RUNNING_STATISTICS if any(norm.track_running_stats for norm in norms) else None
 
     def keep_in_eval_mode(self) -> None:
         """Put the modules that the actor runs in eval mode, so that training the critic leaves their statistics alone."""

@@ -12,7 +12,7 @@ from torch.nn.modules.module import _has_any_global_hook
 
 from sb3_trpo.policy.memory import overlap
 from sb3_trpo.policy.tanh import Tanh, tanh
-from sb3_trpo.trust_region import unflatten
+from sb3_trpo.trust_region import HALF, unflatten
 
 _ACTIVATIONS = (nn.Tanh, Tanh, nn.ReLU)
 _MLP = (nn.Linear, *_ACTIVATIONS)
@@ -53,6 +53,8 @@ def _is_known(layer: nn.Module) -> bool:
         return False
     names = [name for name, _ in layer.named_parameters()]
     if has_weights(layer) and names != ["weight", "bias"]:  # no bias, or another order, as pruning leaves it
+        return False
+    if any(weight.dtype in HALF for weight in layer.parameters()):  # what is written out here keeps sums in its own precision
         return False
     if isinstance(layer, nn.Conv2d) and (isinstance(layer.padding, str) or layer.padding_mode != "zeros"):
         return False

@@ -42,6 +42,8 @@ class SamplingAlgorithm(DataParallelAlgorithm):
 
     Afterwards the rollout buffer has the path with its advantages, and ``_experience`` what the sampler made of it. What to do
     with them is the subclass's, which sets the attributes below and calls ``_prepare_sampling`` in ``_setup_model``.
+    ``last_update`` has what the last update logged, by the same keys, a :class:`~sb3_trpo.trust_region.Status` where the log
+    has its code; it is not saved.
     """
 
     advantage_estimator: str
@@ -54,11 +56,12 @@ class SamplingAlgorithm(DataParallelAlgorithm):
         self._sampler_made_for: tuple[Any, ...] = ()
         self._experience: Experience = PathAlone()
         self._warned: set[str] = set()
+        self.last_update: dict[str, float | Status] = {}
         if self.rollout_buffer_class is None and stacks_grey_frames(self.env, self.observation_space):
             self.rollout_buffer_class = FrameStackBuffer
 
     def _unsaved_of_sampling(self) -> list[str]:
-        unsaved = ["_sampler", "_sampler_made_for", "_experience", "_warned"]
+        unsaved = ["_sampler", "_sampler_made_for", "_experience", "_warned", "last_update"]
         chosen = self.rollout_buffer_class is FrameStackBuffer and not self.rollout_buffer_kwargs
         if chosen and stacks_grey_frames(self.env, self.observation_space):
             unsaved.append("rollout_buffer_class")  # whoever loads the file chooses anew, with or without this package
@@ -137,7 +140,8 @@ class SamplingAlgorithm(DataParallelAlgorithm):
         steps = sum(steps for steps, _ in of_ranks)
         self.num_timesteps += steps
         advance_progress_bars(callback, steps)
-        self._record(_of_all([diagnostics for _, diagnostics in of_ranks]))
+        for key, value in _of_all([diagnostics for _, diagnostics in of_ranks]).items():
+            self.logger.record(key, value)
         return experience
 
     def _sampler_for(self, env: VecEnv) -> Sampler:
@@ -182,7 +186,7 @@ class SamplingAlgorithm(DataParallelAlgorithm):
         if defects:
             # A reward on one rank spoils the Monte-Carlo advantages of all: these are the last to blame
             rank, found = min(defects, key=lambda pair: (math.isfinite(pair[1].value), pair[1].key == "advantages"))
-            self._record({"train/status": Status.BAD_ROLLOUT.value})
+            self._record_update({"train/status": Status.BAD_ROLLOUT})
             of_rank = f" of rank {rank}" if self._ranks.size > 1 else ""
             self._warn_once(found.key, f"{SKIPPED}: {found}{of_rank}.{found.cause}")
         return not defects
@@ -193,13 +197,14 @@ class SamplingAlgorithm(DataParallelAlgorithm):
             self._warned.add(kind)
             warnings.warn(f"{text} This is said once.", RuntimeWarning, stacklevel=2)
 
-    def _record(self, diagnostics: Mapping[str, float | str]) -> None:
-        """Log; TensorBoard's text panel gets the status only where it is news."""
+    def _record_update(self, diagnostics: Mapping[str, float | Status]) -> None:
+        """Keep for ``last_update``, and log as numbers alone: other libraries' loggers (imitation's) take means of all."""
+        self.last_update.update(diagnostics)
         for key, value in diagnostics.items():
-            self.logger.record(key, value, exclude="tensorboard" if value == Status.OK.value else None)
+            self.logger.record(key, value.code if isinstance(value, Status) else value)
 
 
-def _of_all(of_ranks: list[Mapping[str, float]]) -> dict[str, float | str]:
+def _of_all(of_ranks: list[Mapping[str, float]]) -> dict[str, float]:
     """Diagnostics of all ranks, as much experience on each: counts and speeds add up, the others are means."""
     sums = {key: sum(diagnostics[key] for diagnostics in of_ranks) for key in of_ranks[0]}
     added = ("_count", "_per_second")

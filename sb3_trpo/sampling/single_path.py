@@ -74,10 +74,13 @@ def finite(obs: Observations) -> Observations:
 
 
 def to_env(policy: ActorCriticPolicy) -> Callable[[np.ndarray], np.ndarray]:
-    """Brings actions into the environment's range: unsquashed if the policy squashes, else clipped."""
+    """Brings actions into the environment's range: unsquashed if the policy squashes, else clipped.
+
+    The array is a new one: environments may keep what they are given, or write into it.
+    """
     space = policy.action_space
     if not isinstance(space, spaces.Box):
-        return lambda actions: actions
+        return np.copy
     if policy.squash_output:
         return policy.unscale_action
     return lambda actions: np.minimum(np.maximum(actions, space.low), space.high)

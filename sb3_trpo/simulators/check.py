@@ -130,7 +130,7 @@ def _check(env: gym.Env, other: gym.Env | None, n_steps: int, warm_up: int, seed
 def _steps(env: gym.Env, plan: list[Any]) -> Iterator[tuple[Any, ...]]:
     """Outputs of every step, with those of a reset where an episode ends, and halfway."""
     for step, action in enumerate(plan, start=1):
-        outputs = env.step(action)
+        outputs = env.step(deepcopy(action))  # which the environment may write into
         if outputs[2] or outputs[3] or step == len(plan) // 2:
             yield (*outputs, *env.reset())
         else:

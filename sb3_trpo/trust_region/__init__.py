@@ -12,10 +12,11 @@ from sb3_trpo.trust_region.distributions import Bernoulli, Beta, Categorical, Di
 from sb3_trpo.trust_region.estimators import self_normalized, sum_over_actions
 from sb3_trpo.trust_region.fisher import FisherMatrix
 from sb3_trpo.trust_region.line_search import Evaluation, FullStep, LineSearch, backtracking_line_search, full_step
-from sb3_trpo.trust_region.linearization import AutogradLinearization, Linearization, flatten, unflatten
+from sb3_trpo.trust_region.linearization import HALF, AutogradLinearization, Linearization, flatten, unflatten
 from sb3_trpo.trust_region.status import Status
 
 __all__ = [
+    "HALF",
     "AutogradLinearization",
     "Bernoulli",
     "Beta",

@@ -6,16 +6,19 @@ from typing import Protocol
 
 import torch as th
 
+HALF = (th.float16, th.bfloat16)
+
 
 def flatten(tensors: Sequence[th.Tensor]) -> th.Tensor:
-    """Tensors of any shapes as one vector, in order."""
-    return th.cat([tensor.reshape(-1) for tensor in tensors])
+    """Tensors of any shapes as one vector, in order; half precision becomes single, because sums over N need it."""
+    vector = th.cat([tensor.reshape(-1) for tensor in tensors])
+    return vector.float() if vector.dtype in HALF else vector
 
 
 def unflatten(vector: th.Tensor, like: Sequence[th.Tensor]) -> list[th.Tensor]:
-    """Inverse of :func:`flatten`: views of ``vector`` in the shapes of ``like``."""
+    """Inverse of :func:`flatten`: ``vector`` in the shapes and precisions of ``like``, views where precisions are equal."""
     parts = vector.split([tensor.numel() for tensor in like])
-    return [part.view(tensor.shape) for part, tensor in zip(parts, like, strict=True)]
+    return [part.view(tensor.shape).to(tensor.dtype) for part, tensor in zip(parts, like, strict=True)]
 
 
 class Linearization(Protocol):

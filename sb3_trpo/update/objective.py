@@ -90,7 +90,7 @@ class PolicyObjective:
         """A chunk's terms where the policy now stands."""
         chunk = self.batch[rows]
         distribution = self.actor.distribution_of(chunk.observations)
-        kl = self.actor.family.kl_divergence(self._outputs[rows], self.actor.distribution.parameters(distribution))
+        kl = self.actor.family.kl_divergence(self._outputs[rows], self.actor.parameters_of(distribution))
         surrogate, ratio, entropy = self._sums(rows, chunk, distribution)
         return surrogate, kl, ratio, entropy
 

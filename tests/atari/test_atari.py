@@ -101,7 +101,7 @@ def test_vine_and_single_path_learn_from_it() -> None:
         kwargs = {"n_states": 4, "branch_length": 3} if sampling == "vine" else None
         settings = {"n_steps": 16, "batch_size": 32, "seed": 0, "device": "cpu", "n_critic_updates": 1}
         model = TRPO("PaperCnnPolicy", env, sampling=sampling, vine_kwargs=kwargs, **settings).learn(32)
-        log = model.logger.name_to_value
+        log = model.last_update
         assert log["train/status"] == "ok" and 0.0 < log["train/kl_divergence_loss"] <= 0.01
 
 

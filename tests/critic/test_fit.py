@@ -57,7 +57,7 @@ def test_a_huge_finite_reward_leaves_critic_and_optimizer_as_they_were(name: str
     state = deepcopy(model.policy.optimizer.state_dict()["state"])
     with pytest.warns(RuntimeWarning, match="optimizer's state, and was undone.*VecNormalize"):
         model.learn(64, reset_num_timesteps=False)
-    assert model.logger.name_to_value["train/critic_status"] == "not finite"
+    assert model.last_update["train/critic_status"] == "not finite"
     assert th.equal(model.policy.value_net.weight, critic)
     assert _equal(model.policy.optimizer.state_dict()["state"], state)
     model.save(tmp_path / "model.zip")
@@ -66,7 +66,7 @@ def test_a_huge_finite_reward_leaves_critic_and_optimizer_as_they_were(name: str
     assert all(th.isfinite(value).all() for state in saved for value in state.values() if isinstance(value, th.Tensor))
     assert zipfile.is_zipfile(tmp_path / "model.zip")
     model.learn((rollouts - 3) * 64, reset_num_timesteps=False)
-    assert model.logger.name_to_value["train/critic_status"] == "ok"
+    assert model.last_update["train/critic_status"] == "ok"
     assert not th.equal(model.policy.value_net.weight, critic)
 
 

@@ -221,7 +221,7 @@ def test_a_policy_can_be_copied_after_an_update_without_a_gradient() -> None:
     """Opponent pools copy their policies, also when no reward has been found yet."""
     model = TRPO("MlpPolicy", ToyEnv(BOX_ACTIONS), advantage_estimator="monte_carlo", ent_coef=0.0, **SMALL)
     model.learn(64, callback=lambda locals_, _: locals_["rewards"].fill(0.0) or True)
-    assert model.logger.name_to_value["train/status"] == "zero gradient"
+    assert model.last_update["train/status"] == "zero gradient"
     deepcopy(model.policy)
 
 

@@ -124,7 +124,7 @@ def _survives(model: TRPO, words: str) -> None:
         model.learn(model.n_steps * model.n_envs, reset_num_timesteps=False)
     assert same(before, parameters(model))
     assert str(model.policy.optimizer.state_dict()) == optimizer
-    assert model.logger.name_to_value["train/status"] == "rollout not finite"
+    assert model.last_update["train/status"] == "rollout not finite"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -138,7 +138,7 @@ def test_spoilt_rollout(what: str, key: str, value: float) -> None:
     _survives(model, rf"{key} is {value} at step {at} of the rollout in environment 1")
     before = parameters(model)
     model.learn(64, reset_num_timesteps=False)
-    assert model.logger.name_to_value["train/status"] == "ok"
+    assert model.last_update["train/status"] == "ok"
     assert not same(before, parameters(model))
 
 
@@ -198,7 +198,7 @@ def test_advantages_that_overflow(value: float, estimator: str) -> None:
     model = TRPO("MlpPolicy", env, advantage_estimator=estimator, **SMALL).learn(64)
     _survives(model, r"rewards is .*e\+\d+ at step 4 of the rollout in environment 1.*deviation.*overflows")
     model.learn(64, reset_num_timesteps=False)
-    assert model.logger.name_to_value["train/status"] == "ok"
+    assert model.last_update["train/status"] == "ok"
 
 
 class _Explosive(th.autograd.Function):
@@ -222,7 +222,7 @@ def test_spoilt_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.warns(RuntimeWarning, match="skipped.*objective is not finite.*VecNormalize"):
         model.train()
     assert same(before, parameters(model))
-    assert model.logger.name_to_value["train/status"] == "not finite"
+    assert model.last_update["train/status"] == "not finite"
 
 
 def test_spoilt_critic_is_undone() -> None:
@@ -236,7 +236,7 @@ def test_spoilt_critic_is_undone() -> None:
     after = parameters(model)
     assert same({k: v for k, v in before.items() if "value" in k}, {k: v for k, v in after.items() if "value" in k})
     assert str(model.policy.optimizer.state_dict()["state"]) == optimizer
-    log = model.logger.name_to_value
+    log = model.last_update
     assert log["train/critic_status"] == "not finite" and log["train/status"] == "ok"
     assert not th.equal(before["action_net.weight"], after["action_net.weight"])
 
@@ -261,7 +261,7 @@ def test_unused_running_statistics_may_be_spoilt() -> None:
     with pytest.warns(RuntimeWarning, match="rewards is nan at step 4"):
         model.learn(32)
     model.learn(32, reset_num_timesteps=False)
-    assert model.logger.name_to_value["train/status"] == "ok"
+    assert model.last_update["train/status"] == "ok"
 
 
 def test_frozen_actor() -> None:

@@ -202,7 +202,7 @@ def test_images_and_dicts_learn() -> None:
         ("MultiInputPolicy", ToyEnv(BOX_ACTIONS, DICT_OBSERVATIONS)),
     ):
         model = TRPO(policy, env, n_steps=32, batch_size=32, n_critic_updates=2, device="cpu", seed=0).learn(64)
-        assert model.logger.name_to_value["train/status"] == "ok"
+        assert model.last_update["train/status"] == "ok"
 
 
 @pytest.mark.parametrize("space", [spaces.Discrete(5), spaces.MultiDiscrete([3, 4]), spaces.MultiBinary(4)])
@@ -215,7 +215,7 @@ def test_discrete_observations(space: spaces.Space) -> None:
             return space.sample()
 
     env = make_vec_env(lambda: DiscreteEnv(spaces.Discrete(3), space), n_envs=2, seed=0)
-    assert TRPO("MlpPolicy", env, **SMALL).learn(256).logger.name_to_value["train/status"] == "ok"
+    assert TRPO("MlpPolicy", env, **SMALL).learn(256).last_update["train/status"] == "ok"
 
 
 def test_load_with_another_number_of_environments(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_learning_goes_on_after_a_stop() -> None:
     model.learn(1000, callback=lambda locals_, globals_: locals_["self"].num_timesteps < 70)
     assert model.num_timesteps == 70
     model.learn(64, reset_num_timesteps=False)
-    assert model.num_timesteps == 134 and model.logger.name_to_value["train/status"] == "ok"
+    assert model.num_timesteps == 134 and model.last_update["train/status"] == "ok"
 
 
 def test_subprocesses() -> None:
@@ -276,4 +276,4 @@ def test_cuda() -> None:
         ("MultiInputPolicy", ToyEnv(spaces.Discrete(3), DICT_OBSERVATIONS), {"sub_sampling_factor": 2}),
     ):
         model = TRPO(policy, env, **{**SMALL, "device": "cuda"}, **kwargs).learn(128)
-        assert model.logger.name_to_value["train/status"] == "ok"
+        assert model.last_update["train/status"] == "ok"

@@ -45,7 +45,7 @@ class OwnNamesPolicy(ActorCriticPolicy):
 
 def test_layers_may_have_any_names() -> None:
     model = TRPO(OwnNamesPolicy, ToyEnv(), **SMALL).learn(32)
-    assert model.logger.name_to_value["train/status"] == "ok"
+    assert model.last_update["train/status"] == "ok"
 
 
 class Locals(BaseCallback):

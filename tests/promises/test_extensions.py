@@ -80,7 +80,7 @@ def test_a_distribution(how: str) -> None:
     obs = th.as_tensor(model.rollout_buffer.observations).flatten(0, 1)[-1:]
     with th.no_grad():
         new = model.policy.get_distribution(obs).distribution
-    assert model.logger.name_to_value["train/status"] == "ok"
+    assert model.last_update["train/status"] == "ok"
     assert 0.0 < model.logger.name_to_value["train/kl_divergence_loss"] <= model.target_kl
     assert 0.0 < float(kl_divergence(old[0], new).sum()) < 10.0 * model.target_kl
 
@@ -140,7 +140,7 @@ def test_a_sampler(monkeypatch: pytest.MonkeyPatch) -> None:
         warnings.simplefilter("error")
         model = TRPO("MlpPolicy", ToyEnv(), sampling="better half", **SMALL).learn(256, callback=Keeping())
     logged = model.logger.name_to_value
-    assert logged["train/status"] == "ok" and logged["train/kl_divergence_loss"] <= model.target_kl
+    assert model.last_update["train/status"] == "ok" and logged["train/kl_divergence_loss"] <= model.target_kl
     assert all("rollout/median_advantage" in names for names in Keeping.found) and len(Keeping.found) == 2
     assert logged["train/policy_objective"] == pytest.approx(0.5 + logged["train/actual_improvement"], abs=1e-3)
 
@@ -184,4 +184,4 @@ def test_a_simulator() -> None:
     model = TRPO("MlpPolicy", HandleEnv(), sampling="vine", vine_kwargs={"n_states": 4, "branch_length": 5}, **SMALL).learn(
         128
     )
-    assert model.logger.name_to_value["train/status"] == "ok"
+    assert model.last_update["train/status"] == "ok"

@@ -91,7 +91,7 @@ def test_an_interruption_leaves_a_whole_policy(kind: str, monkeypatch: pytest.Mo
             if kind != "gsde":
                 deepcopy(trpo.policy)
     trpo.learn(1, reset_num_timesteps=False)
-    assert trpo.logger.name_to_value["train/status"] == "ok"
+    assert trpo.last_update["train/status"] == "ok"
 
 
 def test_the_actor_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,4 +71,4 @@ def test_the_bound_holds_from_outside(name: str) -> None:
     assert all(ruler.critic_moved)
     said = [str(warning.message) for warning in caught if "moved the policy" in str(warning.message)]
     assert len(said) == (name not in NOT_MOVED)
-    assert model.logger.name_to_value["train/critic_status"] == "ok"
+    assert model.last_update["train/critic_status"] == "ok"

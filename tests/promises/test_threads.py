@@ -116,7 +116,7 @@ def test_a_candidate_without_a_distribution_is_refused(kind: str, monkeypatch: p
     before, at = parameters(trpo), Actor.at
     monkeypatch.setattr(Actor, "at", lambda actor, theta: at(actor, theta * float("nan")))
     trpo.train()
-    assert trpo.logger.name_to_value["train/status"] == "no acceptable candidate"
+    assert trpo.last_update["train/status"] == "no acceptable candidate"
     assert th.equal(before["action_net.weight"], trpo.policy.action_net.weight) and Distribution._validate_args
 
 

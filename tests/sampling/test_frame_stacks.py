@@ -193,5 +193,5 @@ def test_an_update_rebuilds_few_stacks_at_a_time(monkeypatch: pytest.MonkeyPatch
     policy_kwargs = {"net_arch": [8], "share_features_extractor": False}
     model = TRPO("MlpPolicy", stacked(), **{**SETTINGS, "batch_size": 8, "policy_kwargs": policy_kwargs})
     model.learn(96)
-    assert model.logger.name_to_value["train/status"] == "ok"
+    assert model.last_update["train/status"] == "ok"
     assert 8 <= most <= 16

@@ -1,6 +1,7 @@
 """The promise: the joint KL of every update is within target_kl, is what is logged, and nothing else moves the policy."""
 
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
 from sb3_trpo import TRPO
@@ -48,7 +50,7 @@ def test_every_update_keeps_the_joint_kl(case: str) -> None:
         if model.sub_sampling_factor == 1:  # the bound is on the samples that were used
             assert kl <= 0.01001
             assert model.logger.name_to_value["train/kl_divergence_loss"] == pytest.approx(kl, abs=2e-4)
-        assert model.logger.name_to_value["train/status"] == "ok"
+        assert model.last_update["train/status"] == "ok"
     assert np.mean(np.array(kls) >= 0.003) > 0.5
 
 
@@ -136,7 +138,7 @@ def test_attention_can_be_differentiated_twice() -> None:
     model = TRPO("MlpPolicy", ToyEnv(), policy_kwargs={"features_extractor_class": AttentiveExtractor}, **SMALL)
     before = snapshot(model)
     model.learn(256)
-    assert model.logger.name_to_value["train/status"] == "ok"
+    assert model.last_update["train/status"] == "ok"
     kl = float(joint_kl(before, model.policy, buffer_observations(model)).mean())
     assert 0.003 < kl <= 0.01001
 
@@ -160,7 +162,7 @@ def test_refused_step_leaves_the_actor_bit_identical() -> None:
     model.target_kl = 1e6  # the step goes so far that the surrogate cannot improve
     model.cg_damping = 1e-12
     model.train()
-    log = model.logger.name_to_value
+    log = model.last_update
     if log["train/status"] == "ok":
         pytest.fail("the far step was accepted: the test needs a harder case")
     assert same(before, parameters(model))
@@ -175,7 +177,7 @@ def test_zero_gradient_is_a_reason_of_its_own() -> None:
     before = parameters(model)
     model.rollout_buffer.advantages[:] = 0.0
     model.train()
-    assert model.logger.name_to_value["train/status"] == "zero gradient"
+    assert model.last_update["train/status"] == "zero gradient"
     assert same(before, parameters(model))
 
 
@@ -264,3 +266,113 @@ def test_a_sampled_fisher_matrix_still_spends_the_whole_region() -> None:
     step = Actor(model.policy, batch.observations).theta - objective.actor.theta
     assert model.logger.name_to_value["train/backtracks"] == 0
     assert 0.5 * objective.fisher(0.1).quadratic_form(step) == pytest.approx(0.01, rel=1e-4)
+
+
+class PlainExtractor(BaseFeaturesExtractor):
+    """Two layers, in whatever precision the policy has."""
+
+    def __init__(self, observation_space: spaces.Space):
+        super().__init__(observation_space, features_dim=8)
+        self.net = nn.Sequential(nn.Linear(4, 8), nn.Tanh())
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        return self.net(observations.to(self.net[0].weight.dtype))
+
+
+class CompiledExtractor(PlainExtractor):
+    def __init__(self, observation_space: spaces.Space):
+        super().__init__(observation_space)
+        self.net = th.compile(self.net, backend="aot_eager")  # refuses to be differentiated twice, as the default does
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        return self.net(observations)
+
+
+def _compile_nothing(policy: Any) -> None: ...
+
+
+def _compile_the_network(policy: Any) -> None:
+    policy.mlp_extractor.policy_net = th.compile(policy.mlp_extractor.policy_net, backend="aot_eager")
+
+
+def _compile_in_place(policy: Any) -> None:
+    policy.mlp_extractor.compile(backend="aot_eager")
+
+
+def _compile_a_method(policy: Any) -> None:
+    policy.get_distribution = th.compile(policy.get_distribution, backend="aot_eager")
+
+
+@pytest.mark.parametrize(
+    ("compiled", "sampling"),
+    [
+        (_compile_nothing, "vine"),
+        (_compile_the_network, "single_path"),
+        (_compile_in_place, "single_path"),
+        (_compile_a_method, "single_path"),
+    ],
+)
+def test_what_is_compiled_is_differentiated_as_it_was_written(compiled: Any, sampling: str) -> None:
+    """The step is that of the policy before it was compiled, up to rounding; a rollout may still run what was compiled."""
+    extractor = CompiledExtractor if compiled is _compile_nothing else PlainExtractor
+    settings = {**SMALL, "n_steps": 64, "sampling": sampling, "vine_kwargs": {"n_states": 4} if sampling == "vine" else None}
+    plain = TRPO("MlpPolicy", ToyEnv(), policy_kwargs={"features_extractor_class": PlainExtractor}, **settings).learn(64)
+    model = TRPO("MlpPolicy", ToyEnv(), policy_kwargs={"features_extractor_class": extractor}, **settings)
+    compiled(model.policy)
+    model.learn(64)
+    assert model.last_update["train/status"] == "ok"
+    for key in ("train/kl_divergence_loss", "train/step_size", "train/actual_improvement"):
+        assert model.last_update[key] == pytest.approx(plain.last_update[key], rel=1e-3), key
+    for left, right in zip(model.policy.parameters(), plain.policy.parameters(), strict=True):
+        th.testing.assert_close(left, right, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("actions", "sampling"), [(BOX_ACTIONS, "single_path"), (BOX_ACTIONS, "vine"), (spaces.MultiBinary(3), "single_path")]
+)
+def test_half_precision(actions: spaces.Space, sampling: str) -> None:
+    """Sums over samples and parameters are in single precision: the step is that of a policy in single, as half allows."""
+    settings = {**SMALL, "n_steps": 64, "sampling": sampling, "vine_kwargs": {"n_states": 4} if sampling == "vine" else None}
+    steps = []
+    for precision in (th.float32, th.float16):
+        policy_kwargs = {"features_extractor_class": PlainExtractor}
+        model = TRPO("MlpPolicy", ToyEnv(actions), policy_kwargs=policy_kwargs, n_critic_updates=0, **settings)
+        model.policy.half().to(precision)
+        before = parameters(model)
+        model.learn(64)
+        assert model.last_update["train/status"] == "ok"
+        assert 0.003 < model.last_update["train/kl_divergence_loss"] <= 0.01
+        moved = [(value - before[name]).float().flatten() for name, value in model.policy.state_dict().items()]
+        steps.append(th.cat(moved))
+        model.n_critic_updates = 1
+        model.learn(64)
+        assert all(bool(th.isfinite(parameter).all()) for parameter in model.policy.parameters())
+    assert float(th.cosine_similarity(*steps, dim=0)) > 0.98
+
+
+class OfTheBatch(PlainExtractor):
+    """Normalises with the batch at hand; one row alone is an error."""
+
+    def __init__(self, observation_space: spaces.Space):
+        super().__init__(observation_space)
+        self.net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8, track_running_stats=False))
+
+
+class Endless(ToyEnv):
+    """Without a time limit, whose last observation is evaluated alone."""
+
+    def step(self, action: Any) -> Any:
+        obs, reward, _, truncated, info = super().step(action)
+        return obs, reward, truncated, False, info
+
+
+@pytest.mark.parametrize("sampling", ["single_path", "vine"])
+def test_batch_normalisation_without_running_statistics_trains_with_a_warning(sampling: str) -> None:
+    """As PPO trains with it. The warning says that what acts is not what is optimised, and names the cure."""
+    env = DummyVecEnv([Endless] * 4)
+    settings = {**SMALL, "n_steps": 64, "sampling": sampling, "vine_kwargs": {"n_states": 4} if sampling == "vine" else None}
+    model = TRPO("MlpPolicy", env, policy_kwargs={"features_extractor_class": OfTheBatch}, **settings)
+    with pytest.warns(RuntimeWarning, match="track_running_stats=False.*VecNormalize") as warned:
+        model.learn(256)
+    assert not any("forward" in str(warning.message) for warning in warned)
+    assert model.last_update["train/status"] == "ok" and model.last_update["train/kl_divergence_loss"] <= model.target_kl

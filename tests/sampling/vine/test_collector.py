@@ -11,7 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
 from sb3_trpo import TRPO
 from sb3_trpo.sampling.vine.discrete import all_actions
@@ -231,3 +231,32 @@ def test_environments_that_offer_their_state_need_not():
     """CloneableEnv, which other processes need, does no harm in this one."""
     trpo = model(make_vec_env("Pendulum-v1", 2, seed=0, wrapper_class=CloneableEnv), n_steps=16).learn(1)
     assert trpo.num_timesteps == 32 + 6 * 3 * 5
+
+
+class Keeping(gym.Wrapper):
+    """Keeps the action that it was given, as it is, and afterwards writes into it."""
+
+    def step(self, action):
+        result = self.env.step(np.copy(action))
+        self.previous, self.last = vars(self).get("last"), action
+        if isinstance(action, np.ndarray):
+            action += 1
+        return result
+
+
+@pytest.mark.parametrize(
+    ("actions", "settings"),
+    [
+        *((name, {}) for name in ACTIONS),
+        ("Box", {"use_sde": True}),
+        ("Box", {"use_sde": True, "policy_kwargs": {"squash_output": True}}),
+    ],
+)
+def test_environments_may_keep_their_actions_and_write_into_them(actions, settings):
+    """These own their memory: they can be saved with the state, and the rollout buffer has what the policy drew."""
+    makers = [lambda: Keeping(ToyEnv(ACTIONS[actions]))] * 2
+    trpo = model(DummyVecEnv(makers), **settings).learn(64)
+    twin = model(DummyVecEnv([lambda: ToyEnv(ACTIONS[actions])] * 2), **settings).learn(64)
+    np.testing.assert_array_equal(trpo.rollout_buffer.actions, twin.rollout_buffer.actions)
+    np.testing.assert_array_equal(trpo.rollout_buffer.rewards, twin.rollout_buffer.rewards)
+    assert trpo.last_update["train/kl_max"] == twin.last_update["train/kl_max"]
