@@ -25,14 +25,8 @@ from sb3_trpo.settings import (
     warn_of_truncated_minibatches,
 )
 from sb3_trpo.trust_region import Status
-from sb3_trpo.update import PolicyObjective, Step, StepOptions, policy_step
+from sb3_trpo.update import PolicyObjective, Step, StepOptions, find_disagreement, policy_step
 
-LARGEST_RATIO_ERROR = 0.01
-DISAGREEMENT = (
-    "The policy's log-probabilities differ from those in the rollout by more than 1 % before any step: what acts (forward) "
-    "and what is optimised (get_distribution) are not the same distribution. A policy that overrides forward or "
-    "extract_features must override get_distribution too."
-)
 RUNNING_STATISTICS = (
     "The actor has batch normalisation. Its running statistics stay what they are, at first a mean of 0 and a variance of 1: "
     "if they moved, the policy would, outside the trust region. Use VecNormalize or layer normalisation instead."
@@ -257,8 +251,8 @@ class TRPO(SamplingAlgorithm):
         return policy_step(objective, StepOptions.of(self), self._ranks)
 
     def _warn_of_the_actor(self, actor: Actor, objective: PolicyObjective) -> None:
-        if float(self._ranks.maximum((objective.start.ratio - 1.0).abs().max())) > LARGEST_RATIO_ERROR:
-            self._warn_once("ratio", DISAGREEMENT)
+        for disagreement in filter(None, self._ranks.gather(find_disagreement(actor, objective, self._acted))):
+            self._warn_once(disagreement, disagreement)
         if actor.has_running_statistics:
             self._warn_once("statistics", RUNNING_STATISTICS)
 

@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.callbacks import advance_progress_bars
 from sb3_trpo.distributed import DataParallelAlgorithm
+from sb3_trpo.policy import Standing
 from sb3_trpo.ranks import mean_and_std
 from sb3_trpo.sampling import (
     SAMPLERS,
@@ -53,12 +54,13 @@ class SamplingAlgorithm(DataParallelAlgorithm):
         self._sampler: Sampler | None = None
         self._sampler_made_for: tuple[Any, ...] = ()
         self._experience: Experience = PathAlone()
+        self._acted: Standing | None = None
         self._warned: set[str] = set()
         if self.rollout_buffer_class is None and stacks_grey_frames(self.env, self.observation_space):
             self.rollout_buffer_class = FrameStackBuffer
 
     def _unsaved_of_sampling(self) -> list[str]:
-        unsaved = ["_sampler", "_sampler_made_for", "_experience", "_warned"]
+        unsaved = ["_sampler", "_sampler_made_for", "_experience", "_acted", "_warned"]
         chosen = self.rollout_buffer_class is FrameStackBuffer and not self.rollout_buffer_kwargs
         if chosen and stacks_grey_frames(self.env, self.observation_space):
             unsaved.append("rollout_buffer_class")  # whoever loads the file chooses anew, with or without this package
@@ -101,6 +103,7 @@ class SamplingAlgorithm(DataParallelAlgorithm):
 
         bootstrap_gamma = self.gamma if self.advantage_estimator == "gae" else 0.0
         evaluator = self._make_evaluator(rollout_buffer, bootstrap_gamma)
+        self._acted = evaluator.stood
         rng = np.random.default_rng([self._vine_seed, self._n_updates, self.num_timesteps])
         sampling = self._sampler_for(env).begin(n_rollout_steps, self.gamma, self.sde_sample_freq, rng)
         path = sampling.watch(single_path(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq))
