@@ -4,7 +4,6 @@ import math
 import warnings
 from collections.abc import Collection, Mapping
 from copy import copy
-from difflib import get_close_matches
 from inspect import Parameter, signature
 from typing import Any
 
@@ -19,14 +18,6 @@ from sb3_trpo.sampling import SAMPLERS, VineSettings
 CHOICES: dict[str, Collection[str]] = {"advantage_estimator": ("gae", "monte_carlo"), "sampling": SAMPLERS}
 
 _ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
-
-_COUNTERPARTS = {
-    "clip_range": "TRPO bounds the KL divergence instead of clipping the ratio: use target_kl.",
-    "clip_range_vf": "TRPO does not clip the value function: use n_critic_updates and learning_rate to tame the critic.",
-    "n_epochs": "TRPO's policy takes one step a rollout; the critic's passes are n_critic_updates.",
-    "vf_coef": "TRPO's critic has an optimizer step of its own, so nothing weighs it against the policy: use learning_rate.",
-    "max_grad_norm": "the length of TRPO's policy step is set by target_kl: use target_kl.",
-}
 
 # name -> (lowest allowed, whether it is allowed itself, highest allowed, whether it is allowed itself)
 _REALS = {
@@ -64,17 +55,6 @@ _BEYOND_OBSERVATIONS = {
     "lstm_states": "sb3_contrib.RecurrentPPO",
     "episode_starts": "sb3_contrib.RecurrentPPO",
 }
-
-
-def reject_unknown_arguments(unknown: Mapping[str, Any]) -> None:
-    """Say what to use instead of an argument TRPO does not have.
-
-    :raises TypeError: if there is any
-    """
-    for name, value in unknown.items():
-        closest = get_close_matches(name, [*_REALS, *_COUNTS, *CHOICES], n=1)
-        guess = f"did you mean {closest[0]}?" if closest else "see help(TRPO) for the arguments there are."
-        raise TypeError(f"TRPO has no argument {name}={value!r}: {_COUNTERPARTS.get(name, guess)}")
 
 
 def check_action_space(env: Any) -> None:

@@ -1,5 +1,6 @@
 """Trust Region Policy Optimization as an SB3 algorithm."""
 
+from inspect import signature
 from typing import Any, ClassVar, TypeVar
 
 import torch as th
@@ -8,10 +9,12 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
+from sb3_trpo.arguments import reject_unknown_arguments
 from sb3_trpo.atari import PaperCnnPolicy
 from sb3_trpo.critic import fit_critic
 from sb3_trpo.diagnostics import critic_diagnostics, step_diagnostics
 from sb3_trpo.interruption import keeps_policy_whole, undisturbed
+from sb3_trpo.loading import LoadedWithCare
 from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_trpo.policy import Actor
 from sb3_trpo.sampling import Batch, Samples
@@ -20,7 +23,6 @@ from sb3_trpo.settings import (
     KeptSettings,
     check_action_space,
     check_settings,
-    reject_unknown_arguments,
     warn_of_action_masks,
     warn_of_truncated_minibatches,
 )
@@ -43,7 +45,7 @@ LEFT_OUT = (
 SelfTRPO = TypeVar("SelfTRPO", bound="TRPO")
 
 
-class TRPO(SamplingAlgorithm):
+class TRPO(LoadedWithCare, SamplingAlgorithm):
     """
     Trust Region Policy Optimization (Schulman et al. 2015, https://arxiv.org/abs/1502.05477).
 
@@ -143,7 +145,7 @@ class TRPO(SamplingAlgorithm):
         vine_kwargs: dict[str, Any] | None = None,
         **unknown: Any,
     ):
-        reject_unknown_arguments(unknown)
+        reject_unknown_arguments(unknown, signature(TRPO).parameters)
         env = maybe_make_env(env, verbose)
         if env is not None:
             check_action_space(env)
