@@ -46,6 +46,9 @@ _FLAGS = ("normalize_advantage", "use_sde")
 # What the policy and the rollout buffer were made of: no later change reaches them
 _BUILT_IN = ("policy_class", "policy_kwargs", "use_sde", "rollout_buffer_class", "rollout_buffer_kwargs")
 
+# Numbers that no callback can change: the rollout buffer and the episode statistics were made with them
+_FIXED = ("n_steps", "_stats_window_size")
+
 # What something else keeps a copy of
 _TAKEN = ("learning_rate", "lr_schedule", "gamma", "gae_lambda")
 
@@ -92,6 +95,8 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     :raises TypeError: for a value of the wrong type
     :raises ValueError: for a value out of range, saying what was given, what is allowed and what to do
     """
+    for name in (*_REALS, *_COUNTS):
+        _check_no_schedule(name, settings[name])
     for name, (low, low_allowed, high, high_allowed) in _REALS.items():
         check_real(name, settings[name], low, low_allowed, high, high_allowed)
     for name, least in _COUNTS.items():
@@ -114,6 +119,16 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise ValueError("policy_kwargs has squash_output=True, which needs use_sde=True: SB3 squashes gSDE's actions only.")
     _check_policy(settings["policy_class"])
     _check_batch(settings)
+
+
+def _check_no_schedule(name: str, value: Any) -> None:
+    """Refuse a function of the progress, or RL Zoo's text for one, and say how a setting is changed during training."""
+    if (callable(value) or str(value).startswith("lin_")) and name not in _FIXED:
+        raise TypeError(
+            f"{name}={value!r} is a schedule, which learning_rate alone may be: give a number. To change {name} during "
+            f"training, use a callback: def _on_rollout_start(self): self.model.{name} = ..., for example a function of "
+            "self.num_timesteps. It holds from that rollout and its update on."
+        )
 
 
 class KeptSettings:

@@ -93,13 +93,13 @@ class SamplingAlgorithm(DataParallelAlgorithm):
         :raises ValueError: if the buffer was made for another number of steps
         """
         assert self._last_obs is not None and self._last_episode_starts is not None, "No previous observation was provided"
-        self._take_settings()
         check_rollout_length(n_rollout_steps, rollout_buffer)
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
+        callback.on_rollout_start()
+        self._take_settings()  # here, because the callback may have changed some
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
-        callback.on_rollout_start()
 
         bootstrap_gamma = self.gamma if self.advantage_estimator == "gae" else 0.0
         evaluator = self._make_evaluator(rollout_buffer, bootstrap_gamma)
