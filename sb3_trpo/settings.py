@@ -4,7 +4,6 @@ import math
 import warnings
 from collections.abc import Collection, Mapping
 from copy import copy
-from difflib import get_close_matches
 from inspect import Parameter, signature
 from typing import Any
 
@@ -15,19 +14,11 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.checks import check_count, check_flag, check_real
 from sb3_trpo.sampling import SAMPLERS, VineSettings
-from sb3_trpo.schedules import check_schedule, is_schedule
+from sb3_trpo.schedules import SCHEDULABLE, check_schedule, is_schedule
 
 CHOICES: dict[str, Collection[str]] = {"advantage_estimator": ("gae", "monte_carlo"), "sampling": SAMPLERS}
 
 _ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
-
-_COUNTERPARTS = {
-    "clip_range": "TRPO bounds the KL divergence instead of clipping the ratio: use target_kl.",
-    "clip_range_vf": "TRPO does not clip the value function: use n_critic_updates and learning_rate to tame the critic.",
-    "n_epochs": "TRPO's policy takes one step a rollout; the critic's passes are n_critic_updates.",
-    "vf_coef": "TRPO's critic has an optimizer step of its own, so nothing weighs it against the policy: use learning_rate.",
-    "max_grad_norm": "the length of TRPO's policy step is set by target_kl: use target_kl.",
-}
 
 # name -> (lowest allowed, whether it is allowed itself, highest allowed, whether it is allowed itself)
 _REALS = {
@@ -56,6 +47,9 @@ _FLAGS = ("normalize_advantage", "use_sde")
 # What the policy and the rollout buffer were made of: no later change reaches them
 _BUILT_IN = ("policy_class", "policy_kwargs", "use_sde", "rollout_buffer_class", "rollout_buffer_kwargs")
 
+# Numbers that no callback can change: the rollout buffer and the episode statistics were made with them
+_FIXED = ("n_steps", "_stats_window_size")
+
 # What something else keeps a copy of
 _TAKEN = ("learning_rate", "lr_schedule", "gamma", "gae_lambda")
 
@@ -65,17 +59,6 @@ _BEYOND_OBSERVATIONS = {
     "lstm_states": "sb3_contrib.RecurrentPPO",
     "episode_starts": "sb3_contrib.RecurrentPPO",
 }
-
-
-def reject_unknown_arguments(unknown: Mapping[str, Any]) -> None:
-    """Say what to use instead of an argument TRPO does not have.
-
-    :raises TypeError: if there is any
-    """
-    for name, value in unknown.items():
-        closest = get_close_matches(name, [*_REALS, *_COUNTS, *CHOICES], n=1)
-        guess = f"did you mean {closest[0]}?" if closest else "see help(TRPO) for the arguments there are."
-        raise TypeError(f"TRPO has no argument {name}={value!r}: {_COUNTERPARTS.get(name, guess)}")
 
 
 def check_action_space(env: Any) -> None:
@@ -113,6 +96,13 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     :raises TypeError: for a value of the wrong type
     :raises ValueError: for a value out of range, saying what was given, what is allowed and what to do
     """
+    for name in ("learning_rate", *SCHEDULABLE):
+        if isinstance(settings[name], str):  # RL Zoo's files have some
+            raise TypeError(
+                f"{name}={settings[name]!r} is a str: give a number, or a function of the remaining progress, 1 to 0."
+            )
+    for name in (*_REALS, *_COUNTS):
+        _check_no_schedule(name, settings[name])
     for name, (low, low_allowed, high, high_allowed) in _REALS.items():
         if is_schedule(name, settings[name]):
             check_schedule(name, settings[name], progress=1.0)
@@ -123,8 +113,6 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     for name in _FLAGS:
         check_flag(name, settings[name])
     rate = settings["learning_rate"]
-    if isinstance(rate, str):  # RL Zoo's files have some
-        raise TypeError(f"learning_rate={rate!r} is a str: give a number, or a function of the remaining progress, 1 to 0.")
     if not callable(rate):
         check_real("learning_rate", rate, 0.0, True, math.inf, False)
     for name, allowed in CHOICES.items():
@@ -138,6 +126,16 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise ValueError("policy_kwargs has squash_output=True, which needs use_sde=True: SB3 squashes gSDE's actions only.")
     _check_policy(settings["policy_class"])
     _check_batch(settings)
+
+
+def _check_no_schedule(name: str, value: Any) -> None:
+    """Refuse a function of the progress, or RL Zoo's text for one, and say how a setting is changed during training."""
+    if (callable(value) or str(value).startswith("lin_")) and name not in (*_FIXED, *SCHEDULABLE):
+        raise TypeError(
+            f"{name}={value!r} is a schedule, which only learning_rate, {', '.join(SCHEDULABLE)} may be. To change {name} "
+            f"during training, use a callback: def _on_rollout_start(self): self.model.{name} = ..., for example a function "
+            "of self.num_timesteps. It holds from that rollout and its update on."
+        )
 
 
 class KeptSettings:

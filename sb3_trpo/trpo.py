@@ -1,5 +1,6 @@
 """Trust Region Policy Optimization as an SB3 algorithm."""
 
+from inspect import signature
 from typing import Any, ClassVar, TypeVar
 
 import torch as th
@@ -8,10 +9,12 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
+from sb3_trpo.arguments import reject_unknown_arguments
 from sb3_trpo.atari import PaperCnnPolicy
 from sb3_trpo.critic import fit_critic
 from sb3_trpo.diagnostics import critic_diagnostics, step_diagnostics
 from sb3_trpo.interruption import keeps_policy_whole, undisturbed
+from sb3_trpo.loading import LoadedWithCare
 from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_trpo.policy import Actor
 from sb3_trpo.sampling import Batch, Samples
@@ -21,19 +24,12 @@ from sb3_trpo.settings import (
     KeptSettings,
     check_action_space,
     check_settings,
-    reject_unknown_arguments,
     warn_of_action_masks,
     warn_of_truncated_minibatches,
 )
 from sb3_trpo.trust_region import Status
-from sb3_trpo.update import PolicyObjective, Step, StepOptions, policy_step
+from sb3_trpo.update import PolicyObjective, Step, StepOptions, find_disagreement, policy_step
 
-LARGEST_RATIO_ERROR = 0.01
-DISAGREEMENT = (
-    "The policy's log-probabilities differ from those in the rollout by more than 1 % before any step: what acts (forward) "
-    "and what is optimised (get_distribution) are not the same distribution. A policy that overrides forward or "
-    "extract_features must override get_distribution too."
-)
 NOT_FINITE_FIT = (
     "The critic's fit ended in NaN or infinity, in parameters or in the optimizer's state, and was undone. A return is too "
     "large for single precision, or the learning rate is too high: scale rewards (VecNormalize), or lower learning_rate."
@@ -46,7 +42,7 @@ LEFT_OUT = (
 SelfTRPO = TypeVar("SelfTRPO", bound="TRPO")
 
 
-class TRPO(SamplingAlgorithm):
+class TRPO(LoadedWithCare, SamplingAlgorithm):
     """
     Trust Region Policy Optimization (Schulman et al. 2015, https://arxiv.org/abs/1502.05477).
 
@@ -148,7 +144,7 @@ class TRPO(SamplingAlgorithm):
         vine_kwargs: dict[str, Any] | None = None,
         **unknown: Any,
     ):
-        reject_unknown_arguments(unknown)
+        reject_unknown_arguments(unknown, signature(TRPO).parameters)
         env = maybe_make_env(env, verbose)
         if env is not None:
             check_action_space(env)
@@ -256,11 +252,11 @@ class TRPO(SamplingAlgorithm):
         return policy_step(objective, StepOptions.of(self), self._ranks)
 
     def _warn_of_the_actor(self, actor: Actor, objective: PolicyObjective) -> None:
-        differs = float(self._ranks.maximum((objective.start.ratio - 1.0).abs().max())) > LARGEST_RATIO_ERROR
         if actor.of_batches is not None:
             self._warn_once("statistics", actor.of_batches)
-        elif differs:
-            self._warn_once("ratio", DISAGREEMENT)
+            return
+        for disagreement in filter(None, self._ranks.gather(find_disagreement(actor, objective, self._acted))):
+            self._warn_once(disagreement, disagreement)
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
         """SB3's; but the last rollout goes beyond the budget, and a falling schedule must not give a negative rate there."""

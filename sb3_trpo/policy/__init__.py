@@ -2,7 +2,8 @@
 
 ``distributions`` has a row for each kind of action distribution (family, parameters, noise), ``recognition`` tells SB3's own
 policies from a user's and finds chains of known layers, ``chain`` runs and differentiates these, ``acting`` makes actions of
-noise, and ``actor`` is what an update asks for: θ, and the linear map from it to distributions.
+noise, ``actor`` is what an update asks for (θ, and the linear map from it to distributions), and ``standing`` remembers where
+a policy stood.
 """
 
 from sb3_trpo.policy.acting import NumpyActor, actions_from_noise, draw_noise, make_actor, numpy_actor
@@ -11,12 +12,14 @@ from sb3_trpo.policy.chain import backward, forward, is_mlp
 from sb3_trpo.policy.distributions import ActionDistribution, action_distribution, draws, register
 from sb3_trpo.policy.observations import count, select
 from sb3_trpo.policy.recognition import critic_chain, has_stock_methods, is_library_made, overrides, register_extractor
+from sb3_trpo.policy.standing import Standing
 
 __all__ = [
     "PROBE",
     "ActionDistribution",
     "Actor",
     "NumpyActor",
+    "Standing",
     "action_distribution",
     "actions_from_noise",
     "backward",

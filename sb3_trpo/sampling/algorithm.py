@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.callbacks import advance_progress_bars
 from sb3_trpo.distributed import DataParallelAlgorithm
+from sb3_trpo.policy import Standing
 from sb3_trpo.ranks import mean_and_std
 from sb3_trpo.sampling import (
     SAMPLERS,
@@ -55,13 +56,14 @@ class SamplingAlgorithm(DataParallelAlgorithm):
         self._sampler: Sampler | None = None
         self._sampler_made_for: tuple[Any, ...] = ()
         self._experience: Experience = PathAlone()
+        self._acted: Standing | None = None
         self._warned: set[str] = set()
         self.last_update: dict[str, float | Status] = {}
         if self.rollout_buffer_class is None and stacks_grey_frames(self.env, self.observation_space):
             self.rollout_buffer_class = FrameStackBuffer
 
     def _unsaved_of_sampling(self) -> list[str]:
-        unsaved = ["_sampler", "_sampler_made_for", "_experience", "_warned", "last_update"]
+        unsaved = ["_sampler", "_sampler_made_for", "_experience", "_acted", "_warned", "last_update"]
         chosen = self.rollout_buffer_class is FrameStackBuffer and not self.rollout_buffer_kwargs
         if chosen and stacks_grey_frames(self.env, self.observation_space):
             unsaved.append("rollout_buffer_class")  # whoever loads the file chooses anew, with or without this package
@@ -94,16 +96,17 @@ class SamplingAlgorithm(DataParallelAlgorithm):
         :raises ValueError: if the buffer was made for another number of steps
         """
         assert self._last_obs is not None and self._last_episode_starts is not None, "No previous observation was provided"
-        self._take_settings()
         check_rollout_length(n_rollout_steps, rollout_buffer)
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
+        callback.on_rollout_start()
+        self._take_settings()  # here, because the callback may have changed some
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
-        callback.on_rollout_start()
 
         bootstrap_gamma = self.gamma if self.advantage_estimator == "gae" else 0.0
         evaluator = self._make_evaluator(rollout_buffer, bootstrap_gamma)
+        self._acted = evaluator.stood
         rng = np.random.default_rng([self._vine_seed, self._n_updates, self.num_timesteps])
         sampling = self._sampler_for(env).begin(n_rollout_steps, self.gamma, self.sde_sample_freq, rng)
         path = sampling.watch(single_path(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq))

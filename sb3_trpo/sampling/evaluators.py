@@ -11,7 +11,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
-from sb3_trpo.policy import is_library_made, numpy_actor
+from sb3_trpo.policy import Standing, is_library_made, numpy_actor
 from sb3_trpo.sampling.buffers import as_drawn, is_stock_buffer
 from sb3_trpo.sampling.defects import log_probs_or_nan, predicted_values
 from sb3_trpo.sampling.single_path import Evaluator, Observations, Transition, finite
@@ -53,6 +53,7 @@ class StepwiseEvaluator:
     def __init__(self, policy: ActorCriticPolicy, buffer: RolloutBuffer, bootstrap_gamma: float):
         self.policy, self.buffer, self.bootstrap_gamma = policy, buffer, bootstrap_gamma
         self.device = policy.device  # SB3 searches the modules for it
+        self.stood = Standing(policy)
         self._locals: dict[str, Any] = {}
 
     def act(self, obs: Observations) -> np.ndarray:
@@ -85,7 +86,7 @@ class DeferredEvaluator:
         self.device = policy.device
         self.fast = numpy_actor(policy, finite(obs))
         self.cuts: list[tuple[int, int, Observations]] = []
-        self.theta = self._parameters()
+        self.stood = Standing(policy)
 
     def act(self, obs: Observations) -> np.ndarray:
         if self.fast is not None:
@@ -112,7 +113,7 @@ class DeferredEvaluator:
     @th.no_grad()
     def finish(self) -> None:
         buffer, policy = self.buffer, self.policy
-        if not th.equal(self._parameters(), self.theta):
+        if self.stood.differs(policy.parameters()):
             warnings.warn(CHANGED, RuntimeWarning, stacklevel=3)
         steps = max(1, ROWS // buffer.n_envs)
         for begin in range(0, buffer.pos, steps):
@@ -133,6 +134,3 @@ class DeferredEvaluator:
 
     def locals(self) -> dict[str, Any]:
         return {}
-
-    def _parameters(self) -> th.Tensor:
-        return th.cat([parameter.detach().reshape(-1) for parameter in self.policy.parameters()])

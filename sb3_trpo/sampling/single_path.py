@@ -9,6 +9,8 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_trpo.policy import Standing
+
 Observations = np.ndarray | dict[str, np.ndarray]
 
 
@@ -42,7 +44,12 @@ class Transition:
 
 
 class Evaluator(Protocol):
-    """Draws actions and sees to it that the rollout buffer gets their log-probabilities and the states' values."""
+    """Draws actions and sees to it that the rollout buffer gets their log-probabilities and the states' values.
+
+    :param stood: where the policy stood at the beginning
+    """
+
+    stood: Standing
 
     def act(self, obs: Observations) -> np.ndarray:
         """Actions for finite observations, drawn from the policy."""

@@ -193,8 +193,8 @@ def unwrapped(env: gym.Env) -> tuple[tuple[str, ...], list[Any], Any | None, boo
     if known is None:
         if not isinstance(inner, gym.Env):
             raise TypeError(
-                f"{env!r} is not a gymnasium environment. Give one environment with its wrappers; for the environments "
-                "of a VecEnv see sb3_trpo.sampling.clone_rows."
+                f"An object of type {type(env).__name__} is not a gymnasium environment. Give one environment with its "
+                "wrappers; for the environments of a VecEnv see sb3_trpo.vec_env.clone_rows."
             )
         known = _KNOWN[kinds] = (tuple(map(name_of, kinds)), all(map(is_trusted, kinds)), has_own_methods(kinds[-1]))
     names, trusted, own = known

@@ -76,11 +76,16 @@ def restore_state(env: gym.Env, state: SimulatorState) -> None:
 
     :param env: the environment the state was saved in, or another built the same way, in whatever state
     :param state: what :func:`clone_state` returned
+    :raises TypeError: for something else than a state
     :raises ValueError: if the environment is built of other layers
     :raises CannotCloneError: (a ``ValueError``) if it lacks something that stays with an instance, or has another function
         where the state was saved; its own state is of no use after that
     """
     names, layers, own, trusted = stack = unwrapped(env)
+    if not isinstance(state, SimulatorState):
+        raise TypeError(
+            f"An object of type {type(state).__name__} is no state: give what clone_state returned, restore_state(env, state)."
+        )
     if names != state.names:
         raise ValueError(
             f"The state was saved in {' < '.join(state.names)} and cannot be restored in {' < '.join(names)}: "

@@ -20,9 +20,9 @@ class PolicyObjective:
     """L(θ) + c · mean entropy, under mean KL(π_θ₀ ‖ π_θ) over the batch's states.
 
     ``theta`` is θ₀ ``[N]``, ``start`` the evaluation there and ``gradient`` the gradient there ``[N]``: with single path the
-    policy gradient without the γᵗ weights, as is usual in practice. Large batches are worked through in chunks. Of a batch
-    spread over several ranks, L, its gradient and the entropy are means over all of it, while KL and ratios are those of the
-    samples here.
+    policy gradient without the γᵗ weights, as is usual in practice. ``outputs`` are the parameters φ of
+    π_θ₀ ``[B, P]``. Large batches are worked through in chunks. Of a batch spread over several ranks, L, its gradient and
+    the entropy are means over all of it, while KL and ratios are those of the samples here.
 
     :param actor: the policy, standing at θ₀
     :param batch: samples of π_θ₀
@@ -36,7 +36,7 @@ class PolicyObjective:
         self.ent_coef, self.ranks = ent_coef, ranks
         self.theta = actor.theta
         self.gradient = th.zeros_like(self.theta)
-        self._outputs = batch.old_log_prob.new_empty(len(batch), actor.n_outputs)
+        self.outputs = batch.old_log_prob.new_empty(len(batch), actor.n_outputs)
         self._whole: list[Callable[[], Linearization]] = []  # what gives the one of all states, where they are one chunk
         beside = 0.0
         for part in surrogate.beside(actor):
@@ -81,7 +81,7 @@ class PolicyObjective:
         surrogate, ratio, entropy = self._sums(rows, chunk, distribution)
         whole = len(chunk) == len(self.batch)
         self.gradient += linearization.gradient(surrogate, keep=whole) / len(self.batch)
-        self._outputs[rows] = linearization.at.detach()
+        self.outputs[rows] = linearization.at.detach()
         if whole:
             self._whole = [lambda: linearization]
         return surrogate.detach(), th.zeros_like(chunk.old_log_prob), ratio.detach(), entropy.detach()
@@ -90,7 +90,7 @@ class PolicyObjective:
         """A chunk's terms where the policy now stands."""
         chunk = self.batch[rows]
         distribution = self.actor.distribution_of(chunk.observations)
-        kl = self.actor.family.kl_divergence(self._outputs[rows], self.actor.parameters_of(distribution))
+        kl = self.actor.family.kl_divergence(self.outputs[rows], self.actor.parameters_of(distribution))
         surrogate, ratio, entropy = self._sums(rows, chunk, distribution)
         return surrogate, kl, ratio, entropy
 

@@ -5,7 +5,7 @@ one of them and stay where they are. Nor is the last observation, which is the c
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import Env
@@ -56,22 +56,24 @@ class RowState(NamedTuple):
     models: Models | None = None
 
 
-def clone_rows(env: VecEnv, indices: Sequence[int] | None = None) -> list[RowState]:
+def clone_rows(env: VecEnv, indices: Sequence[int] | np.ndarray | None = None) -> list[RowState]:
     """Save the state of some environments.
 
     :param env: a DummyVecEnv, or a SubprocVecEnv whose environments are wrapped in
         :class:`~sb3_trpo.simulators.CloneableEnv`, in SB3's own wrappers
     :param indices: which environments; None for all
-    :raises ValueError: if an environment or a wrapper cannot be copied; the message says which and what to do
+    :raises ValueError: if an environment or a wrapper cannot be copied, or if there is no such environment; the message says
+        which and what to do
+    :raises TypeError: for something else than a VecEnv, or indices that are none
     """
+    indices = _checked_indices(env, indices)
     arrays = _arrays(env)
     inner = env.unwrapped
     _check_inner(inner)
-    indices = range(env.num_envs) if indices is None else indices
     if isinstance(inner, DummyVecEnv):
         states = [clone_state(environment_at(inner, index)) for index in indices]
     else:
-        states = inner.env_method("clone_state", indices=list(indices))
+        states = inner.env_method("clone_state", indices=indices)
     return [
         RowState(state, tuple(tuple(array[index].copy() for array in layer) for layer in arrays))
         for index, state in zip(indices, states, strict=True)
@@ -90,7 +92,7 @@ def clone_row_models(env: VecEnv) -> list[Models]:
     return inner.env_method("clone_models")
 
 
-def restore_rows(env: VecEnv, states: Sequence[RowState], indices: Sequence[int] | None = None) -> None:
+def restore_rows(env: VecEnv, states: Sequence[RowState], indices: Sequence[int] | np.ndarray | None = None) -> None:
     """Bring environments into saved states, of this VecEnv or of another one built the same way.
 
     :param env: the VecEnv, with any number of environments
@@ -98,11 +100,18 @@ def restore_rows(env: VecEnv, states: Sequence[RowState], indices: Sequence[int]
     :param indices: which environments; None for all
     :raises ValueError: as for :func:`clone_rows`, or if the VecEnv is built of other wrappers, or if there are not as many
         states as indices; nothing has been touched then
+    :raises TypeError: for states that are none, swapped with the indices perhaps; nothing has been touched then
     """
+    indices = _checked_indices(env, indices)
+    for state in states:
+        if not isinstance(state, RowState):
+            raise TypeError(
+                f"states has an object of type {type(state).__name__} in it, which clone_rows did not return: the order of "
+                "arguments is restore_rows(env, states, indices)."
+            )
     arrays = _arrays(env)
     inner = env.unwrapped
     _check_inner(inner)
-    indices = range(env.num_envs) if indices is None else indices
     if len(indices) != len(states):
         raise ValueError(f"There are {len(states)} states for {len(indices)} environments.")
     shapes = [[(array.dtype, array.shape[1:]) for array in layer] for layer in arrays]
@@ -119,6 +128,26 @@ def restore_rows(env: VecEnv, states: Sequence[RowState], indices: Sequence[int]
         for layer, rows in zip(arrays, state.rows, strict=True):
             for array, row in zip(layer, rows, strict=True):
                 array[index] = row
+
+
+def _checked_indices(env: Any, indices: Any) -> list[int]:
+    """Which environments are meant, as a list; refuse arguments in another order, masks, and what is out of range."""
+    if not isinstance(env, VecEnv):
+        raise TypeError(f"The first argument is of type {type(env).__name__}: give the VecEnv first, then states or indices.")
+    if indices is None:
+        return list(range(env.num_envs))
+    if not isinstance(indices, (Sequence, np.ndarray)):
+        raise TypeError(
+            f"indices={indices!r} is of type {type(indices).__name__}: give a sequence of whole numbers, such as [0]."
+        )
+    for index in indices:
+        if isinstance(index, RowState):
+            raise TypeError("indices has a state in it: the order of arguments is restore_rows(env, states, indices).")
+        if isinstance(index, (bool, np.bool_)) or not isinstance(index, (int, np.integer)):
+            raise TypeError(f"indices has {index!r} in it: give whole numbers; of a mask, numpy.flatnonzero(mask).")
+        if not 0 <= index < env.num_envs:
+            raise ValueError(f"There is no environment {index}: give indices from 0 to {env.num_envs - 1}.")
+    return [int(index) for index in indices]
 
 
 def environment_at(env: DummyVecEnv, index: int) -> Env:

@@ -1,9 +1,7 @@
 """RL Zoo's experiment with what a vine needs, mistakes told in one line, and an evaluation of what training ends with."""
 
 import inspect
-import json
 import sys
-import zipfile
 from typing import Any
 
 import gymnasium as gym
@@ -14,9 +12,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import SubprocVecEnv, sync_envs_normalization
 
+from sb3_trpo.arguments import reject_unknown_arguments
+from sb3_trpo.loading import saved_attributes
 from sb3_trpo.sampling.vine.envs import branch_template
 from sb3_trpo.schedules import SCHEDULABLE
-from sb3_trpo.settings import reject_unknown_arguments
 from sb3_trpo.simulators import CloneableEnv
 from sb3_trpo.trpo import TRPO
 
@@ -65,8 +64,7 @@ class EvaluatedExperiment(ExperimentManager):
     def _sampling(self, hyperparams: dict[str, Any]) -> str | None:
         """How it will sample: as the settings say, or else the model that training goes on with."""
         if "sampling" not in hyperparams and self.continue_training:
-            with zipfile.ZipFile(self.trained_agent) as archive:
-                return json.loads(archive.read("data")).get("sampling")
+            return saved_attributes(self.trained_agent).get("sampling")
         return hyperparams.get("sampling")
 
     def setup_experiment(self) -> tuple[BaseAlgorithm, dict[str, Any]] | None:
@@ -87,8 +85,8 @@ class EvaluatedExperiment(ExperimentManager):
     def _check_settings(self) -> None:
         """Find out what RL Zoo finds out late: names it writes into a loaded model unseen, values and environments that
         every trial of a search would stumble over, and what a vine cannot copy."""
-        known = inspect.signature(TRPO.__init__).parameters
-        reject_unknown_arguments({name: value for name, value in self._hyperparams.items() if name not in known})
+        known = inspect.signature(TRPO).parameters
+        reject_unknown_arguments({name: value for name, value in self._hyperparams.items() if name not in known}, known)
         vine = self._sampling(self._hyperparams) == "vine"
         if not (self.optimize_hyperparameters or vine):
             return

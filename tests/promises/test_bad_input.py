@@ -1,7 +1,9 @@
 """Wrong arguments are refused in words that name the fix; values that are not numbers never reach the parameters."""
 
 import math
+import re
 import warnings
+from inspect import signature
 from typing import Any
 
 import gymnasium as gym
@@ -13,6 +15,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_trpo import TRPO
+from sb3_trpo.arguments import OF_OTHERS, OF_PPO
 from tests.toys import DICT_OBSERVATIONS, ToyEnv, parameters, same
 
 SMALL: dict[str, Any] = {"n_steps": 32, "batch_size": 32, "device": "cpu", "seed": 0}
@@ -31,7 +34,7 @@ class Own(FlattenExtractor):
         ({"target_kl": math.nan}, ValueError, "target_kl=nan is outside"),
         ({"target_kl": lambda progress: -progress}, ValueError, "target_kl(1.=-1.0 is outside"),
         ({"ent_coef": lambda progress: None}, TypeError, "ent_coef(1.=None is a NoneType"),
-        ({"gamma": lambda progress: progress}, TypeError, "gamma=.* is a function"),
+        ({"gamma": lambda progress: progress}, TypeError, "gamma=.* is a schedule"),
         ({"target_kl": "0.01"}, TypeError, "target_kl='0.01' is a str"),
         ({"learning_rate": "lin_0.001"}, TypeError, "learning_rate='lin_0.001' is a str: give a number, or a function"),
         ({"target_kl": True}, TypeError, "target_kl=True is a bool"),
@@ -65,13 +68,29 @@ class Own(FlattenExtractor):
         ({"n_epochs": 10}, TypeError, "n_critic_updates"),
         ({"vf_coef": 0.5}, TypeError, "use learning_rate"),
         ({"max_grad_norm": 0.5}, TypeError, "use target_kl"),
-        ({"traget_kl": 0.01}, TypeError, "no argument traget_kl"),
+        ({"traget_kl": 0.01}, TypeError, "no argument traget_kl=0.01: did you mean target_kl?"),
+        ({"polcy_kwargs": {}}, TypeError, "did you mean policy_kwargs?"),
+        (
+            {"max_kl": 0.1, "vf_iters": 3},
+            TypeError,
+            "max_kl=0.1: it is target_kl here.\nTRPO has no argument vf_iters=3: it is",
+        ),
+        ({"n_epochs": 4, "clip_range": 0.2}, TypeError, "clip_range=0.2: .*\n.* learning_rate is the critic's alone"),
     ],
 )
 def test_wrong_arguments(arguments: dict[str, Any], error: type[Exception], words: str) -> None:
     """Each wrong argument is named with its value and what to do."""
-    with pytest.raises(error, match=words.replace("(", r"\(")):
+    with pytest.raises(error, match=words.replace("(", r"\(").replace("?", r"\?")):
         TRPO("MlpPolicy", ToyEnv(), **{**SMALL, **arguments})
+
+
+def test_other_names_of_arguments() -> None:
+    """Each leads to an argument that there is, and is none itself."""
+    known = signature(TRPO).parameters
+    for name, advice in OF_OTHERS.items():
+        found = re.match(r"it is (\w+) here", advice)
+        assert name not in known and (found is None or found[1] in known)
+    assert not OF_PPO.keys() & known
 
 
 @pytest.mark.parametrize(

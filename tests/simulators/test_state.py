@@ -11,6 +11,7 @@ import pytest
 from gymnasium import spaces, wrappers
 from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 from stable_baselines3.common.atari_wrappers import AtariWrapper
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 
 from sb3_trpo.simulators import CannotCloneError, CloneableEnv, check_clone, clone_state, copy_env, restore_state
@@ -303,3 +304,17 @@ def test_defaults_of_functions_are_compared():
     env.step(0)
     with pytest.raises(CannotCloneError, match=r"Scaled\.function"):
         restore_state(env, state)
+
+
+def test_arguments_that_are_no_environment_or_no_state():
+    env = gym.make("CartPole-v1")
+    env.reset(seed=0)
+    state = clone_state(env)
+    for call in (lambda: restore_state(state, env), lambda: clone_state(state), lambda: copy_env(state)):
+        with pytest.raises(TypeError, match="of type SimulatorState is not a gymnasium environment"):
+            call()
+    for wrong in (None, [state], env):
+        with pytest.raises(TypeError, match=rf"of type {type(wrong).__name__} is no state: .* restore_state\(env, state\)"):
+            restore_state(env, wrong)
+    with pytest.raises(TypeError, match=r"sb3_trpo\.vec_env\.clone_rows"):
+        clone_state(make_vec_env("CartPole-v1"))

@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import (
     VecTransposeImage,
 )
 
-from sb3_trpo.simulators import CannotCloneError, CloneableEnv
+from sb3_trpo.simulators import CannotCloneError, CloneableEnv, clone_state
 from sb3_trpo.vec_env import clone_rows, restore_rows
 from tests.toys import DICT_OBSERVATIONS, ToyEnv
 
@@ -176,6 +176,32 @@ def test_nothing_is_touched_if_anything_does_not_fit():
         assert pickle.dumps(clone_rows(target)) == expected
     restore_rows(target, [first, second])
     assert_same(target.stacked_obs.stacked_obs, before)
+
+
+def test_arguments_in_another_order_are_told_apart():
+    env = make_vec_env("CartPole-v1", 2, seed=3)
+    env.reset()
+    states = clone_rows(env)
+    expected = pickle.dumps(clone_rows(env))
+    of_one = clone_state(env.envs[0])
+    for call, error, words in (
+        (lambda: restore_rows(env, [0, 1], states), TypeError, r"restore_rows\(env, states, indices\)"),
+        (lambda: restore_rows(env, [0, 1]), TypeError, r"type int in it, which .* restore_rows\(env, states, indices\)"),
+        (lambda: restore_rows(env, [of_one, of_one]), TypeError, "type SimulatorState in it, which clone_rows did not return"),
+        (lambda: restore_rows(env, states[0]), TypeError, "which clone_rows did not return"),
+        (lambda: restore_rows(states, env), TypeError, "first argument is of type list: give the VecEnv first"),
+        (lambda: clone_rows([0], env), TypeError, "first argument is of type list: give the VecEnv first"),
+        (lambda: clone_rows(env.envs[0]), TypeError, "first argument is of type Monitor: give the VecEnv first"),
+        (lambda: clone_rows(env, 1), TypeError, r"indices=1 is of type int: give a sequence .* such as \[0\]"),
+        (lambda: clone_rows(env, np.array([False, True])), TypeError, r"numpy\.flatnonzero\(mask\)"),
+        (lambda: clone_rows(env, [0.0]), TypeError, "give whole numbers"),
+        (lambda: clone_rows(env, [2]), ValueError, "no environment 2: give indices from 0 to 1"),
+        (lambda: clone_rows(env, [-1]), ValueError, "no environment -1"),
+    ):
+        with pytest.raises(error, match=words):
+            call()
+    assert pickle.dumps(clone_rows(env)) == expected
+    assert len(clone_rows(env, np.array([1]))) == len(clone_rows(env, (0,))) == 1
 
 
 def test_states_do_not_change_with_the_frame_stack():

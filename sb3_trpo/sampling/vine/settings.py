@@ -47,9 +47,9 @@ class VineSettings:
         :raises TypeError: for a value of the wrong type
         """
         allowed = [field.name for field in fields(cls)]
-        for name in given or {}:
-            if name not in allowed:
-                raise ValueError(f"vine_kwargs has no option {name!r}: use {', '.join(allowed)}.")
+        unknown = [name for name in given or {} if name not in allowed]
+        if unknown:
+            raise ValueError(f"vine_kwargs has no option {', '.join(map(repr, unknown))}: use {', '.join(allowed)}.")
         settings = cls(**(given or {}))
         for name, least in (("n_states", 1), ("branch_length", 1), ("n_workers", 0)):
             value = getattr(settings, name)

@@ -1,0 +1,20 @@
+"""Where a policy stood, to tell later whether it still stands there."""
+
+from collections.abc import Iterable
+
+import torch as th
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+
+class Standing:
+    """A policy's parameters and buffers as they are now.
+
+    :param policy: they are copied
+    """
+
+    def __init__(self, policy: ActorCriticPolicy):
+        self._values = {tensor: tensor.detach().clone() for tensor in (*policy.parameters(), *policy.buffers())}
+
+    def differs(self, tensors: Iterable[th.Tensor]) -> bool:
+        """Whether any of these parameters or buffers has another value now, or is one that the policy did not have."""
+        return not all(tensor in self._values and th.equal(tensor, self._values[tensor]) for tensor in tensors)
