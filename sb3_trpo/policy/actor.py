@@ -37,7 +37,8 @@ RUNNING_STATISTICS = (
 BATCH_STATISTICS = (
     "The actor has batch normalisation without running statistics (track_running_stats=False): an action's distribution "
     "depends on the other observations in the batch, so that the one that acts (a row for each environment) is not the one "
-    "that is optimised (the whole rollout), and the trust region is not that of what acts. Use VecNormalize or layer normalisation."
+    "that is optimised (the whole rollout), and the trust region is not that of what acts. Use VecNormalize or layer "
+    "normalisation."
 )
 
 
