@@ -35,9 +35,10 @@ RUNNING_STATISTICS = (
     "if they moved, the policy would, outside the trust region. Use VecNormalize or layer normalisation instead."
 )
 BATCH_STATISTICS = (
-    "The actor has batch normalisation without running statistics (track_running_stats=False): an action's distribution depends "
-    "on the other observations in the batch, so that the one that acts (a row for each environment) is not the one that is "
-    "optimised (the whole rollout), and the trust region is not that of what acts. Use VecNormalize or layer normalisation."
+    "The actor has batch normalisation without running statistics (track_running_stats=False): an action's distribution "
+    "depends on the other observations in the batch, so that the one that acts (a row for each environment) is not the one "
+    "that is optimised (the whole rollout), and the trust region is not that of what acts. Use VecNormalize or layer "
+    "normalisation."
 )
 
 
