@@ -148,6 +148,10 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
         env = maybe_make_env(env, verbose)
         if env is not None:
             check_action_space(env)
+        elif _init_setup_model:
+            raise ValueError(
+                "env=None: give an environment or its registered id. TRPO.load(path) needs none, until it learns."
+            )
         super().__init__(
             policy,
             env,
@@ -192,7 +196,8 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
         self._left_out: frozenset[str] = frozenset()
         self._prepare_ranks()
         self._prepare_sampling()
-        super()._setup_model()
+        with th.inference_mode(False):  # tensors made in it cannot be trained
+            super()._setup_model()
         self._kept = KeptSettings(self)
         warn_of_action_masks(self.env)
 
@@ -213,6 +218,8 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
         own = ["_left_out", "_kept", *self._unsaved_of_ranks(), *self._unsaved_of_sampling()]
         return [*super()._excluded_save_params(), *own]
 
+    @th.inference_mode(False)
+    @th.enable_grad()
     @keeps_policy_whole
     def train(self) -> None:
         """One update from the rollout buffer alone (paper, section 6 and appendix C): the policy's step, then the critic."""
@@ -284,7 +291,7 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
         """
         self._take_settings()
         try:
-            with undisturbed(self.env):
+            with undisturbed(self.env), th.inference_mode(False), th.enable_grad():
                 return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
         except BaseException:
             self._last_obs = None  # the environments may stand in the middle of a step: the next call resets them

@@ -16,6 +16,7 @@ from sb3_trpo.ranks import ALONE, Ranks
 from sb3_trpo.sampling import Samples
 
 FEATURE_ROWS = 256  # rows a batch when features are computed ahead
+LARGEST_FEATURES = 2**26  # bytes of features that are kept
 
 
 def choose_regression(
@@ -54,13 +55,13 @@ def _same_values(policy: ActorCriticPolicy, layers: list[nn.Module], samples: Sa
 
 @th.no_grad()
 def _features(policy: ActorCriticPolicy, samples: Samples) -> th.Tensor | None:
-    """The critic's features of all samples ``[B, …]``; None where they are not one tensor."""
+    """The critic's features of all samples ``[B, …]``; None where they are not one tensor, or large (one-hot states)."""
     # Written into place: outputs kept one by one lie between freed temporaries and keep the allocator from reusing them.
     features = None
     for start in range(0, len(samples), FEATURE_ROWS):
         rows = slice(start, start + FEATURE_ROWS)
         part = policy.extract_features(select(samples.observations, rows), policy.vf_features_extractor)
-        if not isinstance(part, th.Tensor):
+        if not isinstance(part, th.Tensor) or part[0].nbytes * len(samples) > LARGEST_FEATURES:
             return None
         features = part.new_empty(len(samples), *part.shape[1:]) if features is None else features
         features[rows] = part

@@ -27,6 +27,7 @@ _choosing = RLock()
 
 # Activations kept at a time, over the rows of a chunk: some 160 Atari frames of NatureCNN, or all of a usual MLP's batch.
 CHUNK_ACTIVATIONS = 2**23
+DIVERGENCE_TERMS = 8  # tensors of the outputs' size that a divergence, a density and their gradients hold at a time
 
 PROBE = slice(2)  # rows to look at a policy with: batch normalisation without running statistics refuses a single one
 
@@ -93,6 +94,7 @@ class Actor:
         self.family = self.distribution.family
         outputs = self.parameters_of(distribution)
         self.n_outputs = outputs.shape[1]
+        self.activations += DIVERGENCE_TERMS * self.n_outputs
         candidates = [parameter for parameter in policy.parameters() if parameter.requires_grad]
         if not outputs.requires_grad:
             raise ValueError("Nothing in the policy's actor can be trained: set requires_grad on some of its parameters.")

@@ -69,6 +69,10 @@ class SamplingAlgorithm(DataParallelAlgorithm):
             unsaved.append("rollout_buffer_class")  # whoever loads the file chooses anew, with or without this package
         return unsaved
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles have: their samplers are made anew, with environments and processes of their own."""
+        return {**vars(self), "_sampler": None}
+
     def _take_settings(self) -> None:
         """Refuse settings that were changed to something impossible: the subclass's."""
 

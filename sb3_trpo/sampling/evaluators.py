@@ -21,6 +21,7 @@ CHANGED = (
     "taken for draws from those at the end: change parameters between rollouts, in a callback's on_rollout_start."
 )
 ROWS = 512  # a batch of this many states fills the CPU's vector units; more only takes memory
+LARGEST_BATCH = 2**21  # features in a batch, where those of a state are many (one-hot states)
 
 
 def make_evaluator(policy: ActorCriticPolicy, buffer: RolloutBuffer, obs: Observations, bootstrap_gamma: float) -> Evaluator:
@@ -115,7 +116,8 @@ class DeferredEvaluator:
         buffer, policy = self.buffer, self.policy
         if self.stood.differs(policy.parameters()):
             warnings.warn(CHANGED, RuntimeWarning, stacklevel=3)
-        steps = max(1, ROWS // buffer.n_envs)
+        rows_at_a_time = min(ROWS, max(16, LARGEST_BATCH // policy.features_dim))
+        steps = max(1, rows_at_a_time // buffer.n_envs)
         for begin in range(0, buffer.pos, steps):
             rows = slice(begin, begin + steps)
             observations = self._tensors(buffer.observations, rows)

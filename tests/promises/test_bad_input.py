@@ -4,6 +4,7 @@ import math
 import re
 import warnings
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -289,3 +290,33 @@ def test_frozen_actor() -> None:
     model.policy.requires_grad_(False)
     with pytest.raises(ValueError, match="set requires_grad"):
         model.learn(32)
+
+
+@pytest.mark.parametrize("sampling", ["single_path", "vine"])
+@pytest.mark.parametrize("mode", [th.no_grad, th.inference_mode])
+def test_learning_does_not_depend_on_the_callers_gradient_mode(mode: Any, sampling: str) -> None:
+    """A script that turns gradients off, for an evaluation for example, trains as any other, and they stay off."""
+    settings = {**SMALL, "sampling": sampling, "vine_kwargs": {"n_states": 4} if sampling == "vine" else None}
+    model = TRPO("MlpPolicy", ToyEnv(), **settings).learn(64)
+    with mode():
+        other = TRPO("MlpPolicy", ToyEnv(), **settings).learn(64)
+        assert not th.is_grad_enabled() and same(parameters(model), parameters(other))
+        other.train()
+
+
+def test_no_environment_is_refused(tmp_path: Path) -> None:
+    """In words, where Stable-Baselines3 ends in an AttributeError; a file is loaded without one."""
+    with pytest.raises(ValueError, match=r"env=None.*TRPO\.load"):
+        TRPO("MlpPolicy", None)
+    TRPO("MlpPolicy", ToyEnv(), **SMALL).save(tmp_path / "model")
+    assert TRPO.load(tmp_path / "model").env is None
+
+
+@pytest.mark.parametrize("space", [spaces.Discrete(1), spaces.MultiDiscrete([1, 1])])
+def test_a_vine_in_a_space_of_one_action_says_nothing_of_something_else(space: spaces.Space) -> None:
+    """There is nothing to learn: a zero gradient, and no warning of a standard deviation."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = TRPO("MlpPolicy", ToyEnv(space), sampling="vine", vine_kwargs={"n_states": 4}, **SMALL).learn(256)
+    assert model.last_update["train/status"] == "zero gradient"
+    assert model.logger.name_to_value["rollout/branch_spread"] == 0.0

@@ -286,6 +286,6 @@ def _diagnostics(outcomes: Outcomes, q_values: th.Tensor, seconds: float) -> dic
         "rollout/branch_count": len(outcomes.lengths),
         "rollout/branch_length_mean": float(outcomes.lengths.mean()),
         "rollout/branch_terminated": float(outcomes.terminated.mean()),
-        "rollout/branch_spread": float(q_values.std(dim=1).mean()),
+        "rollout/branch_spread": float(q_values.std(dim=1, correction=min(1, q_values.shape[1] - 1)).mean()),
         "rollout/branch_steps_per_second": float(outcomes.lengths.sum() / seconds),
     }

@@ -15,6 +15,7 @@ import traceback
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
+from threading import Event
 from typing import IO, Any, NamedTuple
 
 import cloudpickle
@@ -33,6 +34,7 @@ from sb3_trpo.simulators import copy_env
 from sb3_trpo.vec_env import WrapperStages
 
 _LENGTH_BYTES = 8
+_serving = Event()  # whether this process runs branches for another one
 
 
 def _send(stream: IO[bytes], message: bytes) -> None:
@@ -76,6 +78,7 @@ class _Surroundings(NamedTuple):
 
 def serve() -> None:
     """Run branches until the other side closes the pipe: what a worker does."""
+    _serving.set()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the first one decides
     jobs, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever an environment prints must not get between the results
@@ -109,16 +112,21 @@ class BranchWorkers:
     :param policy: acts; its weights are sent with every job
     :param rows: environments in each process
     :param count: processes
+    :raises RuntimeError: in such a process
     """
 
     def __init__(self, template: gym.Env, policy: ActorCriticPolicy, rows: int, count: int):
+        if _serving.is_set():
+            raise RuntimeError(
+                "This process runs branches and was about to start others for it: a module that it had to import trains as "
+                'soon as it is imported. Put what trains there under if __name__ == "__main__":, or in a function.'
+            )
         start = pickle.dumps((_Surroundings.here(), cloudpickle.dumps((template, recipe(policy), rows))))
-        # What is pickled by name must be found there too, wherever this process found it
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
-        command = [sys.executable, *["-O"] * sys.flags.optimize, "-c", f"from {__name__} import serve; serve()"]
-        self.processes = [
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) for _ in range(count)
-        ]
+        # What is pickled by name must be found there as it is here; -c alone would look in the current folder first
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+        code = f"import sys; sys.path[:] = sys.argv[1:]; from {__name__} import serve; serve()"
+        command = [sys.executable, *flags, "-c", code, *sys.path]
+        self.processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(count)]
         self.close = weakref.finalize(self, _end, self.processes)
         for process in self.processes:
             self._send(process, start)
