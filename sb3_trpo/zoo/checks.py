@@ -11,6 +11,7 @@ from typing import Any
 
 import gymnasium as gym
 import rl_zoo3.import_envs  # noqa: F401  (registers what is installed)
+import torch as th
 
 # Names of environments that a package of their own registers, that package, and how to get it
 FAMILIES = {
@@ -57,6 +58,20 @@ def check_made(env_id: str, env_kwargs: Mapping[str, Any]) -> None:
         drawn_by_mujoco = "mujoco" in str(gym.spec(env_id).entry_point) and "render_mode" in env_kwargs
         advice = " (without a display MuJoCo needs libEGL, or libOSMesa and MUJOCO_GL=osmesa)" if drawn_by_mujoco else ""
         raise ValueError(f"{env_id}: {error}{advice}") from None
+
+
+def check_device(device: str) -> None:
+    """Whether PyTorch can use a device: where it cannot, Stable-Baselines3 takes the CPU without a word."""
+    if device == "auto":
+        return
+    try:
+        asked = th.device(device)
+    except RuntimeError:
+        raise ValueError(f"--device {device} is unknown to PyTorch: give auto, cpu, cuda, or another of its devices") from None
+    backend = getattr(th, asked.type, None)  # the CPU has such a module, too
+    count = 0 if backend is None else backend.device_count()
+    if (asked.index or 0) >= count:
+        raise ValueError(f"--device {device}: PyTorch finds {count or 'no'} such device here: leave --device out, or give cpu")
 
 
 def check_installed(package: str, option: str) -> None:

@@ -6,7 +6,7 @@ in for it, for other defaults, for ``--sampling``, and to tell mistakes in one l
 
 import argparse
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import SUPPRESS, Action, ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -14,6 +14,13 @@ from functools import partial
 from typing import Any, NoReturn
 
 from sb3_trpo.settings import CHOICES
+
+COUNTS = ("n_timesteps", "eval_episodes", "n_eval_envs", "n_envs", "n_trials", "n_jobs", "n_evaluations", "episode_window")
+TRAINING_HELP = {
+    "vec_env": "subproc runs each environment in a process of its own: slower, unless a step takes longer than its way there",
+    "n_timesteps": "number of environment steps, of all environments together; the settings' if not given",
+    "log_interval": "rollouts between two tables; by default about ten tables, with --tensorboard-log one a rollout; -2: none",
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,15 @@ class Script:
     required: Sequence[str] = ()
 
 
+class HelpWithDefaults(ArgumentDefaultsHelpFormatter):
+    """Help that tells defaults, but not of options that have none, nor twice."""
+
+    def _get_help_string(self, action: Action) -> str | None:
+        none = action.default is False or action.default in (None, "", -1, [])
+        told = "default" in (action.help or "")
+        return action.help if none or told else super()._get_help_string(action)
+
+
 class ScriptParser(ArgumentParser):
     """The parser that a script of RL Zoo makes for itself.
 
@@ -41,7 +57,7 @@ class ScriptParser(ArgumentParser):
 
     def __init__(self, script: Script, description: str | None = None):
         argparse.ArgumentParser = ArgumentParser  # type: ignore[misc]  # a script makes one parser, and any other is not for us
-        super().__init__(prog=sys.argv[0], description=description)
+        super().__init__(prog=sys.argv[0], description=description, formatter_class=HelpWithDefaults)
         self.script = script
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -51,17 +67,33 @@ class ScriptParser(ArgumentParser):
             self.add_argument("--sampling", choices=CHOICES["sampling"], help=text)
         self.set_defaults(**self.script.defaults)
         for action in self._actions:
-            if action.dest in {*self.script.defaults, *self.script.required}:
-                action.required = action.dest in self.script.required
+            if action.dest in self.script.required:  # not `action.required`: argparse would not come to a misspelt option
+                action.default, action.help = None, f"{action.help} (required)"
+            elif action.dest in self.script.defaults:
+                action.required = False
+            if action.dest == "algo" and action.choices:  # of which there is one
+                action.help = SUPPRESS
+            if "--conf-file" in self._option_string_actions:
+                action.help = TRAINING_HELP.get(action.dest, action.help)
         try:
             options = super().parse_args(args, namespace)
         except (NameError, SyntaxError, TypeError) as error:  # RL Zoo evaluates what stands behind a name's colon
             self.error(f"{error}: give values as Python, text in quotes of its own: -params sampling:\"'vine'\"")
         try:
+            self._check_values(options)
             self.script.complete(options)
         except ValueError as error:
             self.error(str(error))
         return options
+
+    def _check_values(self, options: Namespace) -> None:
+        """What RL Zoo does without: it trains on CartPole if no task is given, and takes a number below 1 for none."""
+        for action in self._actions:
+            value = getattr(options, action.dest, None)
+            if action.dest in self.script.required and value is None:
+                raise ValueError(f"give {action.option_strings[-1]}")
+            if action.dest in COUNTS and value is not None and value < 1 and value != action.default:
+                raise ValueError(f"{action.option_strings[-1]} {value}: give at least 1")
 
     def error(self, message: str) -> NoReturn:
         """End with status 2 and the message alone, without RL Zoo's long list of options."""

@@ -2,9 +2,11 @@
 
 import inspect
 import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import optuna
 from rl_zoo3.callbacks import TrialEvalCallback
 from rl_zoo3.exp_manager import ExperimentManager
 from rl_zoo3.utils import SimpleLinearSchedule
@@ -18,8 +20,10 @@ from sb3_trpo.sampling.vine.envs import branch_template
 from sb3_trpo.schedules import SCHEDULABLE
 from sb3_trpo.simulators import CloneableEnv
 from sb3_trpo.trpo import TRPO
+from sb3_trpo.zoo.best_settings import save_best_settings
 
 CLONEABLE = "sb3_trpo.zoo.cloneable"
+TABLES = 10  # that a training prints
 
 
 def cloneable(env: gym.Env) -> CloneableEnv:
@@ -41,9 +45,12 @@ class EvaluatedExperiment(ExperimentManager):
     prints is about the last update.
     """
 
+    _study: optuna.Study | None = None
+
     def read_hyperparameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Read the settings; a vine's environments in other processes are made to offer their state."""
         hyperparams, saved = super().read_hyperparameters()
+        self._given = dict(saved)
         if self._sampling(hyperparams) == "vine" and self.vec_env_class is SubprocVecEnv:
             wrappers = hyperparams.get("env_wrapper") or []
             wrappers = wrappers if isinstance(wrappers, list) else [wrappers]
@@ -101,6 +108,33 @@ class EvaluatedExperiment(ExperimentManager):
                 branch_template(env)
         finally:
             env.close()
+
+    def learn(self, model: BaseAlgorithm) -> None:
+        """Train, with about ten tables on the screen if nothing else is asked for; a TensorBoard log gets every rollout.
+
+        :param model: of :meth:`setup_experiment`
+        """
+        if self.log_interval == -1 and not self.tensorboard_log and isinstance(model, TRPO):
+            self.log_interval = max(1, self.n_timesteps // (model.n_steps * model.n_envs * TABLES))
+        super().learn(model)
+
+    def objective(self, trial: optuna.Trial) -> float:
+        """Evaluate one candidate.
+
+        :param trial: draws its settings
+        """
+        self._study = trial.study
+        return super().objective(trial)
+
+    def hyperparameters_optimization(self) -> None:
+        """Search, then write down the best trial's settings and how to train with them."""
+        super().hyperparameters_optimization()
+        if self._study is None:  # there was nothing left to try
+            return
+        folder = Path(self.log_folder, self.algo)
+        path, text = save_best_settings(self._study, self._given, self.env_name.gym_id, folder)
+        print(f"Best settings, also in {path}:\n\n{text}")
+        print(f"Train with them: python -m sb3_trpo train --env {self.env_name.gym_id} --conf-file {path}")
 
     def save_trained_model(self, model: BaseAlgorithm) -> None:
         """Save the model, then print the mean and the standard deviation of its undiscounted, unnormalised return.

@@ -13,7 +13,7 @@ import yaml
 from rl_zoo3.utils import get_model_path
 
 import sb3_trpo.zoo  # noqa: F401  (registers TRPO)
-from sb3_trpo.zoo.checks import check_environment, check_installed, check_made, has_display
+from sb3_trpo.zoo.checks import check_device, check_environment, check_installed, check_made, has_display
 from sb3_trpo.zoo.command_line import Script
 from sb3_trpo.zoo.experiment import EvaluatedExperiment
 
@@ -44,9 +44,7 @@ def complete_training(options: Namespace) -> None:
     check_environment(options.env, options.gym_packages)
     if options.trained_agent and not (options.trained_agent.endswith(".zip") and os.path.isfile(options.trained_agent)):
         raise ValueError(f"there is no model {options.trained_agent}: give the path of a .zip file that train has saved")
-    for option, count in (("--eval-episodes", options.eval_episodes), ("--n-eval-envs", options.n_eval_envs)):
-        if count < 1:
-            raise ValueError(f"{option} {count}: give at least 1 (--eval-freq -1 leaves evaluations during training out)")
+    check_device(options.device)
     if options.tensorboard_log:
         check_installed("tensorboard", "--tensorboard-log")
     if options.track:
@@ -61,6 +59,7 @@ def complete_training(options: Namespace) -> None:
 
 def complete_enjoy(options: Namespace) -> None:
     """For ``enjoy``: look whether there is a model, and a display to play on."""
+    check_device(options.device)
     _find_model(options)
     if not (options.no_render or has_display()):
         raise ValueError("there is no display to play on: add --no-render, or use record_video")
@@ -102,8 +101,8 @@ def _find_model(options: Namespace) -> str | None:
 
 
 SCRIPTS = {
-    "train": Script(train, complete_training, {"algo": ALGO}),
-    "optimize": Script(train, complete_training, {"algo": ALGO, "optimize_hyperparameters": True}),
-    "enjoy": Script(enjoy, complete_enjoy, {"algo": ALGO, "folder": LOGS}),
-    "record_video": Script(record_video, complete_record_video, {"algo": ALGO, "folder": LOGS}),
+    "train": Script(train, complete_training, {"algo": ALGO}, ["env"]),
+    "optimize": Script(train, complete_training, {"algo": ALGO, "optimize_hyperparameters": True}, ["env"]),
+    "enjoy": Script(enjoy, complete_enjoy, {"algo": ALGO, "folder": LOGS}, ["env"]),
+    "record_video": Script(record_video, complete_record_video, {"algo": ALGO, "folder": LOGS}, ["env"]),
 }

@@ -1,6 +1,7 @@
 """What Optuna draws TRPO's settings from, in RL Zoo's search for hyperparameters."""
 
 import ast
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
@@ -49,12 +50,21 @@ def sample_trpo_params(trial: optuna.Trial, n_actions: int, n_envs: int, additio
         params["bootstrap"] = trial.suggest_categorical("bootstrap", [True, False])
         if n_actions > 0:  # with discrete actions the vine tries all of them where it can
             params["branches_per_state"] = trial.suggest_categorical("branches_per_state", [2, 4, 8])
-    hyperparams = convert_trpo_params(params)
+    hyperparams = sampled_settings(params, ast.literal_eval(settings.get("vine_kwargs", "None")))
     for name in ("n_steps", "batch_size", "gamma", "gae_lambda"):
         trial.set_user_attr(name, hyperparams[name])
+    return hyperparams
+
+
+def sampled_settings(sampled_params: dict[str, Any], vine_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The constructor's arguments for what a trial has drawn, with the vine's options that are not searched.
+
+    :param sampled_params: values by the names they were drawn under
+    :param vine_kwargs: of the settings that the search began with
+    """
+    hyperparams = convert_trpo_params(sampled_params)
     if "vine_kwargs" in hyperparams:
-        given = ast.literal_eval(settings.get("vine_kwargs", "None")) or {}
-        hyperparams["vine_kwargs"] = {**given, **hyperparams["vine_kwargs"]}
+        hyperparams["vine_kwargs"] = {**(vine_kwargs or {}), **hyperparams["vine_kwargs"]}
     return hyperparams
 
 

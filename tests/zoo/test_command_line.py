@@ -1,5 +1,6 @@
 """``python -m sb3_trpo``: what it runs, prints and writes, and what it refuses."""
 
+import csv
 import json
 import os
 import re
@@ -17,12 +18,13 @@ from moviepy import VideoFileClip
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecNormalize
+from torch import nn
 
 import sb3_trpo
 from sb3_trpo import TRPO
 from sb3_trpo.__main__ import SCRIPTS, main
 from sb3_trpo.zoo.checks import check_environment
-from sb3_trpo.zoo.plot_scripts import save_pictures
+from sb3_trpo.zoo.plot_scripts import Plot
 
 SEED = 7
 EPISODES = 3
@@ -92,7 +94,8 @@ def test_records_a_video_that_plays(run):
 
 
 @pytest.mark.parametrize(
-    "script, picture", [("plot_train", "plot_train-Training_Episodic_Reward"), ("all_plots", "all_plots-Results_CartPole-v1")]
+    "script, picture",
+    [("plot_train", "plot_train-CartPole-v1-Training_Episodic_Reward"), ("all_plots", "all_plots-Results_CartPole-v1")],
 )
 def test_pictures_have_a_curve_without_a_display(script, picture, run, monkeypatch, capsys):
     """A run of some tens of episodes, fewer than RL Zoo's window of a hundred."""
@@ -103,14 +106,55 @@ def test_pictures_have_a_curve_without_a_display(script, picture, run, monkeypat
         main([script, "--env", "CartPole-v1"])
     plt.close("all")
     assert f"Saved plots/{picture}.png" in capsys.readouterr().out
+    assert [path.name for path in (folder / "plots").glob(f"{script}*")] == [f"{picture}.png"]
     pixels = (plt.imread(folder / "plots" / f"{picture}.png")[..., :3] * 255).round()
     blue = [76, 114, 176]  # the first colour that seaborn draws with; a frame without a curve has none of it
     assert (pixels == blue).all(axis=-1).sum() > 200
 
 
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        ("plot_train --env CartPole-v1 Hopper-v5", "no episode of Hopper-v5"),
+        ("all_plots --env CartPole-v1 Hopper-v5", "there is no run of Hopper-v5 in logs/trpo"),
+    ],
+)
+def test_every_environment_of_a_picture_needs_a_run(arguments, named, run, monkeypatch, capsys):
+    monkeypatch.chdir(run[1])
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments.split(" "))
+    assert named in capsys.readouterr().err
+
+
+def test_a_hole_in_the_table_is_told(run, monkeypatch, capsys):
+    monkeypatch.chdir(run[1])
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    with plt.rc_context():
+        main(["all_plots", "--env", "CartPole-v1", "--algos", "trpo", "ppo"])
+    plt.close("all")
+    output, errors = capsys.readouterr()
+    assert "0.0 +/- 0.0" in output
+    assert "No run of CartPole-v1 in logs/ppo was evaluated twice: its 0.0 +/- 0.0 stands for none" in errors
+
+
+def test_pictures_of_other_axes_have_other_names(run, monkeypatch):
+    monkeypatch.chdir(run[1])
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    with plt.rc_context():
+        main(["plot_train", "--env", "CartPole-v1", "-x", "episodes"])
+    plt.close("all")
+    assert Path("plots", "plot_train-CartPole-v1-by_episodes-Training_Episodic_Reward.png").is_file()
+
+
+def test_about_ten_tables_are_printed(run):
+    """Of ten rollouts here; more only where there are more than twenty."""
+    assert len(re.findall(r"time/", run[0])) <= 15
+
+
 def test_pictures_without_a_curve_are_refused():
     with pytest.raises(SystemExit, match="nothing here"):
-        save_pictures(plt.figure, "empty", "nothing here")
+        Plot(plt.figure, "empty", lambda options: [], "nothing here").run()
     plt.close("all")
 
 
@@ -137,12 +181,39 @@ def test_a_search_of_the_vines_settings_ends_with_a_return(tmp_path):
     assert 1 <= float(value) <= 500
     assert "branch_length" in finished.stdout
 
+    (command,) = re.findall(r"^Train with them: python -m sb3_trpo (.*)$", finished.stdout, re.MULTILINE)
+    trained = command_line(*command.split(" "), "-n", 10, "--eval-episodes", 1, "--eval-freq", -1, folder=tmp_path)
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    (archive,) = (tmp_path / "logs" / "trpo").glob("*/CartPole-v1.zip")
+    model = TRPO.load(archive, device="cpu")
+    (report,) = (tmp_path / "logs" / "trpo").glob("report_*.csv")
+    (trial,) = csv.DictReader(report.open())
+    assert model.sampling == "vine"
+    assert model.vine_kwargs["branch_length"] == int(trial["params_branch_length"])
+    assert model.target_kl == float(trial["params_target_kl"])
+    assert model.n_steps == 2 ** int(trial["params_n_steps_pow"])
+    assert model.policy_kwargs["activation_fn"] == {"tanh": nn.Tanh, "relu": nn.ReLU}[trial["params_activation_fn"]]
+    assert len(model.policy_kwargs["net_arch"]["pi"]) == 2
+
 
 @pytest.mark.parametrize(
     "arguments, named",
     [
         ("fly", "train, optimize, enjoy, record_video"),
-        ("train --algo ppo", "leave --algo out"),
+        ("train --env CartPole-v1 --algo ppo", "leave --algo out"),
+        ("train", "give --env"),
+        ("optimize -n 100", "--env"),
+        ("enjoy", "--env"),
+        ("record_video", "--env"),
+        ("train --env CartPole-v1 -n -5", "--n-timesteps -5: give at least 1"),
+        ("train --env CartPole-v1 -n 0", "--n-timesteps 0: give at least 1"),
+        ("optimize --env CartPole-v1 --n-trials 0", "--n-trials 0: give at least 1"),
+        ("enjoy --env CartPole-v1 -n 0", "--n-timesteps 0: give at least 1"),
+        ("record_video --env CartPole-v1 --n-envs 0", "--n-envs 0: give at least 1"),
+        ("train --env CartPole-v1 --device cuda:99", "--device cuda:99: PyTorch finds no such device here"),
+        ("enjoy --env CartPole-v1 --device cuda:99", "--device cuda:99"),
+        ("train --env CartPole-v1 --device gpu", "give auto, cpu, cuda"),
+        ("train --env CartPole-v1 --device meta", "--device meta: PyTorch finds no such device"),
         ("enjoy --env CartPole-v1 --algo=ppo", "leave --algo out"),
         ("train --algo pppo", "'trpo'"),
         ("train --algo", "--algo"),
@@ -159,7 +230,9 @@ def test_a_search_of_the_vines_settings_ends_with_a_return(tmp_path):
         ("enjoy --env CartPole-v1", "--folder"),
         ("record_video --env CartPole-v1", "--folder"),
         ("plot_train --env CartPole-v1", "--exp-folder"),
+        ("plot_train", "--env"),
         ("all_plots", "--env"),
+        ("all_plots --env CartPole-v1", "there is no run of CartPole-v1 in logs/trpo"),
         ("plot_from_file -i none", "all_plots --output none"),
     ],
 )
@@ -241,4 +314,9 @@ def test_help_of_a_script_has_our_option(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", sys.argv)
     with pytest.raises(SystemExit, match="0"):
         main(["train", "--help"])
-    assert "--sampling {single_path,vine}" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "--sampling {single_path,vine}" in output
+    assert "(default: 25000)" in output and "(default: logs)" in output
+    assert "(default: None)" not in output and "(default: False)" not in output
+    assert "--algo" not in output and "ppo" not in output
+    assert "slower" in output
