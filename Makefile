@@ -1,6 +1,6 @@
 SHELL = /bin/bash
 
-.PHONY: pytest mypy type lint format check-codestyle commit-checks release clean
+.PHONY: pytest mypy type lint format check-codestyle commit-checks docs spelling release clean
 
 pytest:
 	python -m pytest
@@ -21,7 +21,14 @@ check-codestyle:
 	python -m ruff check --select I
 	python -m ruff format --check
 
-commit-checks: format lint type
+commit-checks: format lint type spelling
+
+# The site, in docs/_build; needs no network, and every warning is an error
+docs:
+	python -m sphinx -W --keep-going -q docs docs/_build
+
+spelling:
+	codespell
 
 # Builds the source distribution and the wheel and checks them (needs build and twine); uploading is left to whoever releases
 release: clean
@@ -29,4 +36,4 @@ release: clean
 	python -m twine check --strict dist/*
 
 clean:
-	rm -rf build dist
+	rm -rf build dist docs/_build

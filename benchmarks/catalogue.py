@@ -11,6 +11,7 @@ STUDIES = {  # name -> where it is declared
     "ablations": "benchmarks.learning.ablations",
     "candidates": "benchmarks.learning.candidates",
     "tuning": "benchmarks.learning.tuning",
+    "agents": "benchmarks.learning.agents",
     "learning_curves": "benchmarks.learning.learning_curves",
     "trained_agents": "benchmarks.learning.trained_agents",
     "vine_defaults": "benchmarks.learning.vine_defaults",

@@ -100,8 +100,19 @@ def table() -> str:
     return markdown.table(head, rows)
 
 
+def summary() -> str:
+    """Final returns alone, a row for each task and a column for each method, the largest bold."""
+    rows = []
+    for env_id in TASKS:
+        finals = {method: [run.final for run in found] for method, found in methods(env_id).items()}
+        best = max(finals, key=lambda method: interquartile_mean(finals[method]))
+        cells = (f"**{_cell(scores)}**" if method == best else _cell(scores) for method, scores in finals.items())
+        rows.append([env_id, *cells])
+    return markdown.table(["final return", *METHODS.values()], rows)
+
+
 def difference_table() -> str:
-    """Ours less the others', with 95 % intervals."""
+    """Ours minus the others', with 95 % intervals."""
     rows = []
     for other in ("sb3_contrib", "ppo"):
         for env_id in TASKS:
@@ -111,7 +122,7 @@ def difference_table() -> str:
                 end = fastest_finish(env_id)
                 over_time = difference(*([run.area("seconds", end) for run in group] for group in (ours, theirs)))
                 rows.append([METHODS[other], env_id, final, over_time])
-    return markdown.table(["sb3_trpo less …", "task", "final return", "mean return over the fastest's time"], rows)
+    return markdown.table(["sb3_trpo minus …", "task", "final return", "mean return over the fastest's time"], rows)
 
 
 def plot() -> None:
@@ -140,6 +151,6 @@ STUDY = Study(
     seeds=tuple(range(10)),
     included=lambda cell: cell.seed < SEEDS[cell.variant],
     changeable=True,
-    tables={"comparison": table, "differences": difference_table},
+    tables={"comparison": table, "summary": summary, "differences": difference_table},
     plots=(plot,),
 )

@@ -42,7 +42,7 @@ def table() -> str:
             means = (f"{interquartile_mean(group):.0f}" for group in scores)
             rows.append([env_id, seeds, name, *means, difference(scores[2], scores[1])])
     methods = ("sb3-contrib, RL Zoo's settings", "sb3-contrib, our settings", "sb3_trpo")
-    return markdown.table(["task", "seeds", "score", *methods, "sb3_trpo less sb3-contrib, our settings"], rows)
+    return markdown.table(["task", "seeds", "score", *methods, "sb3_trpo minus sb3-contrib, our settings"], rows)
 
 
 STUDY = Study(

@@ -35,7 +35,7 @@ class Defect:
 
     @property
     def cause(self) -> str:
-        """A sentence on what may be behind it, where that is not plain; see :func:`predicted_values`."""
+        """A sentence on what may be behind it, where that is not plain; see ``predicted_values``."""
         if math.isfinite(self.value):
             return " It is the largest, and the standard deviation of what comes of them overflows: scale rewards down."
         bootstrapped = self.key == "rewards" and math.isnan(self.value)

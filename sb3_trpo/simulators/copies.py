@@ -179,7 +179,7 @@ class CloneableEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
         return clone_models(self.env)
 
     def replay(self, state: SimulatorState, models: Models | None, actions: Sequence[Any]) -> list[Replayed]:
-        """See :func:`sb3_trpo.simulators.state`; in a copy, so that the environment stays where it is and records nothing."""
+        """See :func:`sb3_trpo.simulators.replay`; in a copy, so that the environment stays where it is and records nothing."""
         if self._copy is None:
             self._copy = copy_env(self.env)
         return replay(self._copy, state, models, actions)

@@ -11,7 +11,7 @@ from sb3_trpo.ranks import ALONE, Ranks
 class ImprovementBound:
     """The terms of η(θ) − η(θ₀) ≥ [L(θ) − L(θ₀)]/(1−γ) − C max_s KL, C = 4εγ/(1−γ)².
 
-    :param epsilon: ε = max |A|, reward units
+    :param epsilon: ε = ``max |A|``, reward units
     :param penalty: C, reward units a nat
     :param lower: the right-hand side, reward units
     """

@@ -273,7 +273,7 @@ class Growth:
 def make_vine(
     env: VecEnv, policy: ActorCriticPolicy, options: Mapping[str, Any] | None, n_steps: int, kind: type[Vine] = Vine
 ) -> Vine:
-    """The vine of these environments, with a user's options; see :class:`~sb3_trpo.sampling.SamplerFactory`."""
+    """The vine of these environments, with a user's options; see :func:`~sb3_trpo.sampling.register_sampler`."""
     return kind(env, policy, VineSettings.of(options, env.action_space, n_steps * env.num_envs))
 
 

@@ -1,0 +1,79 @@
+"""Tables that are made of the code: statuses with their remedies, and the options of the command line."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+
+class MarkdownDirective(SphinxDirective):
+    """Puts Markdown in its own place.
+
+    What is written is parsed as if it stood in the page.
+    """
+
+    def markdown(self) -> str:
+        raise NotImplementedError
+
+    def run(self) -> list[nodes.Node]:
+        container = nodes.container()
+        self.state.nested_parse(StringList(self.markdown().splitlines(), source="generated"), 0, container)
+        return container.children
+
+
+class Statuses(MarkdownDirective):
+    """Every status: its code in the log, its name, what it means, what to do."""
+
+    def markdown(self) -> str:
+        from sb3_trpo.trust_region import Status
+
+        rows = [f"| {status.code} | `{status.value}` | {status.meaning} | {status.remedy} |" for status in Status]
+        return "\n".join(["| code | status | meaning | what to do |", "|---|---|---|---|", *rows])
+
+
+class CommandLine(MarkdownDirective):
+    """Every option of a script of ``python -m sb3_trpo``, with its default and the parser's own help."""
+
+    required_arguments = 1
+
+    def markdown(self) -> str:
+        rows = [option_row(action) for action in options_of(self.arguments[0]) if action.dest != "help"]
+        return "\n".join(["| option | default | meaning |", "|---|---|---|", *rows])
+
+
+def options_of(script: str) -> Sequence[argparse.Action]:
+    """What the parser of a script knows, after this package has added and changed what it does."""
+    from importlib import import_module
+
+    from sb3_trpo.__main__ import SCRIPTS
+    from sb3_trpo.zoo.command_line import ScriptParser, run_script
+
+    found: list[argparse.Action] = []
+    arguments, original = sys.argv, (argparse.ArgumentParser, ScriptParser.print_help)
+    ScriptParser.print_help = lambda parser, file=None: found.extend(parser._actions)  # type: ignore[method-assign]
+    try:
+        run_script(import_module(f"sb3_trpo.zoo.{SCRIPTS[script].module}").SCRIPTS[script], script, ["--help"])
+    except SystemExit:
+        pass
+    finally:
+        sys.argv = arguments
+        argparse.ArgumentParser, ScriptParser.print_help = original  # type: ignore[misc, method-assign]
+    return found
+
+
+def option_row(action: argparse.Action) -> str:
+    names = ", ".join(f"`{name}`" for name in action.option_strings)
+    default = "required" if action.required else "" if action.default in (None, "", False, argparse.SUPPRESS) else f"`{action.default}`"
+    meaning = " ".join((action.help or "").replace("%%", "%").split()).replace("|", "\\|").replace("<", "\\<")
+    choices = f" One of {', '.join(f'`{choice}`' for choice in action.choices)}." if action.choices else ""
+    return f"| {names} | {default} | {meaning}{choices} |"
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_directive("statuses", Statuses)
+    app.add_directive("command-line", CommandLine)
+    return {"parallel_read_safe": True}
