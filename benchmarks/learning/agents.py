@@ -23,6 +23,7 @@ from sb3_trpo import TRPO
 AGENTS = Path(__file__).parents[2] / "rl-trained-agents" / "trpo"
 SIZE = 160  # pixels of a side
 BEGIN, SECONDS, FRAMES_PER_SECOND = 2.0, 4.0, 20
+DRAWN = {"render_mode": "rgb_array", "camera_name": "track", "width": SIZE, "height": SIZE}
 SEED = 1
 
 
@@ -37,7 +38,7 @@ def picture_of(env_id: str) -> Path:
 
 def environment_of(env_id: str) -> VecEnv:
     """One environment that is drawn, with the statistics that the agent was trained with."""
-    env = make_vec_env(env_id, 1, seed=SEED, env_kwargs={"render_mode": "rgb_array", "width": SIZE, "height": SIZE})
+    env = make_vec_env(env_id, 1, seed=SEED, env_kwargs=DRAWN)
     statistics = agent_of(env_id) / env_id / "vecnormalize.pkl"
     if not statistics.exists():
         return env
