@@ -17,7 +17,7 @@ def hashed(env: gym.Env, observation: Any) -> Hashable:
     if isinstance(observation, tuple):
         return tuple(hashed(env, part) for part in observation)
     if isinstance(observation, (np.ndarray, np.generic)):
-        return blake2b(np.ascontiguousarray(observation), digest_size=16).digest()
+        return blake2b(np.asarray(observation).tobytes(), digest_size=16).digest()
     return observation
 
 

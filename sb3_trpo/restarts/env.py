@@ -1,6 +1,6 @@
 """The wrapper that lets episodes begin in saved states."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -9,6 +9,21 @@ from sb3_trpo.checks import check_real
 from sb3_trpo.restarts.sources import Source
 from sb3_trpo.restarts.starts import Start, Visit
 from sb3_trpo.simulators import SimulatorState, clone_state, copy_env, restore_state
+
+
+class RestartState(NamedTuple):
+    """The whole state of a :class:`RestartEnv`. Opaque and reusable; may be pickled.
+
+    :param env: of the environment inside
+    :param source: of the source, whose saved states are not copied
+    :param stream: of what chooses
+    :param own: attributes
+    """
+
+    env: SimulatorState
+    source: dict[str, Any]
+    stream: Any
+    own: dict[str, Any]
 
 
 class RestartEnv(gym.Wrapper):
@@ -97,18 +112,17 @@ class RestartEnv(gym.Wrapper):
 
     _OWN = ("share", "restarts", "_began", "_start", "_restart", "_steps", "_total")
 
-    def clone_state(self) -> tuple[SimulatorState, dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """The whole state for :func:`sb3_trpo.simulators.clone_state`, the source's included; its archive is not copied."""
+    def clone_state(self) -> RestartState:
+        """For :func:`sb3_trpo.simulators.clone_state`."""
         own = {name: getattr(self, name) for name in self._OWN}
-        return clone_state(self.env), self.source.clone_state(), self.rng.bit_generator.state, own
+        return RestartState(clone_state(self.env), self.source.clone_state(), self.rng.bit_generator.state, own)
 
-    def restore_state(self, state: tuple[SimulatorState, dict[str, Any], dict[str, Any], dict[str, Any]]) -> None:
+    def restore_state(self, state: RestartState) -> None:
         """Inverse of :meth:`clone_state`."""
-        inner, source, stream, own = state
-        restore_state(self.env, inner)
-        self.source.restore_state(source)
-        self.rng.bit_generator.state = stream
-        vars(self).update(own)
+        restore_state(self.env, state.env)
+        self.source.restore_state(state.source)
+        self.rng.bit_generator.state = state.stream
+        vars(self).update(state.own)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "RestartEnv":
         source = type(self.source).__new__(type(self.source))

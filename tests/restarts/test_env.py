@@ -69,7 +69,7 @@ def steps_of(env: gym.Env, actions: list[Any]) -> list[Any]:
     """Everything but clocks, until the episode ends."""
     seen = []
     for action in actions:
-        observation, reward, terminated, truncated, info = env.step(action)
+        observation, reward, terminated, truncated, _ = env.step(action)
         seen.append((deepcopy(observation), reward, terminated, truncated))
         if terminated or truncated:
             break
