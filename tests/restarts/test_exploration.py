@@ -1,6 +1,7 @@
 """Exploration: what it finds is really there, every step counts, and ways can be gone again."""
 
 from copy import deepcopy
+from itertools import pairwise
 from typing import Any
 
 import gymnasium as gym
@@ -86,7 +87,7 @@ def test_actions_are_repeated_as_often_as_asked():
     for repeat in (0.0, 0.8):
         taken.clear()
         explore(Noting(Walk()), 2_000, Grid(2.0), segment=2_000, repeat=repeat)
-        same = np.mean([a == b for a, b in zip(taken, taken[1:], strict=False)])
+        same = np.mean([a == b for a, b in pairwise(taken)])
         assert abs(same - (repeat + (1.0 - repeat) / 2)) < 0.05
 
 
