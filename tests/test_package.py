@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the ground up: a part imports from parts before its own. A folder's own files may import each other without a circle.
 FLOORS = [
     *("checks", "schedules", "ranks", "simulators", "trust_region", "vec_env", "policy", "policies", "callbacks"),
-    *("distributed", "sampling", "update", "critic", "arguments", "settings", "diagnostics", "interruption", "loading"),
+    *("distributed", "restarts", "sampling", "update", "critic", "arguments", "settings", "diagnostics", "interruption", "loading"),
     *("atari", "trpo"),
     *("rollouts", "hyperparams", "zoo", "__main__"),
 ]

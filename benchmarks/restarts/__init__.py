@@ -1,0 +1,1 @@
+"""Whether episodes that begin in saved states help where exploration is hard."""

@@ -1,0 +1,70 @@
+"""Tasks where nothing is earned before all is done."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.wrappers import TimeLimit
+
+from benchmarks.restarts import grids
+from sb3_trpo.restarts import Grid
+
+
+class FarAhead(gym.Wrapper):
+    """HalfCheetah's reward is 1 once it is so far from where it began, and nothing before.
+
+    :param distance: metres
+    """
+
+    def __init__(self, env: gym.Env, distance: float):
+        super().__init__(env)
+        self.distance = distance
+
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        observation, _, _, truncated, info = self.env.step(action)
+        arrived = info["x_position"] >= self.distance
+        return observation, float(arrived), arrived, truncated, info
+
+
+def cheetah_cell(env: gym.Env, observation: np.ndarray) -> Hashable:
+    """Half metres, and how it lies."""
+    position, _, pitch = env.unwrapped.data.qpos[:3]  # type: ignore[attr-defined]
+    return int(np.floor(position / 0.5)), int(np.floor(pitch / 0.7))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task, and what is needed to explore it. An episode succeeds if it earns more than nothing.
+
+    :param make: the environment
+    :param steps: simulator steps of a run, exploration included
+    :param cell: tells states apart
+    :param repeat: probability that exploration repeats an action
+    :param segment: actions of exploration between returns
+    :param settings: of every algorithm
+    """
+
+    make: Callable[[], gym.Env]
+    steps: int
+    cell: Callable[[gym.Env, Any], Hashable]
+    repeat: float = 0.0
+    segment: int = 20
+    settings: tuple[tuple[str, Any], ...] = (("ent_coef", 0.01),)
+
+
+TASKS = {
+    "KeyCorridorS3R3": Task(grids.KeyCorridor, 150_000, grids.cell),
+    "MountainCarContinuous": Task(
+        lambda: gym.make("MountainCarContinuous-v0"), 100_000, Grid([0.1, 0.01]), repeat=0.9, segment=50, settings=()
+    ),
+    "HalfCheetah, 5 m": Task(
+        lambda: TimeLimit(FarAhead(gym.make("HalfCheetah-v5").unwrapped, 5.0), 300),
+        150_000,
+        cheetah_cell,
+        repeat=0.9,
+        settings=(),
+    ),
+    "MultiRoom-N6": Task(grids.MultiRoom, 300_000, grids.cell),
+}

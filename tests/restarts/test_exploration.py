@@ -1,0 +1,113 @@
+"""Exploration: what it finds is really there, every step counts, and ways can be gone again."""
+
+from copy import deepcopy
+from itertools import pairwise
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.wrappers import TimeLimit
+
+from sb3_trpo.restarts import Backward, Exploration, Grid, RestartEnv, explore
+from tests.restarts.test_backward import Corridor, corridor
+from tests.simulator_toys import Walk
+
+
+class Counting(gym.Wrapper):
+    """How many steps it was given; not part of any state, so that restoring one does not set it back."""
+
+    taken = 0
+
+    def step(self, action: Any) -> Any:
+        Counting.taken += 1
+        return self.env.step(action)
+
+
+def check(found: Exploration, env: gym.Env, start: Any = None) -> None:
+    """The states on a way follow one another, and lead where they are said to."""
+    trajectory = found.trajectory(env, start)
+    assert trajectory.starts[0].observation.tolist() == found.beginning.observation.tolist()
+    assert [one.steps for one in trajectory.starts] == list(range(trajectory.steps))
+    totals = [one.total for one in trajectory.starts]
+    if start is None:
+        assert (trajectory.total, trajectory.steps) == (found.total, found.length)
+    else:
+        assert (trajectory.total, trajectory.steps) == (start.total, start.steps)
+    assert totals[0] == 0.0
+
+
+def test_it_finds_what_random_actions_do_not():
+    Counting.taken = 0
+    env = Counting(corridor())
+    found = explore(env, 20_000, segment=10, until=1.0, seed=1)
+    assert found.total == 1.0 and found.length >= Corridor.LENGTH and found.steps == Counting.taken < 20_000
+    assert len(found.cells.starts) == Corridor.LENGTH
+    check(found, env)
+    assert Counting.taken == found.steps + found.length
+    other = TimeLimit(Corridor(), 60)
+    total = 0.0
+    other.reset(seed=9)
+    space = other.action_space
+    space.seed(0)
+    for _ in range(20_000):
+        _, reward, terminated, truncated, _ = other.step(space.sample())
+        total += float(reward)
+        if terminated or truncated:
+            other.reset()
+    assert total == 0.0
+
+
+def test_ways_of_noisy_environments_lead_to_their_cells_again():
+    env = TimeLimit(Walk(), 200)
+    found = explore(env, 2_000, Grid(2.0), segment=15, repeat=0.5, seed=0)
+    assert found.steps == 2_000 and len(found.cells.starts) > 20
+    check(found, TimeLimit(Walk(), 200))
+    for start in found.cells.starts[::9]:
+        check(found, env, start)
+        found.trajectory(env, start)
+        assert env.unwrapped.position == start.observation.item()  # type: ignore[attr-defined]
+
+
+def test_equal_seeds_explore_alike():
+    runs = [explore(TimeLimit(Walk(), 50), 500, Grid(2.0), seed=seed) for seed in (5, 5, 6)]
+    ways = [[(start.steps, start.total) for start in run.cells.starts] for run in runs]
+    assert ways[0] == ways[1] != ways[2]
+
+
+def test_actions_are_repeated_as_often_as_asked():
+    """Of 2,000 actions of two kinds; the standard deviation is 0.01 at most."""
+    taken: list[int] = []
+
+    class Noting(gym.Wrapper):
+        def step(self, action: Any) -> Any:
+            taken.append(int(action))
+            return self.env.step(action)
+
+    for repeat in (0.0, 0.8):
+        taken.clear()
+        explore(Noting(Walk()), 2_000, Grid(2.0), segment=2_000, repeat=repeat)
+        same = np.mean([a == b for a, b in pairwise(taken)])
+        assert abs(same - (repeat + (1.0 - repeat) / 2)) < 0.05
+
+
+def test_the_trajectory_feeds_the_curriculum_and_the_cells_feed_restarts():
+    found = explore(corridor(), 20_000, segment=10, until=1.0, seed=1)
+    for source in (Backward(found.trajectory(corridor())), deepcopy(found.cells)):
+        env = RestartEnv(corridor(), source, share=1.0)
+        env.reset(seed=0)
+        assert "restart" in env.reset()[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"steps": 0}, "steps=0"),
+        ({"segment": 0}, "segment=0"),
+        ({"repeat": 1.0}, "repeat=1.0"),
+        ({"capacity": 0}, "capacity=0"),
+    ],
+)
+def test_mistakes_are_named(arguments: dict[str, Any], words: str):
+    with pytest.raises(ValueError, match=words):
+        explore(Walk(), **{"steps": 10, **arguments})
