@@ -15,6 +15,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import MaybeCallback
 
+from sb3_trpo.atomic import place_of, replacing
 from sb3_trpo.callbacks import advance_progress_bars, without_writing_ones
 from sb3_trpo.distributed.process_group import join, rank_and_size, take_own_gpu
 from sb3_trpo.distributed.shared_statistics import Moments, SharedStatistics, wrappers
@@ -97,14 +98,20 @@ class DataParallelAlgorithm(OnPolicyAlgorithm):
         """
         Save the model, on rank 0; on other ranks, which have the same, this does nothing.
 
-        They do not wait for the file: before they load it, call ``torch.distributed.barrier()`` on all ranks.
+        They do not wait for the file: before they load it, call ``torch.distributed.barrier()`` on all ranks. A file that is
+        there already is replaced in one step, when the new one is on the disk: whatever happens meanwhile leaves it whole.
 
         :param path: path to the file, or an open one
         :param exclude: names of attributes to leave out
         :param include: names of attributes to keep that would be left out
         """
-        if self._rank == 0:
+        if self._rank > 0:
+            return
+        if not isinstance(path, (str, pathlib.Path)):
             super().save(path, exclude, include)
+            return
+        with replacing(place_of(path, "zip")) as file:
+            super().save(file, exclude, include)  # type: ignore[arg-type]
 
     def _setup_learn(
         self,
@@ -161,6 +168,10 @@ class DataParallelAlgorithm(OnPolicyAlgorithm):
         first.write(self._ranks.first(own.getvalue()))
         first.seek(0)
         self.set_parameters(th.load(first, map_location=self.device, weights_only=True), device=self.device)
+
+    def _state_restored(self) -> None:
+        if self._ranks.size > 1:
+            self._shared_statistics.remember()
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
         if self._ranks.size == 1:

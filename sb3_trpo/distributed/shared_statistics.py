@@ -51,7 +51,7 @@ class SharedStatistics:
         common = ranks.first([(each.mean, each.var, each.count) for each in self.statistics])
         for statistics, (mean, variance, count) in zip(self.statistics, common, strict=True):
             statistics.mean, statistics.var, statistics.count = mean, variance, count
-        self._remember()
+        self.remember()
 
     def news(self) -> list[Moments]:
         """What this rank's environments have added since."""
@@ -68,9 +68,10 @@ class SharedStatistics:
             now.mean = before.mean + shift
             now.var = (before.var * before.count + sum(each[index].second for each in news)) / count - shift**2
             now.count = count
-        self._remember()
+        self.remember()
 
-    def _remember(self) -> None:
+    def remember(self) -> None:
+        """Take what all ranks have now as the common ground that news are added to."""
         self.before = [statistics.copy() for statistics in self.statistics]
 
 

@@ -12,6 +12,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.callbacks import advance_progress_bars
+from sb3_trpo.checkpoints import Resumable
 from sb3_trpo.distributed import DataParallelAlgorithm
 from sb3_trpo.policy import Standing
 from sb3_trpo.ranks import mean_and_std
@@ -38,7 +39,7 @@ from sb3_trpo.vec_env import shallow_copies
 SKIPPED = "The update was skipped and the networks left as they were"
 
 
-class SamplingAlgorithm(DataParallelAlgorithm):
+class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
     """An on-policy algorithm that collects with a sampler (paper, sections 5.1 and 5.2).
 
     Afterwards the rollout buffer has the path with its advantages, and ``_experience`` what the sampler made of it. What to do

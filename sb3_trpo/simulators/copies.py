@@ -178,6 +178,10 @@ class CloneableEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
         """See :func:`sb3_trpo.simulators.clone_models`."""
         return clone_models(self.env)
 
+    def restore_models(self, models: Models) -> None:
+        """See :func:`sb3_trpo.simulators.restore_models`."""
+        restore_models(self.env, models)
+
     def replay(self, state: SimulatorState, models: Models | None, actions: Sequence[Any]) -> list[Replayed]:
         """See :func:`sb3_trpo.simulators.replay`; in a copy, so that the environment stays where it is and records nothing."""
         if self._copy is None:

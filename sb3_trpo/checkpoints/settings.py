@@ -1,0 +1,95 @@
+"""What a run was made with, and whether it goes on with the same: settings are refused by name, versions are told."""
+
+import inspect
+import platform
+import re
+import warnings
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch as th
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_trpo.distributed.shared_statistics import wrappers
+
+PACKAGES = ("sb3_trpo", "stable_baselines3", "torch", "numpy", "gymnasium", "mujoco", "ale_py", "sb3_contrib")
+_POINTS = (1.0, 0.7, 0.3, 0.0)  # of the remaining progress, where schedules are compared
+
+
+def versions() -> dict[str, str]:
+    """Of all that results depend on, bit for bit, beside settings."""
+    found = {"Python": platform.python_version(), "processor": platform.machine(), "threads": str(th.get_num_threads())}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def warn_of_versions(saved: Mapping[str, str]) -> None:
+    """Say what is not as it was when the checkpoint was saved."""
+    now = versions()
+    names = [name for name in {**saved, **now} if saved.get(name) != now.get(name)]
+    changed = [f"{name} {saved.get(name, 'none')} (now {now.get(name, 'none')})" for name in names]
+    if changed:
+        warnings.warn(
+            f"The checkpoint was saved with {', '.join(changed)}. The run goes on, but may end elsewhere than it would have.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def described(env: VecEnv) -> str:
+    """The VecEnv wrappers and VecNormalize's options."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(wrappers(env)))
+
+
+def check_settings(
+    algorithm: type[OnPolicyAlgorithm],
+    saved: Mapping[str, Any],
+    given: Mapping[str, Any],
+    env: VecEnv,
+    about: Mapping[str, Any],
+) -> None:
+    """Refuse settings that are not those of the checkpoint.
+
+    :param algorithm: whose settings they are
+    :param saved: the attributes in the checkpoint's zip, those that are to be changed already changed
+    :param given: settings that the caller believes to go on with
+    :param env: the environments to go on in
+    :param about: what the manifest says
+    :raises TypeError: for a setting that the algorithm does not have
+    :raises ValueError: naming the setting, both values and what to do
+    """
+    known = [name for name in inspect.signature(algorithm.__init__).parameters if name not in ("self", "policy", "env")]
+    for name, value in given.items():
+        if name not in known:
+            raise TypeError(f"{algorithm.__name__} has no setting {name}: give one of {', '.join(known)}.")
+        if not _same(saved.get(name), value):
+            raise _different(name, saved.get(name), value)
+    if saved["n_envs"] != env.num_envs:
+        raise _different("n_envs", saved["n_envs"], env.num_envs)
+    if about["wrappers"] != described(env) and "wrappers" not in saved:
+        raise _different("wrappers", about["wrappers"], described(env))
+
+
+def _different(name: str, saved: Any, given: Any) -> ValueError:
+    return ValueError(
+        f"The run was saved with {name}={saved!r}, and is to go on with {given!r}: it would end elsewhere. Give it the same, "
+        f"or ask for the change by name with changes={{{name!r}: …}}."
+    )
+
+
+def _same(saved: Any, given: Any) -> bool:
+    """Whether two settings are equal; functions of the remaining progress, where they have the same values."""
+    if callable(saved) and callable(given) and not isinstance(saved, type):
+        try:
+            return [saved(point) for point in _POINTS] == [given(point) for point in _POINTS]
+        except TypeError:
+            return saved is given
+    if isinstance(saved, type) and isinstance(given, type):
+        return (saved.__module__, saved.__qualname__) == (given.__module__, given.__qualname__)
+    return bool(saved == given)
