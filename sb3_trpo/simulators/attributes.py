@@ -57,7 +57,7 @@ def _save_array(owner: Owner, name: str) -> Saved:
     array = owner[name]
     if array.base is None:
         plain = array.flags.c_contiguous and array.flags.writeable and not array.dtype.hasobject
-        return Copy(array.copy()) if alone and plain else OTHERS
+        return Copy.of(array) if alone and plain else OTHERS
     return OTHERS
 
 

@@ -28,6 +28,11 @@ _NATIVE = frozenset(
     datetime.timedelta datetime.timezone decimal.Decimal fractions.Fraction uuid.UUID itertools.count
     pathlib.PosixPath pathlib.WindowsPath pathlib.PurePosixPath pathlib.PureWindowsPath pathlib._local.PosixPath
     pathlib._local.WindowsPath pathlib._local.PurePosixPath pathlib._local.PureWindowsPath logging.RootLogger
+    zoneinfo.ZoneInfo operator.itemgetter operator.attrgetter operator.methodcaller
+    torch.device torch.dtype torch.memory_format torch.Size
+    pandas.Timestamp pandas.Timedelta pandas.Interval pandas.api.typing.NaTType
+    pandas._libs.tslibs.timestamps.Timestamp pandas._libs.tslibs.timedeltas.Timedelta pandas._libs.interval.Interval
+    pandas._libs.tslibs.nattype.NaTType
     pygame.rect.Rect pygame.rect.FRect""".split()
 )
 _REGISTERED = (complex, re.Pattern, UnionType, np.ufunc)  # whose functions in copyreg are Python's and NumPy's

@@ -114,7 +114,8 @@ without_state: Callable[[type, bool], frozenset[str]] = cache(_without_state)
 
 
 ADVICE = (
-    "Give it two methods, clone_state() -> token and restore_state(token), which answer for it and for everything it wraps "
+    "If it never changes, keep it in the class and not in the instance: what all instances share is not copied. Else give it "
+    "two methods, clone_state() -> token and restore_state(token), which answer for it and for everything it wraps "
     "(sb3_trpo.simulators.clone_state(self.env) copies what is inside), and check them with sb3_trpo.simulators.check_clone."
 )
 

@@ -20,7 +20,15 @@ from gymnasium.envs.registration import EnvSpec
 
 from sb3_trpo.simulators import instances, random_generators
 from sb3_trpo.simulators.layers import is_simulator, name_of
-from sb3_trpo.simulators.nameless import Key, SavedFunctions, fingerprint, has_name, is_nameless, refuse_hidden_state
+from sb3_trpo.simulators.nameless import (
+    Key,
+    SavedFunctions,
+    fingerprint,
+    found_by_name,
+    has_name,
+    is_nameless,
+    refuse_hidden_state,
+)
 from sb3_trpo.simulators.saved import HOW_TO_MAKE
 
 # Who may own an array's memory: NumPy itself, bytes, or an array that a library handed over (as ALE does its screen).
@@ -145,6 +153,13 @@ def filled(obj: Any, rest: Any) -> None:
     raise pickle.UnpicklingError("a simulator's state is read with restore_state")
 
 
+def _reduced_compiled(function: Any) -> Any:
+    """A function of Cython's, which a class in C names in its pickles."""
+    if found_by_name(function.__module__, function.__qualname__) is not function:
+        raise TypeError(f"the function {function.__qualname__} is not found by its name")
+    return NotImplemented
+
+
 def _reduced_method(method: MethodType) -> Any:
     """By its name in the class, for on the instance itself another may stand under that name."""
     function, owner = method.__func__, method.__self__
@@ -244,6 +259,8 @@ def _reducer_of(kind: type) -> Callable[[Any], Any]:
         return _reduced_class
     if issubclass(kind, enum.Enum):
         return _reduced_member
+    if kind.__name__ == "cython_function_or_method":
+        return _reduced_compiled
     if instances.is_native(kind):
         return _reduced_dtype if issubclass(kind, np.dtype) else _reduced_by_python
     if instances.is_built(kind):
