@@ -33,7 +33,8 @@ _NATIVE = frozenset(
     pandas.Timestamp pandas.Timedelta pandas.Interval pandas.api.typing.NaTType
     pandas._libs.tslibs.timestamps.Timestamp pandas._libs.tslibs.timedeltas.Timedelta pandas._libs.interval.Interval
     pandas._libs.tslibs.nattype.NaTType
-    pygame.rect.Rect pygame.rect.FRect""".split()
+    pygame.rect.Rect pygame.rect.FRect pygame.Rect pygame.math.Vector2 pygame.math.Vector3
+    pygame.color.Color pygame.Color""".split()
 )
 _REGISTERED = (complex, re.Pattern, UnionType, np.ufunc)  # whose functions in copyreg are Python's and NumPy's
 _SCALARS = frozenset(np.sctypeDict.values()) - {np.void, np.object_}  # a np.void may look into an array

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from sb3_trpo.simulators import instances, random_generators
+from sb3_trpo.simulators import drawings, instances, random_generators
 from sb3_trpo.simulators.layers import is_simulator, name_of
 from sb3_trpo.simulators.nameless import (
     Key,
@@ -160,6 +160,16 @@ def _reduced_compiled(function: Any) -> Any:
     return NotImplemented
 
 
+def _reduced_surface(surface: Any) -> Any:
+    if not drawings.is_surface(surface):
+        raise TypeError("it is pygame's window, of which a process has one only")
+    return rebuilt, ("surface", *drawings.surface_in_parts(surface))
+
+
+def _reduced_clock(clock: Any) -> Any:
+    return rebuilt, ("clock", type(clock))
+
+
 def _reduced_method(method: MethodType) -> Any:
     """By its name in the class, for on the instance itself another may stand under that name."""
     function, owner = method.__func__, method.__self__
@@ -259,6 +269,10 @@ def _reducer_of(kind: type) -> Callable[[Any], Any]:
         return _reduced_class
     if issubclass(kind, enum.Enum):
         return _reduced_member
+    if name_of(kind) in ("pygame.Surface", "pygame.surface.Surface"):
+        return _reduced_surface
+    if drawings.is_clock(kind):
+        return _reduced_clock
     if kind.__name__ == "cython_function_or_method":
         return _reduced_compiled
     if instances.is_native(kind):
