@@ -5,7 +5,7 @@ belongs to the instance (renderers; where only trusted classes are at work space
 has no bearing on the simulation. Everything else goes into one pickle for the whole environment (see ``objects``).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib import import_module
 from operator import itemgetter
 from sys import getrefcount
@@ -23,6 +23,7 @@ from sb3_trpo.simulators.layers import (
     is_rebinding,
     is_rendering,
     is_simulator,
+    is_surface,
     name_of,
     without_state,
 )
@@ -37,7 +38,7 @@ _CONSTANTS = frozenset((int, float, bool, str, bytes, complex, type(None), *np.s
 
 
 def _save_drawing(owner: Owner, name: str) -> Saved:
-    return Drawing()
+    return OTHERS if is_surface(owner[name]) else Drawing()
 
 
 def _save_tuple(owner: Owner, name: str) -> Saved:
@@ -46,10 +47,10 @@ def _save_tuple(owner: Owner, name: str) -> Saved:
     return Drawing() if _draws(owner[name]) else OTHERS
 
 
-def _draws(values: Iterable[Any]) -> bool:
-    """Whether these are pictures and the like, and nothing else."""
+def _draws(values: Collection[Any]) -> bool:
+    """Whether these are fonts and the like, and nothing else."""
     kinds = set(map(type, values)) - {type(None)}
-    return bool(kinds) and all(map(is_rendering, kinds))
+    return bool(kinds) and all(map(is_rendering, kinds)) and not any(map(is_surface, values))
 
 
 def _save_array(owner: Owner, name: str) -> Saved:
@@ -57,7 +58,7 @@ def _save_array(owner: Owner, name: str) -> Saved:
     array = owner[name]
     if array.base is None:
         plain = array.flags.c_contiguous and array.flags.writeable and not array.dtype.hasobject
-        return Copy(array.copy()) if alone and plain else OTHERS
+        return Copy.of(array) if alone and plain else OTHERS
     return OTHERS
 
 

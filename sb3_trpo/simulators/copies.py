@@ -12,6 +12,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import EzPickle
 
+from sb3_trpo.simulators.drawings import drawing_for_a_copy, reduced_for_another_process
 from sb3_trpo.simulators.layers import CannotCloneError, Stack, is_rendering, is_simulator, name_of, without_state
 from sb3_trpo.simulators.nameless import found_by_name, function_like, has_name
 from sb3_trpo.simulators.state import (
@@ -114,7 +115,9 @@ def _outline(layer: Any, trusted: bool, memo: dict[int, Any]) -> Any:
             continue
         elif type(value) is FunctionType:
             vars(new)[name] = _function(value, memo)
-        elif is_rendering(type(value)) or name == "results_writer":
+        elif is_rendering(type(value)):
+            vars(new)[name] = drawing_for_a_copy(value)
+        elif name == "results_writer":
             vars(new)[name] = None
         elif isinstance(value, (spaces.Space, EnvSpec)) or name in without_state(type(layer), trusted):
             vars(new)[name] = deepcopy(value, memo)
@@ -137,8 +140,23 @@ def _function(function: FunctionType, memo: dict[int, Any]) -> FunctionType:
     return new
 
 
-class _Pickler(cloudpickle.Pickler):
-    """Cloudpickle's, but what is found by its name here, or was when this process was forked, goes by name.
+class Pickler(cloudpickle.Pickler):
+    """Cloudpickle's, which also knows what to do with what environments draw with."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        reduced = reduced_for_another_process(obj)
+        return super().reducer_override(obj) if reduced is NotImplemented else reduced
+
+
+def pickled(obj: Any) -> bytes:
+    """Environments, and whatever else there is, for ``pickle.loads`` in another process."""
+    file = io.BytesIO()
+    Pickler(file).dump(obj)
+    return file.getvalue()
+
+
+class _Pickler(Pickler):
+    """The same, but what is found by its name here, or was when this process was forked, goes by name.
 
     It would be another class beside the one that the other process has.
     """

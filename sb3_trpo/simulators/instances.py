@@ -28,7 +28,13 @@ _NATIVE = frozenset(
     datetime.timedelta datetime.timezone decimal.Decimal fractions.Fraction uuid.UUID itertools.count
     pathlib.PosixPath pathlib.WindowsPath pathlib.PurePosixPath pathlib.PureWindowsPath pathlib._local.PosixPath
     pathlib._local.WindowsPath pathlib._local.PurePosixPath pathlib._local.PureWindowsPath logging.RootLogger
-    pygame.rect.Rect pygame.rect.FRect""".split()
+    zoneinfo.ZoneInfo operator.itemgetter operator.attrgetter operator.methodcaller
+    torch.device torch.dtype torch.memory_format torch.Size
+    pandas.Timestamp pandas.Timedelta pandas.Interval pandas.api.typing.NaTType
+    pandas._libs.tslibs.timestamps.Timestamp pandas._libs.tslibs.timedeltas.Timedelta pandas._libs.interval.Interval
+    pandas._libs.tslibs.nattype.NaTType
+    pygame.rect.Rect pygame.rect.FRect pygame.Rect pygame.math.Vector2 pygame.math.Vector3
+    pygame.color.Color pygame.Color""".split()
 )
 _REGISTERED = (complex, re.Pattern, UnionType, np.ufunc)  # whose functions in copyreg are Python's and NumPy's
 _SCALARS = frozenset(np.sctypeDict.values()) - {np.void, np.object_}  # a np.void may look into an array

@@ -1,5 +1,6 @@
 """An environment as its layers, the wrappers from the outermost inwards, and what is known of their and others' classes."""
 
+import sys
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
@@ -32,10 +33,11 @@ SIMULATORS = {
     "ale_py._ale_py.ALEInterface": "sb3_trpo.simulators.ale_state:save",
 }
 
-# Windows, renderers and what they draw with: they show the state and are no part of it. (Of pygame, rectangles may well be.)
+# Windows, renderers and what they draw with: they show the state and are no part of it. (Of pygame, rectangles and, of others'
+# environments, surfaces may well be.)
 _RENDERING = (
-    *("pygame.Surface", "pygame.surface.", "pygame.display.", "pygame.time.", "pygame.font.", "pygame.freetype."),
-    *("pygame.mixer.", "glfw.", "gymnasium.envs.mujoco.mujoco_rendering."),
+    *("pygame.Surface", "pygame.surface.", "pygame.display.", "pygame.time.", "pygame.Clock", "pygame.font.", "pygame.Font"),
+    *("pygame.freetype.", "pygame.mixer.", "glfw.", "gymnasium.envs.mujoco.mujoco_rendering."),
     *("mujoco.renderer.", "mujoco.viewer.", "mujoco._render."),
 )
 
@@ -90,6 +92,13 @@ def is_rendering(kind: type) -> bool:
     return name_of(kind).startswith(_RENDERING)
 
 
+def is_surface(value: Any) -> bool:
+    """Whether this is a picture of pygame's in memory, and not its window."""
+    if name_of(type(value)) not in ("pygame.Surface", "pygame.surface.Surface"):
+        return False
+    return value is not sys.modules["pygame"].display.get_surface()
+
+
 def is_pinned(value: Any, trusted: bool) -> bool:
     """Whether an attribute belongs to the instance: a restored state leaves the instance its own.
 
@@ -97,7 +106,9 @@ def is_pinned(value: Any, trusted: bool) -> bool:
     :param trusted: whether only trusted classes are at work, which never change a space or a specification
     """
     kind = type(value)
-    return (trusted and (issubclass(kind, spaces.Space) or kind is EnvSpec)) or is_rendering(kind) or is_simulator(kind)
+    if is_rendering(kind):
+        return trusted or not is_surface(value)  # somebody's game may go on from what it has drawn
+    return (trusted and (issubclass(kind, spaces.Space) or kind is EnvSpec)) or is_simulator(kind)
 
 
 def _without_state(kind: type, trusted: bool) -> frozenset[str]:
@@ -114,7 +125,8 @@ without_state: Callable[[type, bool], frozenset[str]] = cache(_without_state)
 
 
 ADVICE = (
-    "Give it two methods, clone_state() -> token and restore_state(token), which answer for it and for everything it wraps "
+    "If it never changes, keep it in the class and not in the instance: what all instances share is not copied. Else give it "
+    "two methods, clone_state() -> token and restore_state(token), which answer for it and for everything it wraps "
     "(sb3_trpo.simulators.clone_state(self.env) copies what is inside), and check them with sb3_trpo.simulators.check_clone."
 )
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from sb3_trpo.simulators import instances, random_generators, reductions
+from sb3_trpo.simulators import drawings, instances, random_generators, reductions
 from sb3_trpo.simulators.layers import CannotCloneError
 from sb3_trpo.simulators.nameless import (
     Closures,
@@ -126,6 +126,12 @@ class _Unpickler(pickle.Unpickler):
 
     def _build_member(self, kind: Any, name: str) -> Any:
         return kind._member_map_[name]
+
+    def _build_surface(self, *parts: Any) -> Any:
+        return drawings.surface_of(*parts)
+
+    def _build_clock(self, kind: type) -> Any:
+        return kind()
 
     def _build_class(self, module: str, name: str) -> type:
         return class_called(module, name)

@@ -18,9 +18,17 @@ from typing import Any
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from sb3_trpo.simulators import instances, random_generators
+from sb3_trpo.simulators import drawings, instances, random_generators
 from sb3_trpo.simulators.layers import is_simulator, name_of
-from sb3_trpo.simulators.nameless import Key, SavedFunctions, fingerprint, has_name, is_nameless, refuse_hidden_state
+from sb3_trpo.simulators.nameless import (
+    Key,
+    SavedFunctions,
+    fingerprint,
+    found_by_name,
+    has_name,
+    is_nameless,
+    refuse_hidden_state,
+)
 from sb3_trpo.simulators.saved import HOW_TO_MAKE
 
 # Who may own an array's memory: NumPy itself, bytes, or an array that a library handed over (as ALE does its screen).
@@ -145,6 +153,23 @@ def filled(obj: Any, rest: Any) -> None:
     raise pickle.UnpicklingError("a simulator's state is read with restore_state")
 
 
+def _reduced_compiled(function: Any) -> Any:
+    """A function of Cython's, which a class in C names in its pickles."""
+    if found_by_name(function.__module__, function.__qualname__) is not function:
+        raise TypeError(f"the function {function.__qualname__} is not found by its name")
+    return NotImplemented
+
+
+def _reduced_surface(surface: Any) -> Any:
+    if not drawings.is_surface(surface):
+        raise TypeError("it is pygame's window, of which a process has one only")
+    return rebuilt, ("surface", *drawings.surface_in_parts(surface))
+
+
+def _reduced_clock(clock: Any) -> Any:
+    return rebuilt, ("clock", type(clock))
+
+
 def _reduced_method(method: MethodType) -> Any:
     """By its name in the class, for on the instance itself another may stand under that name."""
     function, owner = method.__func__, method.__self__
@@ -244,6 +269,12 @@ def _reducer_of(kind: type) -> Callable[[Any], Any]:
         return _reduced_class
     if issubclass(kind, enum.Enum):
         return _reduced_member
+    if name_of(kind) in ("pygame.Surface", "pygame.surface.Surface"):
+        return _reduced_surface
+    if drawings.is_clock(kind):
+        return _reduced_clock
+    if kind.__name__ == "cython_function_or_method":
+        return _reduced_compiled
     if instances.is_native(kind):
         return _reduced_dtype if issubclass(kind, np.dtype) else _reduced_by_python
     if instances.is_built(kind):

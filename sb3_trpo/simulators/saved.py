@@ -1,12 +1,14 @@
 """What is saved of single attributes, and how it is brought back."""
 
+from sys import getrefcount
 from typing import Any, NamedTuple, Protocol
+from weakref import ref
 from zlib import compress, decompress
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from sb3_trpo.simulators.random_generators import Seeds
+from sb3_trpo.simulators.random_generators import UNSHARED, Seeds
 
 Owner = dict[str, Any]
 
@@ -35,13 +37,53 @@ class Constant(NamedTuple):
         return self
 
 
+_LARGE = 2**16
+# The last copy of a large array, by its id: as long as the array is as it was, states share that copy
+_LAST: dict[int, tuple[ref, "Copy"]] = {}
+
+
 class Copy(NamedTuple):
     """An array, or a list or dict of constants, to which nobody else refers."""
 
     value: Any
 
+    @classmethod
+    def of(cls, array: np.ndarray) -> "Copy":
+        """Of an array in one piece, without objects; the last copy of this very array if nothing was written to it since."""
+        last = cls._last(array)
+        if last is None:
+            last = cls(array.copy())
+            last._remember(array)
+        return last
+
+    @classmethod
+    def _last(cls, array: np.ndarray) -> "Copy | None":
+        found = _LAST.get(id(array))
+        if found is None or found[0]() is not array:
+            return None
+        copy, kept = found[1], found[1].value
+        if array.dtype is not kept.dtype or array.shape != kept.shape or not array.flags.carray:
+            return None
+        now, then = (x.reshape(-1).view(np.uint8 if x.nbytes % 8 else np.uint64) for x in (array, kept))
+        return copy if np.array_equal(now, then) else None
+
+    def _remember(self, array: np.ndarray) -> None:
+        if array.nbytes >= _LARGE:
+            key = id(array)
+            _LAST[key] = ref(array, lambda _: _LAST.pop(key, None)), self
+
     def load(self, owner: Owner, name: str) -> None:
-        owner[name] = self.value.copy()
+        if type(self.value) is not np.ndarray:
+            owner[name] = self.value.copy()
+        elif not self._is_in(owner, name):
+            owner[name] = self.value.copy()
+            self._remember(owner[name])
+
+    def _is_in(self, owner: Owner, name: str) -> bool:
+        """Whether the attribute is the large array that was copied last to here or from here, and has not changed since."""
+        if self.value.nbytes < _LARGE or name not in owner or getrefcount(owner[name]) != UNSHARED:
+            return False
+        return self._last(owner[name]) is self
 
     def reseeded(self, seeds: Seeds) -> "Copy":
         return self
@@ -51,9 +93,6 @@ class Copy(NamedTuple):
         if type(self.value) is not np.ndarray or self.value.nbytes < _LARGE:
             return Copy, (self.value,)
         return _decompressed, (compress(self.value.tobytes(), level=1), self.value.shape, self.value.dtype)
-
-
-_LARGE = 2**16
 
 
 def _decompressed(data: bytes, shape: tuple[int, ...], dtype: np.dtype) -> Copy:

@@ -1,15 +1,20 @@
 """Environments each of which has one thing that is easily forgotten: saved, and restored wherever that can be."""
 
 import functools
+import operator
 import random
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import gymnasium as gym
 import numpy as np
+import pandas as pd
 import pytest
+import torch as th
 from gymnasium import spaces, wrappers
 from gymnasium.envs.toy_text.frozen_lake import FrozenLakeEnv
 
@@ -486,3 +491,41 @@ def test_pictures_are_left_to_the_instance():
     env.reset(seed=0)
     env.render()
     assert check_clone(env, n_steps=30).exact
+
+
+CONSTANTS: dict[str, Any] = {
+    "device": th.device("cpu"),
+    "dtype": th.float32,
+    "size": th.Size([1, 2]),
+    "zone": ZoneInfo("UTC"),
+    "time": datetime(2020, 1, 1, tzinfo=ZoneInfo("UTC")),
+    "item": operator.itemgetter(1, 2),
+    "attribute": operator.attrgetter("a.b"),
+    "method": operator.methodcaller("get", 1, default=2),
+    "Timestamp": pd.Timestamp("2020-01-01 12:00", tz="Europe/Berlin"),
+    "Timedelta": pd.Timedelta("1 day"),
+    "NaT": pd.NaT,
+    "Interval": pd.Interval(0, 1),
+}
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_constants_of_common_libraries_are_copied(name: str, nested: bool) -> None:
+    """By themselves and among others."""
+    env = Walk()
+    env.kept = [CONSTANTS[name]] if nested else CONSTANTS[name]
+    env.reset(seed=0)
+    assert check_clone(env, n_steps=10).exact
+    copied = copy_env(env).kept
+    assert type(copied) is type(env.kept) and repr(copied) == repr(env.kept)
+    if name in ("dtype", "zone", "NaT"):
+        assert (copied[0] if nested else copied) is CONSTANTS[name]
+
+
+def test_advice_begins_with_the_simplest_cure() -> None:
+    env = Walk()
+    env.table = pd.DataFrame({"price": [1.0]})
+    env.reset(seed=0)
+    with pytest.raises(CannotCloneError, match=r"table cannot be copied.*never changes, keep it in the class"):
+        clone_state(env)

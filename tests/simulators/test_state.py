@@ -1,7 +1,9 @@
 """Saved simulator states: exact wherever they are given, refused where they might not be."""
 
+import pickle
 import random
 import threading
+import tracemalloc
 from collections import deque
 from typing import Any
 
@@ -15,7 +17,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 
 from sb3_trpo.simulators import CannotCloneError, CloneableEnv, check_clone, clone_state, copy_env, restore_state
-from tests.simulator_toys import Own, Walk, frames, game, run, some_actions
+from tests.simulator_toys import Own, Walk, assert_exact, frames, game, run, some_actions
 
 MUJOCO = [
     *("Ant-v5", "HalfCheetah-v5", "Hopper-v5", "Humanoid-v5", "HumanoidStandup-v5", "InvertedDoublePendulum-v5"),
@@ -318,3 +320,73 @@ def test_arguments_that_are_no_environment_or_no_state():
             restore_state(env, wrong)
     with pytest.raises(TypeError, match=r"sb3_trpo\.vec_env\.clone_rows"):
         clone_state(make_vec_env("CartPole-v1"))
+
+
+class Table(Walk):
+    """A large array that is read at every step and, if so wanted, written to, bound anew, reshaped or aliased now and then."""
+
+    def __init__(self, changes: bool = True) -> None:
+        super().__init__()
+        self.changes = changes
+        self.table = np.random.default_rng(0).normal(size=20_000)
+        self.other: Any = None
+
+    def step(self, action: int) -> Any:
+        _, _, *rest = super().step(action)
+        chance, place = self.np_random.random(), int(self.np_random.integers(20_000))
+        if self.changes and chance < 0.2:
+            self.table.flat[place] = self.position if chance < 0.1 else np.nan
+        elif self.changes and chance < 0.3:
+            self.table = self.table + 1.0
+        elif self.changes and chance < 0.4:
+            self.table.shape = (20_000,) if self.table.ndim == 2 else (200, 100)  # in place
+        elif self.changes and chance < 0.5:
+            self.other = None if self.other is self.table else self.table
+        elif self.changes and chance < 0.55:
+            self.other = self.table.copy()
+        if self.other is not None and chance > 0.9:
+            self.other.flat[place] += 1.0
+        shown = [
+            self.position,
+            *self.table.flat[:: 20_000 // 7],
+            self.table.ndim,
+            0.0 if self.other is None else self.other.sum(),
+        ]
+        return np.array(shown), float(np.nan_to_num(self.table.flat[place])), *rest
+
+
+def test_large_arrays_are_exact_however_they_change() -> None:
+    assert_exact(Table)
+    env, twin = Table(), Table()
+    for each in (env, twin):
+        each.reset(seed=0)
+    states, found = [], []
+    for action in some_actions(env, 60):  # many states of one array, each restored in turn and in another instance
+        states.append(clone_state(env))
+        found.append((action, env.step(action)))
+    order = np.random.default_rng(1).permutation(60)
+    for index in [*order, *order[::-1]]:
+        restore_state(twin, states[index])
+        action, expected = found[index]
+        np.testing.assert_equal(twin.step(action), expected)
+
+
+def test_what_has_not_changed_is_stored_once() -> None:
+    """States of a table that stays as it is share one copy of it, and bringing them back leaves it where it is."""
+    env = Table(changes=False)
+    env.reset(seed=0)
+    tracemalloc.start()
+    states = []
+    for action in some_actions(env, 50):
+        states.append(clone_state(env))
+        env.step(action)
+    array = env.table
+    del array
+    before = id(env.table)
+    for state in states:
+        restore_state(env, state)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < 3 * env.table.nbytes and id(env.table) == before
+    pickled = len(pickle.dumps(states))
+    assert pickled < 2 * env.table.nbytes

@@ -30,7 +30,7 @@ from sb3_trpo.sampling.vine.branches import Branch, BranchRules, Outcomes, run_b
 from sb3_trpo.sampling.vine.envs import BranchEnvs
 from sb3_trpo.sampling.vine.outputs import compare, outputs
 from sb3_trpo.sampling.vine.trials import parts
-from sb3_trpo.simulators import copy_env
+from sb3_trpo.simulators import copy_env, pickled
 from sb3_trpo.vec_env import WrapperStages
 
 _LENGTH_BYTES = 8
@@ -121,7 +121,7 @@ class BranchWorkers:
                 "This process runs branches and was about to start others for it: a module that it had to import trains as "
                 'soon as it is imported. Put what trains there under if __name__ == "__main__":, or in a function.'
             )
-        start = pickle.dumps((_Surroundings.here(), cloudpickle.dumps((template, recipe(policy), rows))))
+        start = pickle.dumps((_Surroundings.here(), pickled((template, recipe(policy), rows))))
         # What is pickled by name must be found there as it is here; -c alone would look in the current folder first
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
         code = f"import sys; sys.path[:] = sys.argv[1:]; from {__name__} import serve; serve()"
