@@ -119,3 +119,18 @@ def test_the_import_rules_see_what_they_judge(tmp_path):
     assert imported(file) == {"gymnasium.spaces", "sb3_trpo.trpo"}
     assert under({"gymnasium.spaces", "gymnasium_robotics"}, "gymnasium") == {"gymnasium.spaces"}
     assert module_of("sb3_trpo.trpo.TRPO") == PACKAGE / "trpo.py"
+
+
+def test_tests_lead_back():
+    """``tests/x/test_y.py`` is about ``y.py`` or ``y/`` in x, or about x itself; or it is a promise of the whole."""
+    here = Path(__file__).parent
+    for path in here.rglob("test_*.py"):
+        folder, name = path.parent.relative_to(here), path.stem.removeprefix("test_")
+        if folder.parts[:1] == ("promises",) or path == Path(__file__):
+            continue
+        if folder.parts[:1] == ("benchmarks",):
+            places = [here.parent / "benchmarks", *(here.parent / "benchmarks").glob("*/")]
+        else:
+            places = [PACKAGE / folder]
+        found = any((place / name).is_dir() or (place / f"{name}.py").is_file() for place in places)
+        assert found or name == folder.name, f"{path}: there is no module {name} in {folder}"

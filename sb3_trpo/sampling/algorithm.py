@@ -67,7 +67,7 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
         unsaved = ["_sampler", "_sampler_made_for", "_experience", "_acted", "_warned", "last_update"]
         chosen = self.rollout_buffer_class is FrameStackBuffer and not self.rollout_buffer_kwargs
         if chosen and stacks_grey_frames(self.env, self.observation_space):
-            unsaved.append("rollout_buffer_class")  # whoever loads the file chooses anew, with or without this package
+            unsaved.append("rollout_buffer_class")  # chosen anew when the file is loaded, with or without this package
         return unsaved
 
     def __getstate__(self) -> dict[str, Any]:

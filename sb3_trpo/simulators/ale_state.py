@@ -31,9 +31,9 @@ class AtariState(NamedTuple):
     def load(self, owner: dict[str, Any], name: str) -> None:
         ale = owner[name]
         if self.just_reset:
-            ale.reset_game()  # the only way to where a frame is half drawn, which ALE's state does not tell
+            ale.reset_game()  # ALE's state does not hold a half-drawn frame: a reset is the only way to one
         elif ale.getEpisodeFrameNumber() == 0:
-            ale.act(0)  # …and one frame leads out of it
+            ale.act(0)  # and this completes the frame
         _forget_last_action(ale, self.state)
         ale.restoreState(ale_py.ALEState(self.state))
 

@@ -187,18 +187,18 @@ def _getter(names: Sequence[str]) -> Callable[[Owner], tuple[Any, ...]]:
     return lambda owner: tuple(owner[name] for name in names)
 
 
-_PLANS: tuple[dict[type, _Plan], ...] = ({}, {})  # with somebody else's classes in the environment, and without
+_PLANS: tuple[dict[type, _Plan], ...] = ({}, {})  # with classes that are not trusted in the environment, and without
 
 
 # The attributes of one layer: names of all, names of those kept as they are, their values, and the rest by name. A bare
-# tuple, for a class of its own would take a tenth of the time of saving a light environment.
+# tuple, because an instance of a class would take a tenth of the time of saving a light environment.
 LayerState = tuple[tuple[str, ...], tuple[str, ...], tuple[Any, ...], list[tuple[str, Saved]]]
 
 
 def save_layers(layers: Sequence[Any], trusted: bool) -> tuple[list[LayerState], list[tuple[int, str]]]:
     """The states of layers, and the attributes, by depth and name, that are left for the pickle.
 
-    All layers in one call, for a call a layer would take a tenth of the time of saving a light environment.
+    All layers in one call, because one call for each layer would take a tenth of the time of saving a light environment.
 
     :param layers: of an environment
     :param trusted: whether only trusted classes are at work in the environment
@@ -238,7 +238,7 @@ def save_layers(layers: Sequence[Any], trusted: bool) -> tuple[list[LayerState],
 def load_layers(layers: Sequence[Any], states: Sequence[LayerState], trusted: bool) -> None:
     """Bring layers into a state; what went into the pickle must be there already.
 
-    Attributes they got since are taken away, unless they have no bearing on the simulation.
+    Attributes that they have gained since then are removed, unless they have no bearing on the simulation.
 
     :param layers: of an environment
     :param states: what :func:`save_layers` returned

@@ -149,7 +149,7 @@ def _run(env: gym.Env, plan: list[Any]) -> None:
 
 
 def _kept(outputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Outputs as they are now, for the environment may go on writing to them; what cannot be copied is kept itself."""
+    """A copy of outputs, because the environment may write to them later; what cannot be copied is kept itself."""
     try:
         return deepcopy(outputs)
     except Exception:

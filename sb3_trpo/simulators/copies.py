@@ -1,4 +1,4 @@
-"""Second instances of an environment, here and for other processes; and its methods for those who can only call it by name."""
+"""Second instances of an environment, here and for other processes; and a wrapper that makes its state reachable there."""
 
 import io
 from collections.abc import Sequence
@@ -125,7 +125,7 @@ def _outline(layer: Any, trusted: bool, memo: dict[int, Any]) -> Any:
 
 
 def _function(function: FunctionType, memo: dict[int, Any]) -> FunctionType:
-    """The same code with variables of its own, still empty; a function that is found by its name is nobody's own."""
+    """The same code with new, still empty variables; a function that is found by its name is shared instead."""
     if has_name(function):
         return function
     if id(function) in memo:
@@ -156,9 +156,9 @@ def pickled(obj: Any) -> bytes:
 
 
 class _Pickler(Pickler):
-    """The same, but what is found by its name here, or was when this process was forked, goes by name.
+    """The same, but what is found by its name here, or was when this process was forked, is pickled by name.
 
-    It would be another class beside the one that the other process has.
+    By value it would become a second class beside the one that the other process has.
     """
 
     def reducer_override(self, obj: Any) -> Any:
@@ -209,7 +209,7 @@ class CloneableEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
     def pickled_copy(self) -> bytes | CannotCloneError:
         """A second instance of the environment inside, to be sent to another process (see ``copy_env``); or why there is none.
 
-        Errors are returned, for a SubprocVecEnv's process ends with one that is raised. The copy's models may be as they were
+        Errors are returned, because a SubprocVecEnv's process ends if one is raised. The copy's models may be as they were
         made: gymnasium's MuJoCo environments are made anew from their arguments where they are unpickled.
         """
         try:

@@ -21,7 +21,7 @@ import numpy as np
 
 from sb3_trpo.simulators.layers import name_of
 
-# Classes, without those derived from them, that Python and others pickle whole and without running anybody's code.
+# Classes that Python and others pickle whole, without running a user's code. Classes derived from them do not count.
 _NATIVE = frozenset(
     """builtins.range builtins.slice builtins.ellipsis builtins.NotImplementedType collections.deque
     collections.defaultdict functools.partial array.array datetime.date datetime.datetime datetime.time
@@ -40,7 +40,7 @@ _REGISTERED = (complex, re.Pattern, UnionType, np.ufunc)  # whose functions in c
 _SCALARS = frozenset(np.sctypeDict.values()) - {np.void, np.object_}  # a np.void may look into an array
 _MAKERS = ("builtins", "numpy", "numpy.dtypes", "logging", "enum")
 _HOOKS = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__")
-_KNOWN_HOOKS = ("collections.Counter", "gymnasium.spaces.")  # left out of account: their classes are taken apart
+_KNOWN_HOOKS = ("collections.Counter", "gymnasium.spaces.")  # ignored: their classes are taken apart
 
 
 class _Base(NamedTuple):
@@ -146,7 +146,7 @@ layout: Callable[[type], _Layout] = cache(_layout)
 
 
 def _has_memory(kind: type) -> bool:
-    """Whether instances have memory that is neither attributes nor slots nor their built-in type's: some C code's."""
+    """Whether instances have memory of C code: neither attributes, nor slots, nor their built-in type's."""
     base, _, slots, _ = layout(kind)
     names = [f"slot_{number}" for number in range(len(slots))]
     names += ["__dict__"] * (bool(kind.__dictoffset__) and not base.__dictoffset__)
@@ -157,7 +157,7 @@ def _has_memory(kind: type) -> bool:
 
 
 def _is_native(kind: type) -> bool:
-    """Whether pickling by Python, or by whose class it is, is exact."""
+    """Whether pickling as Python, or the library that the class is from, does it is exact."""
     if name_of(kind) in _NATIVE or kind in _SCALARS:
         return True
     if kind in copyreg.dispatch_table:
@@ -172,7 +172,7 @@ def _definer(kind: type, hook: str) -> type:
 
 
 def _is_hidden(kind: type, hook: str) -> bool:
-    """Whether a class pickles itself in its own way: a sign of something that its attributes do not have."""
+    """Whether a class defines its own pickling: a sign of state that is not in its attributes."""
     definer = _definer(kind, hook)
     function = vars(definer).get(hook)
     if definer in _BASES or getattr(function, "__module__", None) == "dataclasses":  # as Python writes it for frozen slots
@@ -244,12 +244,12 @@ def _has(slot: Any, obj: Any) -> bool:
 
 
 def built(kind: type, base: type, given: tuple[Any, ...]) -> Any:
-    """An instance that has all that cannot change."""
+    """An instance with the part of its content that cannot change."""
     return base.__new__(kind, *given)
 
 
 def fill(obj: Any, rest: tuple[Any, ...]) -> None:
-    """Give an instance the rest: its attributes are those very ones, for something else may refer to its ``__dict__``."""
+    """Give an instance the rest. Its ``__dict__`` is the given object itself, because something else may refer to it."""
     base, attributes, slots, _ = layout(type(obj))
     content, named, values = rest
     _BASES[base].fill(obj, content)

@@ -17,7 +17,7 @@ def _name_of(kind: type) -> str:
 
 name_of: Callable[[type], str] = cache(_name_of)
 
-# Whose environments and wrappers are known not to reach into one another beyond what they give and take…
+# Packages whose environments and wrappers are known to use nothing of one another but what ``step`` and ``reset`` pass on…
 _TRUSTED = ("gymnasium.", "stable_baselines3.", "sb3_trpo.", "ale_py.", "rl_zoo3.")
 # …except for these, which run whatever function they are given.
 _RUNNING_ANYTHING = (
@@ -50,8 +50,8 @@ _NO_STATE = {
         *("episode_returns", "episode_lengths", "episode_times"),
     ),
 }
-# The same where nobody else's code is at work: somebody's wrapper may read the queues, somebody's subclass edit the tables, or
-# what an environment says of itself.
+# The same, if all classes in the environment are trusted. Another wrapper might read the queues, and a subclass might edit the
+# tables or the specification.
 _NO_STATE_IF_TRUSTED = {
     "gymnasium.core.Env": ("metadata", "spec"),
     "gymnasium.core.Wrapper": ("_metadata", "_cached_spec"),
@@ -62,8 +62,8 @@ _NO_STATE_IF_TRUSTED = {
     "gymnasium.wrappers.common.RecordEpisodeStatistics": ("time_queue", "return_queue", "length_queue", "episode_start_time"),
 }
 
-# Environments and wrappers whose attributes, simulators apart, are only ever bound anew where nobody else's code is at
-# work: nothing in them needs a copy. (Pusher's reset writes to the initial positions.)
+# Environments and wrappers that only ever rebind their attributes, simulators apart, if all classes are trusted: nothing in
+# them needs a copy. (Pusher's reset writes to the initial positions.)
 _REBINDING = (
     "gymnasium.envs.mujoco.",
     "gymnasium.wrappers.common.TimeLimit",
@@ -83,7 +83,7 @@ def is_rebinding(kind: type) -> bool:
 
 
 def is_simulator(kind: type) -> bool:
-    """Whether a class is a simulator's that there is a module for."""
+    """Whether a class is that of a simulator with a module here."""
     return name_of(kind) in SIMULATORS
 
 
@@ -190,7 +190,7 @@ class Stack(NamedTuple):
 
 
 def unwrapped(env: gym.Env) -> tuple[tuple[str, ...], list[Any], Any | None, bool]:
-    """What a :class:`Stack` says, as a bare tuple: half the time, which is a part of saving a light environment.
+    """The fields of a :class:`Stack` as a bare tuple, in half the time: it counts when a light environment is saved.
 
     :raises TypeError: for anything but a gymnasium environment
     """

@@ -14,8 +14,8 @@ _ROW = int(mujoco.mjtState.mjSTATE_INTEGRATION)  # MuJoCo's own type takes as lo
 
 # Computed in a step from the state before it, one substep late, and read by environments before the next step (Ant takes
 # positions from it for its velocity, Humanoid the centre of mass): no function of the state brings it back. Of gymnasium's
-# own environments (v4 and v5) it is known which read what; with anybody else's code about, all may be read. What there is
-# one of for each contact or constraint is not among these quantities: their number changes.
+# own environments (v4 and v5) it is known which read what; with other classes in the environment, all may be read. Quantities
+# of single contacts or constraints are not among them, because their number changes.
 _READ_BY_GYMNASIUM = {"AntEnv": ("xpos",), "HumanoidEnv": ("xipos",), "PusherEnv": ("xpos",), "ReacherEnv": ("xpos",)}
 _DERIVED = (
     *("xpos", "xquat", "xmat", "xipos", "ximat", "xanchor", "xaxis", "geom_xpos", "geom_xmat", "site_xpos", "site_xmat"),
@@ -30,7 +30,7 @@ _DERIVED = (
 )
 
 
-# The state itself: these two have their memory for as long as a simulator lives.
+# The state itself: the memory of these two stays where it is as long as a simulator lives.
 _STATE = (
     *("qpos", "qvel", "act", "history", "qacc_warmstart", "ctrl", "qfrc_applied", "xfrc_applied", "eq_active", "mocap_pos"),
     *("mocap_quat", "userdata", "plugin_state", "plastic"),
@@ -39,7 +39,7 @@ _MEMORY: "weakref.WeakKeyDictionary[Any, list[tuple[str, int, int]]]" = weakref.
 
 
 def memory(simulator: Any) -> list[tuple[str, int, int]]:
-    """Where a simulator has the arrays that are saved with it: names, first addresses, and those after the last."""
+    """Where the arrays saved with a simulator are in memory: name, first address, and the address after the last."""
     known = _MEMORY.get(simulator)
     if known is None:
         names = (*_STATE, *_DERIVED) if isinstance(simulator, mujoco.MjData) else dir(simulator)

@@ -31,7 +31,7 @@ def found_by_name(module: str, qualname: str) -> Any:
 
 
 def has_name(function: FunctionType) -> bool:
-    """Whether a function is found where its name says, so that the name stands for it."""
+    """Whether a function is found under its own name, so that the name can be saved in its place."""
     return found_by_name(function.__module__, function.__qualname__) is function
 
 
@@ -128,9 +128,9 @@ class SavedFunctions(NamedTuple):
 
 
 class Closures:
-    """The functions without names among attributes, each once, and each variable once, whoever shares it.
+    """The functions without names among attributes, each once, and each variable once, even if several functions share it.
 
-    :param trusted: whether it is known that nobody puts another function in their place: it is not looked at what they do
+    :param trusted: whether no class here replaces them by other functions: then their code is not compared
     """
 
     def __init__(self, trusted: bool):
@@ -165,9 +165,9 @@ class Closures:
 class Matched:
     """A target's functions in the place of saved ones.
 
-    A function is its code, its constants and its variables. So the target's own function under the same name serves, if it
-    does the same and serves for no other; what else refers to its variables then goes on seeing them. Where the target's
-    attributes have their functions in another order, a new one with the same code is made.
+    A function is its code, its constants and its variables. So the target's own function under the same name is used, if it
+    does the same and is not used for another one; other references to its variables then stay valid. If the target's
+    attributes have their functions in another order, a new function with the same code is made.
 
     :param layers: of the target
     """
@@ -256,7 +256,7 @@ _FOUND: "weakref.WeakValueDictionary[tuple[str, str], type]" = weakref.WeakValue
 
 
 def is_nameless(kind: type) -> bool:
-    """Whether nothing is found where a class's name says; the class itself is, then, if it is looked for."""
+    """Whether nothing is found under a class's name. Such a class is looked for among all classes instead."""
     module, name = kind.__module__, kind.__qualname__
     return "<locals>" not in name and getattr(found_by_name(module, name), "__module__", None) != module
 

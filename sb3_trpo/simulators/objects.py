@@ -3,8 +3,8 @@
 Pickling is stricter here than elsewhere. An object is copied if all it consists of can be read and written without running
 code of its class (see ``instances``), or if it is of one of a few classes known to copy themselves whole. A class with
 pickling of its own may leave anything out (as ``gymnasium.utils.EzPickle`` leaves out everything but the constructor's
-arguments) and is refused, and so are generators, threads, sockets, files and C structures. Arrays and random generators go
-in parts that are put together again in this module (see ``reductions``, ``random_generators``). Functions that have no name
+arguments) and is refused, and so are generators, threads, sockets, files and C structures. Arrays and random generators are
+pickled in parts, which are put together again here (see ``reductions``, ``random_generators``). Functions that have no name
 are the target's own, with the saved variables (see ``nameless``).
 """
 
@@ -67,7 +67,7 @@ class _Pickler(pickle.Pickler):
 
 
 class _ContainerPickler(_Pickler):
-    """Asks of containers, too, whether they belong to the environment: Python pickles these without asking the other one."""
+    """The same, which also asks whether containers belong to the environment: Python's faster pickler does not ask."""
 
     def persistent_id(self, obj: Any) -> Key | None:
         return self._pinned.keys.get(id(obj)) if type(obj) in _CONTAINERS else None

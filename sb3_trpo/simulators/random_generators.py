@@ -26,12 +26,12 @@ BIT_GENERATORS: dict[str, Any] = {
 
 
 # What ``getrefcount(owner[name])`` says of an object to which nothing but ``owner[name]`` refers, so that it can be copied
-# on its own; and the same of the parts of a generator. Found out here, for it depends on the Python version.
+# on its own; and the same of the parts of a generator. Measured here, because it depends on the Python version.
 UNSHARED = (lambda owner, name: getrefcount(owner[name]))({"object": object()}, "object")
 
 
 def _references(generator: np.random.Generator) -> tuple[int, int]:
-    """How many refer to a generator's bit generator and to its seed sequence."""
+    """How many references there are to a generator's bit generator and to its seed sequence."""
     return getrefcount(generator.bit_generator), getrefcount(generator.bit_generator.seed_seq)
 
 
@@ -125,7 +125,7 @@ class SpaceState(NamedTuple):
     def of(cls, space: spaces.Space) -> "SpaceState | None":
         """None if nothing was ever drawn: such a space seeds itself from the operating system, and no copy can repeat that.
 
-        :raises TypeError: if a generator is also somebody else's
+        :raises TypeError: if a generator is also used by something else
         """
         if space._np_random is None and type(space) in _SIMPLE:
             return None
@@ -170,7 +170,7 @@ def taken_apart(obj: Any) -> tuple[Any, ...]:
     :raises TypeError: for the generators that the whole process shares
     """
     if any(obj is shared for shared in _GLOBAL):
-        raise TypeError("it is the random generator of the whole process, which is nobody's state")
+        raise TypeError("it is the random generator of the whole process, which is not part of any environment's state")
     if isinstance(obj, random.Random):
         if vars(obj).keys() - {"gauss_next"}:
             raise TypeError("it is a random generator with attributes, which a copy would forget")

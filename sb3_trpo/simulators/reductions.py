@@ -1,6 +1,6 @@
-"""How objects are taken apart, by their class: names for what is found by its name, parts for what can be put together.
+"""How objects are taken apart, by their class: into a name where one leads to them, else into parts.
 
-Arrays go by value, or as views of one another, so that what is written to one goes on showing in the other.
+Arrays are pickled by value, or as views of one another, so that what is written to one still shows in the other.
 """
 
 import copyreg
@@ -31,17 +31,17 @@ from sb3_trpo.simulators.nameless import (
 )
 from sb3_trpo.simulators.saved import HOW_TO_MAKE
 
-# Who may own an array's memory: NumPy itself, bytes, or an array that a library handed over (as ALE does its screen).
+# What may own an array's memory: NumPy itself, bytes, or an array that a library handed over (as ALE does its screen).
 _OWNERS = ("builtins.NoneType", "builtins.bytes", "nanobind.")
 
 
 def _references(array: np.ndarray) -> int:
-    """How many refer to the owner of an array's memory."""
+    """How many references there are to the owner of an array's memory."""
     base: Any = array.base
     return getrefcount(base.obj if isinstance(base, memoryview) else base)
 
 
-# An array that was unpickled looks into a bytearray that nobody else has: such an array may go by value
+# An unpickled array looks into a bytearray to which nothing else refers: such an array may be pickled by value
 _UNSHARED = {
     type(array.base): _references(array) for array in (np.frombuffer(bytearray(8)), np.frombuffer(memoryview(bytearray(8))))
 }
@@ -122,7 +122,7 @@ class Arrays:
         return array
 
     def close(self) -> None:
-        """Forbid writing where it was forbidden, after all views are made: some may be written to where their base may not."""
+        """Make arrays read-only again, after all views are made: a view may be writable though its base is not."""
         for array in self._closed:
             array.flags.writeable = False
 
@@ -171,7 +171,7 @@ def _reduced_clock(clock: Any) -> Any:
 
 
 def _reduced_method(method: MethodType) -> Any:
-    """By its name in the class, for on the instance itself another may stand under that name."""
+    """By its name in the class, because the instance itself may have something else under that name."""
     function, owner = method.__func__, method.__self__
     name = getattr(function, "__name__", "")
     if issubclass(type(owner), type):
@@ -185,7 +185,7 @@ def _reduced_method(method: MethodType) -> Any:
 
 
 def _reduced_built_in(function: BuiltinFunctionType) -> Any:
-    """By its name, and where it belongs to an object by the class that has it: a subclass may have another of that name."""
+    """By its name; a method of an object by the class that defines it, because a subclass may have another of that name."""
     owner, name = function.__self__, function.__name__
     if owner is None or issubclass(type(owner), (type, ModuleType)):
         return NotImplemented
@@ -228,7 +228,7 @@ def _reduced_member(obj: enum.Enum) -> Any:
 
 
 def _reduced_instance(obj: Any) -> Any:
-    """An instance of a class that can be taken apart; where that comes to the same, as Python does it, which is faster."""
+    """An instance of a class that can be taken apart; in Python's way, which is faster, where the result is the same."""
     attributes = instances.plain_attributes(obj)
     if attributes is not None:
         return copyreg.__newobj__, (type(obj),), attributes or None  # type: ignore[attr-defined]
@@ -244,7 +244,7 @@ def _reduced_random(obj: Any) -> Any:
 
 
 def _reduced_spec(spec: EnvSpec) -> Any:
-    """Without what makes an environment, which may be functions of a script's own: the target has been made the same way."""
+    """Without what makes the environment, perhaps a script's own functions: the target was made in the same way."""
     return rebuilt, ("spec",), {name: value for name, value in vars(spec).items() if name not in HOW_TO_MAKE}
 
 
@@ -261,11 +261,11 @@ REDUCERS: dict[type, Callable[[Any], Any]] = {
 
 
 def _reducer_of(kind: type) -> Callable[[Any], Any]:
-    """How instances of a class are pickled that is not in the table.
+    """How instances of a class that is not in the table are pickled.
 
     :raises TypeError: if they cannot be copied whole
     """
-    if issubclass(kind, type):  # classes go by name, or not at all
+    if issubclass(kind, type):  # classes are pickled by name, or not at all
         return _reduced_class
     if issubclass(kind, enum.Enum):
         return _reduced_member

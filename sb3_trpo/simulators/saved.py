@@ -43,7 +43,7 @@ _LAST: dict[int, tuple[ref, "Copy"]] = {}
 
 
 class Copy(NamedTuple):
-    """An array, or a list or dict of constants, to which nobody else refers."""
+    """An array, or a list or dict of constants, to which nothing else refers."""
 
     value: Any
 
@@ -89,7 +89,7 @@ class Copy(NamedTuple):
         return self
 
     def __reduce__(self) -> Any:
-        """Compressed where it is large: two frames of an Atari game take 1 ms, and then a twentieth of their size."""
+        """Compressed if it is large: two frames of an Atari game shrink to a twentieth of their size, in 1 ms."""
         if type(self.value) is not np.ndarray or self.value.nbytes < _LARGE:
             return Copy, (self.value,)
         return _decompressed, (compress(self.value.tobytes(), level=1), self.value.shape, self.value.dtype)

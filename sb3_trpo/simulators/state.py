@@ -44,15 +44,15 @@ class SimulatorState(NamedTuple):
 def clone_state(env: gym.Env) -> SimulatorState:
     """Save the state of an environment and all its wrappers, every random generator included.
 
-    The state is what hangs on the attributes of the environment and its wrappers. Not part of it, and copied by nobody:
+    The state is what the attributes of the environment and its wrappers refer to. These are not part of it, and not copied:
 
     - globals of modules, attributes of classes, and functions, closures included, that several instances share;
     - what a library keeps behind an integer handle (PyBullet), and other processes;
-    - MuJoCo's contacts and constraint forces, of interest only to what reads them before a step: there is one for each
-      contact, and they are the target's own until the next step;
-    - the order of a set's elements, where that has a bearing on anything;
-    - the models of gymnasium's own MuJoCo environments, which these never change: whoever edits one finds the edits where
-      they are after :func:`restore_state` (with anybody else's class about, models are part of the state);
+    - MuJoCo's contacts and constraint forces, which matter only to code that reads them before a step: their number
+      changes, and until the next step they are the target's own;
+    - the order of a set's elements, if anything depends on it;
+    - the models of gymnasium's own MuJoCo environments, which these never change: if you edit one, :func:`restore_state`
+      leaves your edits where they are (if there is any other class in the environment, models are part of the state);
     - ``Monitor``'s records of past episodes, which grow without bound.
 
     :func:`check_clone` finds out whether an environment depends on any of these.
@@ -126,7 +126,7 @@ def reseed(state: SimulatorState, seed: int) -> SimulatorState:
 
 
 def _reseed_own(stack: Stack, seed: int) -> None:
-    """In place, for such a layer may have its generator under other names, too."""
+    """In place, because such a layer may have its generator under other names, too."""
     seeds = streams(seed, 2)
     for layer in stack.everything[len(stack.layers) :]:
         generator = vars(layer).get("_np_random")

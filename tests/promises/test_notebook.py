@@ -9,7 +9,7 @@ from nbclient import NotebookClient
 
 import sb3_trpo
 
-NOTEBOOK = Path(__file__).parents[1] / "examples" / "quickstart.ipynb"
+NOTEBOOK = Path(__file__).parents[2] / "examples" / "quickstart.ipynb"
 
 
 def test_quickstart_runs(tmp_path, monkeypatch):
