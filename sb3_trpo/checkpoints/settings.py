@@ -5,6 +5,7 @@ import platform
 import re
 import warnings
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -20,7 +21,13 @@ _POINTS = (1.0, 0.7, 0.3, 0.0)  # of the remaining progress, where schedules are
 
 def versions() -> dict[str, str]:
     """Of all that results depend on, bit for bit, beside settings."""
-    found = {"Python": platform.python_version(), "processor": platform.machine(), "threads": str(th.get_num_threads())}
+    machine = {"Python": platform.python_version(), "processor": platform.machine(), "threads": str(th.get_num_threads())}
+    return machine | _packages()
+
+
+@cache
+def _packages() -> dict[str, str]:
+    found = {}
     for package in PACKAGES:
         try:
             found[package] = version(package)
