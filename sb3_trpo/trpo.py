@@ -1,5 +1,6 @@
 """Trust Region Policy Optimization as an SB3 algorithm."""
 
+from collections.abc import Collection
 from typing import Any, ClassVar, TypeVar
 
 import torch as th
@@ -14,7 +15,7 @@ from sb3_trpo.diagnostics import critic_diagnostics, step_diagnostics
 from sb3_trpo.interruption import keeps_policy_whole, undisturbed
 from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_trpo.policy import Actor
-from sb3_trpo.sampling import Batch, Samples
+from sb3_trpo.sampling import Batch
 from sb3_trpo.sampling.algorithm import SKIPPED, SamplingAlgorithm
 from sb3_trpo.settings import (
     KeptSettings,
@@ -113,6 +114,8 @@ class TRPO(SamplingAlgorithm):
         "MultiInputPolicy": MultiInputPolicy,
         "PaperCnnPolicy": PaperCnnPolicy,
     }
+    beside_observations: ClassVar[Collection[str]] = ()  # what the policy is given, too, by the names of its parameters
+    masked_by: ClassVar[str | None] = "MaskableTRPO"  # where masks are used, if not here
 
     def __init__(
         self,
@@ -193,13 +196,13 @@ class TRPO(SamplingAlgorithm):
             warn_of_truncated_minibatches(vars(self))
 
     def _setup_model(self) -> None:
-        check_settings(vars(self))  # here and not above, for `load` sets attributes of its own
+        check_settings(vars(self), self.beside_observations)  # here and not above, for `load` sets attributes of its own
         self._left_out: frozenset[str] = frozenset()
         self._prepare_ranks()
         self._prepare_sampling()
-        super()._setup_model()
+        self._make_networks()
         self._kept = KeptSettings(self)
-        warn_of_action_masks(self.env)
+        warn_of_action_masks(self.env, self.masked_by)
 
     def _take_settings(self) -> None:
         self._kept.take(self)
@@ -212,7 +215,7 @@ class TRPO(SamplingAlgorithm):
         :param force_reset: whether to reset them before training
         """
         super().set_env(env, force_reset)
-        warn_of_action_masks(self.env)
+        warn_of_action_masks(self.env, self.masked_by)
 
     def _excluded_save_params(self) -> list[str]:
         own = ["_left_out", "_kept", *self._unsaved_of_ranks(), *self._unsaved_of_sampling()]
@@ -229,7 +232,7 @@ class TRPO(SamplingAlgorithm):
             return
 
         self.policy.set_training_mode(False)  # θ₀ must be at distance 0 from itself, whatever dropout or batch norm there is
-        samples = Samples.from_buffer(self.rollout_buffer)
+        samples = self._read_samples()
         batch = Batch.from_samples(samples, self.sub_sampling_factor, self.normalize_advantage, self._ranks)
         actor = Actor(self.policy, batch.observations)
         surrogate = self._experience.surrogate(batch, self.normalize_advantage, self._ranks)

@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     *("checks", "ranks", "simulators", "trust_region", "vec_env", "policy", "policies", "callbacks", "distributed"),
     *("sampling", "update", "critic", "settings", "diagnostics", "interruption", "atari", "trpo"),
-    *("rollouts", "hyperparams", "zoo", "__main__"),
+    *("variants", "rollouts", "hyperparams", "zoo", "__main__"),
 ]
 # Libraries that only some parts may know; all others know none of them
 ALLOWED = {
@@ -24,7 +24,7 @@ ALLOWED = {
     "gymnasium": set(FLOORS) - {"checks", "ranks", "trust_region", "hyperparams"},
     "torch.distributed": {"distributed"},
     "rl_zoo3": {"zoo"},
-    "sb3_contrib": set(),
+    "sb3_contrib": {"variants"},
 }
 
 

@@ -1,15 +1,14 @@
 """Regression of the returns on the states: the protocol, and the one that serves every critic."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch as th
-from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 from torch.nn import functional as F
 
 from sb3_trpo.critic.minibatches import Minibatch
-from sb3_trpo.policy import select
+from sb3_trpo.policy import Given, select
 from sb3_trpo.ranks import Ranks
 
 
@@ -49,8 +48,8 @@ class TorchRegression:
 
     def __init__(
         self,
-        values_of: Callable[[PyTorchObs], th.Tensor],
-        inputs: PyTorchObs,
+        values_of: Callable[[Any], th.Tensor],
+        inputs: Given,
         targets: th.Tensor,
         parameters: list[nn.Parameter],
         optimizer: th.optim.Optimizer,

@@ -21,6 +21,7 @@ from sb3_trpo.sampling import (
     FrameStackBuffer,
     PathAlone,
     Sampler,
+    Samples,
     Sampling,
     check_running_statistics,
     estimate_advantages,
@@ -56,6 +57,10 @@ class SamplingAlgorithm(DataParallelAlgorithm):
         self._warned: set[str] = set()
         if self.rollout_buffer_class is None and stacks_grey_frames(self.env, self.observation_space):
             self.rollout_buffer_class = FrameStackBuffer
+
+    def _make_networks(self) -> None:
+        """Make policy and rollout buffer."""
+        super()._setup_model()
 
     def _unsaved_of_sampling(self) -> list[str]:
         unsaved = ["_sampler", "_sampler_made_for", "_experience", "_warned"]
@@ -151,7 +156,7 @@ class SamplingAlgorithm(DataParallelAlgorithm):
         return self._sampler
 
     def _make_sampler(self, env: VecEnv) -> Sampler:
-        """What subclasses may replace, as the next two: the sampler that ``sampling`` names."""
+        """What subclasses may replace, as the next three: the sampler that ``sampling`` names."""
         return SAMPLERS[self.sampling](env, self.policy, self.vine_kwargs, self.n_steps)
 
     def _make_evaluator(self, buffer: RolloutBuffer, bootstrap_gamma: float) -> Evaluator:
@@ -162,6 +167,10 @@ class SamplingAlgorithm(DataParallelAlgorithm):
         """Fill in returns and advantages; values after the last step ``[n_envs, 1]``, where they were asked for."""
         last = self._last_obs, self._last_episode_starts
         return estimate_advantages(buffer, self.policy, *last, self.advantage_estimator, self._ranks.mean)  # type: ignore[arg-type]
+
+    def _read_samples(self) -> Samples:
+        """The rollout, as the update takes it."""
+        return Samples.from_buffer(self.rollout_buffer)
 
     def close_vine(self) -> None:
         """End the environments that branches run in, and their processes; they are made anew when needed."""
