@@ -12,6 +12,7 @@ from sb3_trpo.trpo import TRPO
 
 if TYPE_CHECKING:
     from sb3_trpo.variants import MaskableTRPO as MaskableTRPO
+    from sb3_trpo.variants import RecurrentTRPO as RecurrentTRPO
 
 __version__ = files(__name__).joinpath("version.txt").read_text(encoding="utf-8").strip()
 

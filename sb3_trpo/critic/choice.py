@@ -12,8 +12,10 @@ from torch import nn
 from sb3_trpo.critic.minibatches import fitted_by_each, held_by_all
 from sb3_trpo.critic.mlp_regression import MlpRegression
 from sb3_trpo.critic.regression import Regression, TorchRegression
+from sb3_trpo.critic.sequence_regression import SequenceRegression
 from sb3_trpo.policy import (
     Given,
+    Sequences,
     States,
     chunks_of,
     count,
@@ -40,6 +42,8 @@ def choose_regression(
     evaluate: Callable[[Any], th.Tensor] = partial(values_of, policy)
     states = unmasked(samples.observations)
     inputs, targets, layers = states, samples.returns, []
+    if isinstance(states, Sequences):
+        return SequenceRegression(evaluate, states, targets, parameters, policy.optimizer, ranks)
     if has_stock_methods(policy) and policy.vf_features_extractor is policy.pi_features_extractor:
         features = _features(policy, states)
         if features is not None:

@@ -64,10 +64,13 @@ class TorchRegression:
         self.order = order.to(self.targets.device)
 
     def step(self, minibatch: Minibatch) -> None:
-        selected = self.order[minibatch.rows]
-        if len(selected):
-            values = self.values_of(select(self.inputs, selected)).flatten()
-            loss = F.mse_loss(values, self.targets[selected], reduction="sum") / minibatch.size
+        self._step(self.order[minibatch.rows], minibatch.size)
+
+    def _step(self, rows: th.Tensor, size: int) -> None:
+        """One on these rows of the inputs, of a minibatch that has so many over all ranks."""
+        if len(rows):
+            values = self.values_of(select(self.inputs, rows)).flatten()
+            loss = F.mse_loss(values, self.targets[rows], reduction="sum") / size
             gradients = th.autograd.grad(loss, self.parameters)
         else:  # the others have all of this minibatch; not every network can be given no rows
             loss = self.targets.new_zeros(())

@@ -32,13 +32,17 @@ from sb3_trpo.policy.recognition import (
     register_extractor,
     register_policy,
 )
+from sb3_trpo.policy.sequences import LstmState, Memory, Sequences
 
 __all__ = [
     "ActionDistribution",
     "Actor",
     "Given",
+    "LstmState",
     "MaskedStates",
+    "Memory",
     "NumpyActor",
+    "Sequences",
     "States",
     "action_distribution",
     "actions_from_noise",

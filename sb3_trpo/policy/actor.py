@@ -73,6 +73,8 @@ class Actor:
             raise ValueError("Nothing in the policy's actor can be trained: set requires_grad on some of its parameters.")
         reached = th.autograd.grad(outputs.sum(), candidates, allow_unused=True)
         self.parameters = [p for p, gradient in zip(candidates, reached, strict=True) if gradient is not None]
+        own = {id(parameter) for parameter in self.parameters}
+        self.modules |= {part for part in policy.modules() if any(id(p) in own for p in part.parameters(recurse=False))}
         self.library_made = is_library_made(policy)
         self._chain = self._find_chain(first, outputs.detach())
 

@@ -9,10 +9,12 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.callbacks import advance_progress_bars
 from sb3_trpo.distributed import DataParallelAlgorithm
+from sb3_trpo.policy import Given
 from sb3_trpo.ranks import mean_and_std
 from sb3_trpo.sampling import (
     SAMPLERS,
@@ -165,8 +167,12 @@ class SamplingAlgorithm(DataParallelAlgorithm):
 
     def _estimate_advantages(self, buffer: RolloutBuffer) -> th.Tensor | None:
         """Fill in returns and advantages; values after the last step ``[n_envs, 1]``, where they were asked for."""
-        last = self._last_obs, self._last_episode_starts
-        return estimate_advantages(buffer, self.policy, *last, self.advantage_estimator, self._ranks.mean)  # type: ignore[arg-type]
+        last, dones = self._states_reached(), self._last_episode_starts
+        return estimate_advantages(buffer, self.policy, last, dones, self.advantage_estimator, self._ranks.mean)  # type: ignore[arg-type]
+
+    def _states_reached(self) -> Given:
+        """What a value is asked for after the last step, one state of each environment."""
+        return obs_as_tensor(self._last_obs, self.device)  # type: ignore[arg-type]
 
     def _read_samples(self) -> Samples:
         """The rollout, as the update takes it."""

@@ -124,9 +124,15 @@ class DeferredEvaluator:
 
     @th.no_grad()
     def finish(self) -> None:
-        buffer, policy = self.buffer, self.policy
         if not th.equal(self._parameters(), self.theta):
             warnings.warn(CHANGED, RuntimeWarning, stacklevel=3)
+        self._evaluate_path()
+        for position, index, terminal in self.cuts:
+            self.buffer.rewards[position, index] += self.bootstrap_gamma * self._value_after(position, index, terminal)
+
+    def _evaluate_path(self) -> None:
+        """Values and log-probabilities of all steps, into the buffer."""
+        buffer, policy = self.buffer, self.policy
         steps = max(1, ROWS // buffer.n_envs)
         for begin in range(0, buffer.pos, steps):
             rows = slice(begin, begin + steps)
@@ -135,8 +141,10 @@ class DeferredEvaluator:
             log_probs = log_probs_or_nan(policy, states, actions)
             buffer.log_probs[rows] = log_probs.cpu().numpy().reshape(-1, buffer.n_envs)
             buffer.values[rows] = values_of(policy, states).cpu().numpy().reshape(-1, buffer.n_envs)
-        for position, index, terminal in self.cuts:
-            buffer.rewards[position, index] += self.bootstrap_gamma * _value_at_the_end(policy, terminal)
+
+    def _value_after(self, position: int, index: int, terminal: Observations) -> float:
+        """V of the observation at which a time limit ended an episode of an environment, reached with some step."""
+        return _value_at_the_end(self.policy, terminal)
 
     def _states(self, rows: slice) -> Given:
         """What the policy was given in some steps, all environments of each."""

@@ -5,5 +5,6 @@ observations.
 """
 
 from sb3_trpo.variants.maskable import MaskableTRPO
+from sb3_trpo.variants.recurrent import RecurrentTRPO
 
-__all__ = ["MaskableTRPO"]
+__all__ = ["MaskableTRPO", "RecurrentTRPO"]
