@@ -11,6 +11,7 @@ from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_trpo.trpo import TRPO
 
 if TYPE_CHECKING:
+    from sb3_trpo.variants import MaskableRecurrentTRPO as MaskableRecurrentTRPO
     from sb3_trpo.variants import MaskableTRPO as MaskableTRPO
     from sb3_trpo.variants import RecurrentTRPO as RecurrentTRPO
 

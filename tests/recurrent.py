@@ -13,6 +13,8 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from sb3_trpo.policy import Memory, Sequences
 
 HIDDEN, OBS = 6, 4
+SMALL: dict[str, Any] = {"n_steps": 32, "batch_size": 32, "device": "cpu", "seed": 0}
+NETWORK = {"lstm_hidden_size": 8, "net_arch": [8]}  # of a policy that learns
 
 
 class Double(FlattenExtractor):

@@ -1,5 +1,6 @@
 """TRPO where some actions are impossible in some states."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
@@ -52,8 +53,8 @@ class MaskableTRPO(TRPO):
         "MultiInputPolicy": MultiInputPolicy,
     }
     policy_base: ClassVar[type[BasePolicy]] = MaskableActorCriticPolicy
-    beside_observations = (METHOD,)
-    masked_by = None
+    beside_observations: ClassVar[Collection[str]] = (METHOD,)
+    masked_by: ClassVar[str | None] = None
 
     def _setup_model(self) -> None:
         self._use_masking = True
@@ -67,7 +68,7 @@ class MaskableTRPO(TRPO):
 
     def _check_variant(self) -> None:
         check_policy_class(self)
-        refuse_vine(self, "branches would take actions that are masked")
+        refuse_vine(self, "its branches do not ask for masks")
 
     def _make_networks(self) -> None:
         """Without ``use_sde``, which these policies do not take."""
@@ -103,7 +104,10 @@ class MaskableTRPO(TRPO):
         return RolloutMasks(self.env, outcomes(self.action_space), self.n_steps)
 
     def _read_samples(self) -> Samples:
-        samples = super()._read_samples()
+        return self._with_masks(super()._read_samples())
+
+    def _with_masks(self, samples: Samples) -> Samples:
+        """The samples, each with what was possible there."""
         if self._masks is None:
             return samples
         masks = self._masks.tensor(slice(None), self.device)

@@ -1,5 +1,6 @@
 """TRPO where an observation does not tell the state: policies with an LSTM."""
 
+from collections.abc import Collection
 from dataclasses import fields, replace
 from typing import Any, ClassVar, TypeVar
 
@@ -50,8 +51,8 @@ class RecurrentTRPO(TRPO):
         "MultiInputLstmPolicy": MultiInputLstmPolicy,
     }
     policy_base: ClassVar[type[BasePolicy]] = RecurrentActorCriticPolicy
-    beside_observations = ("lstm_states", "episode_starts")
-    masked_by = "MaskableRecurrentTRPO"
+    beside_observations: ClassVar[Collection[str]] = ("lstm_states", "episode_starts")
+    masked_by: ClassVar[str | None] = "MaskableRecurrentTRPO"
 
     def _setup_model(self) -> None:
         self._path: RecurrentEvaluator | None = None
