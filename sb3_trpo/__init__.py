@@ -1,10 +1,35 @@
-"""Trust Region Policy Optimization for Stable-Baselines3."""
+"""Trust Region Policy Optimization for Stable-Baselines3.
+
+Beside :class:`TRPO` there are ``MaskableTRPO``, ``RecurrentTRPO`` and ``MaskableRecurrentTRPO``, which need sb3-contrib:
+``pip install "sb3_trpo[contrib]"``.
+"""
 
 from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
 from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_trpo.trpo import TRPO
 
+if TYPE_CHECKING:
+    from sb3_trpo.variants import MaskableRecurrentTRPO as MaskableRecurrentTRPO
+    from sb3_trpo.variants import MaskableTRPO as MaskableTRPO
+    from sb3_trpo.variants import RecurrentTRPO as RecurrentTRPO
+
 __version__ = files(__name__).joinpath("version.txt").read_text(encoding="utf-8").strip()
 
 __all__ = ["TRPO", "CnnPolicy", "MlpPolicy", "MultiInputPolicy", "__version__"]
+
+VARIANTS = ("MaskableTRPO", "RecurrentTRPO", "MaskableRecurrentTRPO")
+
+
+def __getattr__(name: str) -> Any:
+    """The variants, imported when they are first asked for."""
+    if name not in VARIANTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from sb3_trpo import variants
+    except ModuleNotFoundError as error:
+        if error.name != "sb3_contrib":
+            raise
+        raise ImportError(f'{name} needs sb3-contrib: pip install "sb3_trpo[contrib]"') from error
+    return getattr(variants, name)

@@ -53,11 +53,11 @@ _FIXED = ("n_steps", "_stats_window_size")
 # What something else keeps a copy of
 _TAKEN = ("learning_rate", "lr_schedule", "gamma", "gae_lambda")
 
-# Parameters of a policy's methods that a model of single observations has nothing to give for
+# Parameters of a policy's methods beside the observation, and the class that gives them
 _BEYOND_OBSERVATIONS = {
-    "action_masks": "sb3_contrib.MaskablePPO",
-    "lstm_states": "sb3_contrib.RecurrentPPO",
-    "episode_starts": "sb3_contrib.RecurrentPPO",
+    "action_masks": "MaskableTRPO (MaskableRecurrentTRPO if it is recurrent, too)",
+    "lstm_states": "RecurrentTRPO (MaskableRecurrentTRPO if it takes masks, too)",
+    "episode_starts": "RecurrentTRPO (MaskableRecurrentTRPO if it takes masks, too)",
 }
 
 
@@ -89,10 +89,11 @@ def check_action_space(env: Any) -> None:
         )
 
 
-def check_settings(settings: Mapping[str, Any]) -> None:
+def check_settings(settings: Mapping[str, Any], beside: Collection[str] = ()) -> None:
     """Check every option of a model that is about to be set up.
 
     :param settings: the model's attributes by name
+    :param beside: what the model gives its policy beside the observation, by the names of parameters
     :raises TypeError: for a value of the wrong type
     :raises ValueError: for a value out of range, saying what was given, what is allowed and what to do
     """
@@ -124,7 +125,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise TypeError(f"policy_kwargs={policy_kwargs!r} is a {type(policy_kwargs).__name__}: give a dict.")
     if policy_kwargs.get("squash_output") and not settings["use_sde"]:
         raise ValueError("policy_kwargs has squash_output=True, which needs use_sde=True: SB3 squashes gSDE's actions only.")
-    _check_policy(settings["policy_class"])
+    _check_policy(settings["policy_class"], beside)
     _check_batch(settings)
 
 
@@ -154,7 +155,7 @@ class KeptSettings:
         :raises TypeError: for a value of the wrong type
         :raises ValueError: for a value out of range, or a change that would have no effect
         """
-        check_settings(vars(model))
+        check_settings(vars(model), model.beside_observations)
         for name, value in self._built.items():
             if getattr(model, name) != value:
                 raise ValueError(
@@ -169,34 +170,35 @@ class KeptSettings:
         self._taken = {name: getattr(model, name) for name in _TAKEN}
 
 
-def _check_policy(policy_class: Any) -> None:
-    """Refuse a policy that acts on more than an observation: a mask of actions, or a recurrent network's state."""
+def _check_policy(policy_class: Any, beside: Collection[str]) -> None:
+    """Refuse a policy that acts on more than it is given: a mask of actions, or a recurrent network's state."""
     for method in ("forward", "get_distribution"):
         function = getattr(policy_class, method, None)
         for name, parameter in list(signature(function).parameters.items())[2:] if callable(function) else ():
             named = parameter.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-            if named and (name in _BEYOND_OBSERVATIONS or parameter.default is Parameter.empty):
-                instead = _BEYOND_OBSERVATIONS.get(name, "sb3_contrib.RecurrentPPO or sb3_contrib.MaskablePPO")
+            if named and name not in beside and (name in _BEYOND_OBSERVATIONS or parameter.default is Parameter.empty):
+                instead = _BEYOND_OBSERVATIONS.get(name, "another algorithm")
                 raise ValueError(
-                    f"The policy {policy_class.__name__} takes {name} beside the observation in {method}, which TRPO cannot "
-                    f"give: use {instead}, or a policy that acts on the observation alone."
+                    f"The policy {policy_class.__name__} takes {name} beside the observation in {method}, which this "
+                    f"algorithm cannot give: use {instead}, or a policy that acts on the observation alone."
                 )
 
 
-def warn_of_action_masks(env: VecEnv | None) -> None:
-    """Warn if the environment tells which actions are allowed, because TRPO does not ask it.
+def warn_of_action_masks(env: VecEnv | None, instead: str | None) -> None:
+    """Warn if the environment tells which actions are allowed, and the algorithm does not ask it.
 
     :param env: the training environments with their wrappers
+    :param instead: the class that does; None for an algorithm that asks
     :warns UserWarning: if any of its layers has a method ``action_masks``
     """
     try:
-        masked = env is not None and (hasattr(env, "action_masks") or env.has_attr("action_masks"))
+        masked = instead is not None and env is not None and (hasattr(env, "action_masks") or env.has_attr("action_masks"))
     except Exception:  # not every VecEnv can be asked
         return
     if masked:
         warnings.warn(
-            "The environment has action_masks(), but TRPO does not use masks: it will also take actions that they forbid. "
-            "sb3_contrib.MaskablePPO uses them; with TRPO, let the environment give forbidden actions a meaning.",
+            "The environment has action_masks(), but this algorithm does not use masks: it will also take actions that they "
+            f"forbid. Use sb3_trpo.{instead}, or let the environment give forbidden actions a meaning.",
             UserWarning,
             stacklevel=3,
         )

@@ -1,5 +1,6 @@
 """Trust Region Policy Optimization as an SB3 algorithm."""
 
+from collections.abc import Collection
 from inspect import signature
 from typing import Any, ClassVar, TypeVar
 
@@ -17,7 +18,7 @@ from sb3_trpo.interruption import keeps_policy_whole, undisturbed
 from sb3_trpo.loading import LoadedWithCare
 from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_trpo.policy import Actor
-from sb3_trpo.sampling import Batch, Samples
+from sb3_trpo.sampling import Batch
 from sb3_trpo.sampling.algorithm import SKIPPED, SamplingAlgorithm
 from sb3_trpo.schedules import present_value, present_values
 from sb3_trpo.settings import (
@@ -29,15 +30,6 @@ from sb3_trpo.settings import (
 )
 from sb3_trpo.trust_region import Status
 from sb3_trpo.update import PolicyObjective, Step, StepOptions, find_disagreement, policy_step
-
-NOT_FINITE_FIT = (
-    "The critic's fit ended in NaN or infinity, in parameters or in the optimizer's state, and was undone. A return is too "
-    "large for single precision, or the learning rate is too high: scale rewards (VecNormalize), or lower learning_rate."
-)
-LEFT_OUT = (
-    "Fitting the critic moved the policy, which depends on {}, too. The fit was undone and made anew: from now on it leaves "
-    "these alone."
-)
 
 SelfTRPO = TypeVar("SelfTRPO", bound="TRPO")
 
@@ -108,6 +100,8 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
         "MultiInputPolicy": MultiInputPolicy,
         "PaperCnnPolicy": PaperCnnPolicy,
     }
+    beside_observations: ClassVar[Collection[str]] = ()  # what the policy is given, too, by the names of its parameters
+    masked_by: ClassVar[str | None] = "MaskableTRPO"  # where masks are used, if not here
 
     def __init__(
         self,
@@ -192,14 +186,14 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
             warn_of_truncated_minibatches(vars(self))
 
     def _setup_model(self) -> None:
-        check_settings(vars(self))  # here and not above, for `load` sets attributes of its own
+        check_settings(vars(self), self.beside_observations)  # here and not above, for `load` sets attributes of its own
         self._left_out: frozenset[str] = frozenset()
         self._prepare_ranks()
         self._prepare_sampling()
         with th.inference_mode(False):  # tensors made in it cannot be trained
-            super()._setup_model()
+            self._make_networks()
         self._kept = KeptSettings(self)
-        warn_of_action_masks(self.env)
+        warn_of_action_masks(self.env, self.masked_by)
 
     def _take_settings(self) -> None:
         self._kept.take(self)
@@ -212,7 +206,7 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
         :param force_reset: whether to reset them before training
         """
         super().set_env(env, force_reset)
-        warn_of_action_masks(self.env)
+        warn_of_action_masks(self.env, self.masked_by)
 
     def _excluded_save_params(self) -> list[str]:
         own = ["_left_out", "_kept", *self._unsaved_of_ranks(), *self._unsaved_of_sampling()]
@@ -231,7 +225,7 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
             return
 
         self.policy.set_training_mode(False)  # θ₀ must be at distance 0 from itself, whatever dropout or batch norm there is
-        samples = Samples.from_buffer(self.rollout_buffer)
+        samples = self._read_samples()
         batch = Batch.from_samples(samples, self.sub_sampling_factor, self.normalize_advantage, self._ranks)
         actor = Actor(self.policy, batch.observations)
         surrogate = self._experience.surrogate(batch, self.normalize_advantage, self._ranks)
@@ -247,10 +241,8 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
 
         fit = fit_critic(actor, samples, self.n_critic_updates, self.batch_size, self._ranks, self._left_out)
         self._record_update(critic_diagnostics(fit, self.rollout_buffer, self._ranks))
-        if fit.status is Status.NOT_FINITE:
-            self._warn_once("critic", NOT_FINITE_FIT)
-        elif fit.left_out > self._left_out or fit.status is Status.ACTOR_MOVED:
-            self._warn_once("left out", LEFT_OUT.format(", ".join(sorted(fit.left_out))))
+        for warning in fit.warnings(self._left_out):
+            self._warn_once(warning, warning)
         self._left_out = fit.left_out
         self._check_parameters()
 

@@ -17,7 +17,7 @@ FLOORS = """
     checks schedules atomic ranks simulators trust_region vec_env policy policies callbacks
     distributed checkpoints restarts sampling update critic
     arguments settings diagnostics interruption loading atari trpo
-    rollouts hyperparams zoo __main__
+    variants rollouts hyperparams zoo __main__
 """.split()
 # Libraries that only some parts may know; all others know none of them
 ALLOWED = {
@@ -25,7 +25,7 @@ ALLOWED = {
     "gymnasium": set(FLOORS) - {"checks", "atomic", "ranks", "trust_region", "hyperparams"},
     "torch.distributed": {"distributed"},
     "rl_zoo3": {"zoo"},
-    "sb3_contrib": set(),
+    "sb3_contrib": {"variants"},
 }
 
 

@@ -1,6 +1,6 @@
 """MiniGrid's tasks with one layout, seen whole: what makes them hard is how long nothing is earned, not what is hidden."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import gymnasium as gym
@@ -21,7 +21,8 @@ class _Whole(MiniGridEnv):
     layout = 0
 
     def _doors(self) -> list[bool]:
-        return [bool(thing.is_open) for thing in self.grid.grid if thing is not None and thing.type == "door"]
+        things: Iterable[Any] = self.grid.grid
+        return [bool(thing.is_open) for thing in things if thing is not None and thing.type == "door"]
 
     def cell(self) -> Hashable:
         """All of that as one value."""

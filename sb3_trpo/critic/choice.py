@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -11,7 +12,21 @@ from torch import nn
 from sb3_trpo.critic.minibatches import fitted_by_each, held_by_all
 from sb3_trpo.critic.mlp_regression import MlpRegression
 from sb3_trpo.critic.regression import Regression, TorchRegression
-from sb3_trpo.policy import PROBE, critic_chain, forward, has_stock_methods, select
+from sb3_trpo.critic.sequence_regression import SequenceRegression
+from sb3_trpo.policy import (
+    PROBE,
+    Given,
+    Sequences,
+    States,
+    chunks_of,
+    count,
+    critic_chain,
+    forward,
+    has_stock_methods,
+    select,
+    unmasked,
+    values_of,
+)
 from sb3_trpo.ranks import ALONE, Ranks
 from sb3_trpo.sampling import Samples
 
@@ -26,44 +41,46 @@ def choose_regression(
 
     Features that the actor shares are the actor's and stay fixed during the fit: computed once, and V starts there.
     """
-    values_of: Callable[[PyTorchObs], th.Tensor] = policy.predict_values
-    inputs, targets, layers = samples.observations, samples.returns, []
+    evaluate: Callable[[Any], th.Tensor] = partial(values_of, policy)
+    states = unmasked(samples.observations)
+    inputs, targets, layers = states, samples.returns, []
+    if isinstance(states, Sequences):
+        return SequenceRegression(evaluate, states, targets, parameters, policy.optimizer, ranks)
     if has_stock_methods(policy) and policy.vf_features_extractor is policy.pi_features_extractor:
-        features = _features(policy, samples)
+        features = _features(policy, states)
         if features is not None:
-            inputs, values_of, layers = features, partial(_value_head, policy), critic_chain(policy)
-            layers = layers if layers and _same_values(policy, layers, samples, features) else []
+            inputs, evaluate, layers = features, partial(_value_head, policy), critic_chain(policy)
+            layers = layers if layers and _same_values(policy, layers, states, features) else []
 
     size, has_buffers = sum(parameter.numel() for parameter in parameters), any(True for _ in policy.buffers())
-    if ranks.size > 1 and (has_buffers or held_by_all(ranks, inputs)):
+    if ranks.size > 1 and not isinstance(inputs, States) and (has_buffers or held_by_all(ranks, inputs)):
         inputs, targets = _concatenated(inputs, ranks), ranks.concatenate(targets)
         if has_buffers or fitted_by_each(batch_size, size, targets.device):  # batch norm must see whole minibatches
             ranks = ALONE
     if MlpRegression.supports(layers, parameters, policy.optimizer):
         return MlpRegression(layers, inputs, targets, policy.optimizer, ranks)  # type: ignore[arg-type]
-    return TorchRegression(values_of, inputs, targets, parameters, policy.optimizer, ranks)
+    return TorchRegression(evaluate, inputs, targets, parameters, policy.optimizer, ranks)
 
 
 @th.no_grad()
-def _same_values(policy: ActorCriticPolicy, layers: list[nn.Module], samples: Samples, features: th.Tensor) -> bool:
+def _same_values(policy: ActorCriticPolicy, layers: list[nn.Module], states: Given, features: th.Tensor) -> bool:
     """Whether the layers give the policy's own values of the first states."""
     weights = [weight for layer in layers for weight in layer.parameters()]
     written_out = forward(layers, weights, features[PROBE])[-1]
-    values = policy.predict_values(select(samples.observations, PROBE))
+    values = values_of(policy, select(states, PROBE))
     return th.allclose(written_out, values, rtol=1e-3, atol=1e-4, equal_nan=True)
 
 
 @th.no_grad()
-def _features(policy: ActorCriticPolicy, samples: Samples) -> th.Tensor | None:
-    """The critic's features of all samples ``[B, …]``; None where they are not one tensor, or large (one-hot states)."""
+def _features(policy: ActorCriticPolicy, states: Given) -> th.Tensor | None:
+    """The critic's features of all states ``[B, …]``; None where they are not one tensor, or large (one-hot states)."""
     # Written into place: outputs kept one by one lie between freed temporaries and keep the allocator from reusing them.
     features = None
-    for start in range(0, len(samples), FEATURE_ROWS):
-        rows = slice(start, start + FEATURE_ROWS)
-        part = policy.extract_features(select(samples.observations, rows), policy.vf_features_extractor)
-        if not isinstance(part, th.Tensor) or part[0].nbytes * len(samples) > LARGEST_FEATURES:
+    for rows in chunks_of(states, FEATURE_ROWS):
+        part = policy.extract_features(select(states, rows), policy.vf_features_extractor)
+        if not isinstance(part, th.Tensor) or part[0].nbytes * count(states) > LARGEST_FEATURES:
             return None
-        features = part.new_empty(len(samples), *part.shape[1:]) if features is None else features
+        features = part.new_empty(count(states), *part.shape[1:]) if features is None else features
         features[rows] = part
     return features
 

@@ -1,6 +1,6 @@
 """The critic's fit: minibatch regression on the returns, all of it or nothing, and the policy stays the same function."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -15,6 +15,15 @@ from sb3_trpo.ranks import ALONE, Ranks
 from sb3_trpo.sampling import Samples
 from sb3_trpo.trust_region import Status
 
+NOT_FINITE_FIT = (
+    "The critic's fit ended in NaN or infinity, in parameters or in the optimizer's state, and was undone. A return is too "
+    "large for single precision, or the learning rate is too high: scale rewards (VecNormalize), or lower learning_rate."
+)
+LEFT_OUT = (
+    "Fitting the critic moved the policy, which depends on {}, too. The fit was undone and made anew: from now on it leaves "
+    "these alone."
+)
+
 
 @dataclass(frozen=True)
 class CriticFit:
@@ -28,6 +37,16 @@ class CriticFit:
     loss: float
     status: Status
     left_out: frozenset[str]
+
+    def warnings(self, left_out_before: frozenset[str]) -> Iterator[str]:
+        """What a user should know of it.
+
+        :param left_out_before: what was known to be left alone before the fit
+        """
+        if self.status is Status.NOT_FINITE:
+            yield NOT_FINITE_FIT
+        elif self.left_out > left_out_before or self.status is Status.ACTOR_MOVED:
+            yield LEFT_OUT.format(", ".join(sorted(self.left_out)))
 
 
 def fit_critic(

@@ -1,15 +1,14 @@
 """Regression of the returns on the states: the protocol, and the one that serves every critic."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch as th
-from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 from torch.nn import functional as F
 
 from sb3_trpo.critic.minibatches import Minibatch
-from sb3_trpo.policy import select
+from sb3_trpo.policy import Given, select
 from sb3_trpo.ranks import Ranks
 
 
@@ -49,8 +48,8 @@ class TorchRegression:
 
     def __init__(
         self,
-        values_of: Callable[[PyTorchObs], th.Tensor],
-        inputs: PyTorchObs,
+        values_of: Callable[[Any], th.Tensor],
+        inputs: Given,
         targets: th.Tensor,
         parameters: list[nn.Parameter],
         optimizer: th.optim.Optimizer,
@@ -65,10 +64,13 @@ class TorchRegression:
         self.order = order.to(self.targets.device)
 
     def step(self, minibatch: Minibatch) -> None:
-        selected = self.order[minibatch.rows]
-        if len(selected):
-            values = self.values_of(select(self.inputs, selected)).flatten()
-            loss = F.mse_loss(values, self.targets[selected], reduction="sum") / minibatch.size
+        self._step(self.order[minibatch.rows], minibatch.size)
+
+    def _step(self, rows: th.Tensor, size: int) -> None:
+        """One on these rows of the inputs, of a minibatch that has so many over all ranks."""
+        if len(rows):
+            values = self.values_of(select(self.inputs, rows)).flatten()
+            loss = F.mse_loss(values, self.targets[rows], reduction="sum") / size
             gradients = th.autograd.grad(loss, self.parameters)
         else:  # the others have all of this minibatch; not every network can be given no rows
             loss = self.targets.new_zeros(())

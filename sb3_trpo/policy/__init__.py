@@ -10,31 +10,70 @@ from sb3_trpo.policy.acting import NumpyActor, actions_from_noise, draw_noise, m
 from sb3_trpo.policy.actor import PROBE, Actor
 from sb3_trpo.policy.chain import backward, forward, is_mlp
 from sb3_trpo.policy.distributions import ActionDistribution, action_distribution, draws, register
-from sb3_trpo.policy.observations import count, select
-from sb3_trpo.policy.recognition import critic_chain, has_stock_methods, is_library_made, overrides, register_extractor
+from sb3_trpo.policy.masks import MaskedStates, masked_distribution, outcomes
+from sb3_trpo.policy.observations import (
+    Given,
+    States,
+    chunks_of,
+    count,
+    distribution_of,
+    draw,
+    observations_of,
+    restricted,
+    select,
+    unmasked,
+    values_of,
+)
+from sb3_trpo.policy.recognition import (
+    critic_chain,
+    explores_by_state,
+    has_stock_methods,
+    is_library_made,
+    overrides,
+    register_extractor,
+    register_policy,
+)
+from sb3_trpo.policy.sequences import LstmState, Memory, Sequences
 from sb3_trpo.policy.standing import Standing
 
 __all__ = [
     "PROBE",
     "ActionDistribution",
     "Actor",
+    "Given",
+    "LstmState",
+    "MaskedStates",
+    "Memory",
     "NumpyActor",
+    "Sequences",
     "Standing",
+    "States",
     "action_distribution",
     "actions_from_noise",
     "backward",
+    "chunks_of",
     "count",
     "critic_chain",
+    "distribution_of",
+    "draw",
     "draw_noise",
     "draws",
+    "explores_by_state",
     "forward",
     "has_stock_methods",
     "is_library_made",
     "is_mlp",
     "make_actor",
+    "masked_distribution",
     "numpy_actor",
+    "observations_of",
+    "outcomes",
     "overrides",
     "register",
     "register_extractor",
+    "register_policy",
+    "restricted",
     "select",
+    "unmasked",
+    "values_of",
 ]

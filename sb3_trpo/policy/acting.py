@@ -18,6 +18,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_trpo.policy.chain import NumpyChain, forward
 from sb3_trpo.policy.distributions import action_distribution
+from sb3_trpo.policy.masks import IMPOSSIBLE
 from sb3_trpo.policy.recognition import numpy_layers
 
 # Multiplications of one layer beyond which NumPy's BLAS starts threads, at a cost above all that is saved here.
@@ -76,10 +77,13 @@ class NumpyActor:
         self.shape = (*leading, *policy.action_space.shape)  # type: ignore[misc]
         self.deviation = policy.log_std.detach().exp().numpy() if hasattr(policy, "log_std") else None
 
-    def act(self, obs: np.ndarray) -> np.ndarray:
-        """Actions ``[n_envs, …]`` for observations ``[n_envs, …]``."""
+    def act(self, obs: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
+        """Actions ``[n_envs, …]`` for observations ``[n_envs, …]``, and where there are any masks ``[n_envs, P]``."""
         self.kind.redraw(self.noise)
-        return _drawn(self.network(obs), self.deviation, self._noise).reshape(self.shape)
+        outputs = self.network(obs)
+        if masks is not None:
+            outputs[~masks] = IMPOSSIBLE
+        return _drawn(outputs, self.deviation, self._noise).reshape(self.shape)
 
 
 @th.no_grad()

@@ -10,7 +10,6 @@ from typing import Any
 import torch as th
 from stable_baselines3.common import distributions as sb3
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
@@ -18,7 +17,16 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from sb3_trpo.policy.chain import ChainLinearization, forward
 from sb3_trpo.policy.distributions import action_distribution
 from sb3_trpo.policy.memory import overlaps
-from sb3_trpo.policy.observations import count, select
+from sb3_trpo.policy.observations import (
+    Given,
+    chunks_of,
+    count,
+    distribution_of,
+    observations_of,
+    restricted,
+    select,
+    values_of,
+)
 from sb3_trpo.policy.recognition import actor_chain, is_library_made
 from sb3_trpo.trust_region import HALF, AutogradLinearization, Linearization, flatten, unflatten
 
@@ -69,12 +77,12 @@ class Actor:
     A parameter belongs to θ if a gradient reaches it from the distribution's parameters; names play no part.
 
     :param policy: any SB3 actor-critic policy
-    :param observations: a batch that the policy can be evaluated on; its first rows are used
+    :param states: a batch that the policy can be evaluated on; its first rows are used
     :raises TypeError: for an action distribution without a known Fisher matrix
     :raises ValueError: if no gradient reaches any parameter from the distribution
     """
 
-    def __init__(self, policy: ActorCriticPolicy, observations: PyTorchObs):
+    def __init__(self, policy: ActorCriticPolicy, states: Given):
         self.policy = policy
         self.modules: set[nn.Module] = set()  # those that were seen to run; see `library_made` for how much that says
         self.activations = 0
@@ -83,7 +91,7 @@ class Actor:
             for module in policy.modules()
             if not isinstance(module, th.jit.ScriptModule)  # takes none
         ]
-        first = select(observations, PROBE)
+        first = select(states, PROBE)
         try:
             distribution = self.distribution_of(first)
         finally:
@@ -100,6 +108,8 @@ class Actor:
             raise ValueError("Nothing in the policy's actor can be trained: set requires_grad on some of its parameters.")
         reached = th.autograd.grad(outputs.sum(), candidates, allow_unused=True)
         self.parameters = [p for p, gradient in zip(candidates, reached, strict=True) if gradient is not None]
+        own = {id(parameter) for parameter in self.parameters}
+        self.modules |= {part for part in policy.modules() if any(id(p) in own for p in part.parameters(recurse=False))}
         self.library_made = is_library_made(policy)
         self._chain = self._find_chain(first, outputs.detach())
 
@@ -107,7 +117,7 @@ class Actor:
         self.modules.add(module)
         self.activations += output.numel() if isinstance(output, th.Tensor) else 0
 
-    def _find_chain(self, observation: PyTorchObs, outputs: th.Tensor) -> Any:
+    def _find_chain(self, state: Given, outputs: th.Tensor) -> Any:
         """The actor as a chain of known layers, if it is one, if θ is all of it and if it gives what the policy gives."""
         chain = actor_chain(self.policy)
         if chain is None:
@@ -117,8 +127,8 @@ class Actor:
         if {id(parameter) for parameter in own} != {id(parameter) for parameter in self.parameters}:
             return None
         with th.no_grad():
-            last = forward(chain.layers, weights, chain.inputs(observation))[-1]
-            found = self.distribution.parameters(self._distribution_at(last, chain.log_std))
+            last = forward(chain.layers, weights, chain.inputs(observations_of(state)))[-1]
+            found = self.distribution.parameters(self._distribution_at(restricted(state, last), chain.log_std))
         return chain if th.allclose(found, outputs, rtol=1e-3, atol=1e-4, equal_nan=True) else None
 
     def _distribution_at(self, outputs: th.Tensor, log_std: th.Tensor | None) -> sb3.Distribution:
@@ -126,7 +136,7 @@ class Actor:
         arguments = (outputs,) if log_std is None else (outputs, log_std)
         return copy(self.policy.action_dist).proba_distribution(*arguments)
 
-    def linearize(self, observations: PyTorchObs) -> tuple[Linearization, sb3.Distribution]:
+    def linearize(self, states: Given) -> tuple[Linearization, sb3.Distribution]:
         """The distribution's parameters as a linear map of θ, for some states, and the distribution to differentiate there.
 
         By hand where the actor is a chain of known layers.
@@ -134,35 +144,37 @@ class Actor:
         chain = self._chain
         if chain is None:
             with _differentiable_twice():
-                distribution = self.distribution_of(observations)
+                distribution = self.distribution_of(states)
             return AutogradLinearization(self.parameters_of(distribution), self.parameters), distribution
-        linearization = ChainLinearization(chain.layers, chain.inputs(observations), chain.log_std, self.parameters)
+        inputs = chain.inputs(observations_of(states))
+        linearization = ChainLinearization(
+            chain.layers, inputs, chain.log_std, self.parameters, lambda outputs: restricted(states, outputs)
+        )
         at = linearization.at
         return linearization, self._distribution_at(*((at, None) if chain.log_std is None else at.chunk(2, dim=1)))
 
-    def distribution_of(self, observations: PyTorchObs) -> sb3.Distribution:
+    def distribution_of(self, states: Given) -> sb3.Distribution:
         """The distribution where the policy now stands; the policy keeps its own."""
         with _own_distribution(self.policy):
-            return self.policy.get_distribution(observations)
+            return distribution_of(self.policy, states)
 
     def parameters_of(self, distribution: sb3.Distribution) -> th.Tensor:
         """The distribution's parameters ``[B, P]``, in single precision where it has them in half: divergences need it."""
         parameters = self.distribution.parameters(distribution)
         return parameters.float() if parameters.dtype in HALF else parameters
 
-    def chunks(self, rows: int) -> list[slice]:
-        """Slices of so many rows, each small enough for its activations to be kept."""
-        size = max(1, CHUNK_ACTIVATIONS // max(1, self.activations))
-        return [slice(start, start + size) for start in range(0, rows, size)]
+    def chunks(self, states: Given) -> list[slice]:
+        """All rows in slices, each small enough for its activations to be kept."""
+        return chunks_of(states, max(1, CHUNK_ACTIVATIONS // max(1, self.activations)))
 
     @th.no_grad()
-    def outputs(self, observations: PyTorchObs) -> th.Tensor:
+    def outputs(self, states: Given) -> th.Tensor:
         """The distribution's parameters where the policy now stands ``[B, P]``, with the same random numbers at every call."""
         parts = []
         with th.random.fork_rng([self.policy.device] if self.policy.device.type == "cuda" else []):
             th.manual_seed(0)
-            for rows in self.chunks(count(observations)):
-                parts.append(self.parameters_of(self.distribution_of(select(observations, rows))))
+            for rows in self.chunks(states):
+                parts.append(self.parameters_of(self.distribution_of(select(states, rows))))
         return th.cat(parts)
 
     @property
@@ -188,15 +200,15 @@ class Actor:
         finally:
             self.assign(own)
 
-    def critic_parameters(self, observations: PyTorchObs) -> dict[str, nn.Parameter]:
+    def critic_parameters(self, states: Given) -> dict[str, nn.Parameter]:
         """What the critic may move, by name: what a gradient of V reaches, without θ and what shares memory with it.
 
         The actor may depend on others, which no gradient reaches (detached features). Of a library-made policy these are
         parameters of modules that were seen to run, and left out here. Of any other, the fit's outcome tells.
 
-        :param observations: a batch that the policy can be evaluated on; its first rows are used
+        :param states: a batch that the policy can be evaluated on; its first rows are used
         """
-        values = self.policy.predict_values(select(observations, PROBE))
+        values = values_of(self.policy, select(states, PROBE))
         candidates = {name: parameter for name, parameter in self.policy.named_parameters() if parameter.requires_grad}
         if not values.requires_grad:
             return {}

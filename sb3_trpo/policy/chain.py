@@ -3,7 +3,7 @@
 On small networks autograd and modules cost several times the arithmetic. On large ones J v costs a fraction of autograd's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch as th
@@ -168,17 +168,25 @@ class ChainLinearization:
     :param inputs: ``[B, …]``
     :param log_std: log σ ``[d]`` of a Gaussian whose deviation does not depend on the state, else None
     :param parameters: the tensors that make up θ, in order: exactly the network's and ``log_std``
+    :param restrict: from the network's outputs to parameters of which some do not depend on θ: those must have no part in
+        what is differentiated, and neither row nor column in the distribution's Fisher matrix, because J has theirs as if
+        they did
     """
 
     @th.no_grad()
     def __init__(
-        self, modules: Sequence[nn.Module], inputs: th.Tensor, log_std: th.Tensor | None, parameters: Sequence[th.Tensor]
+        self,
+        modules: Sequence[nn.Module],
+        inputs: th.Tensor,
+        log_std: th.Tensor | None,
+        parameters: Sequence[th.Tensor],
+        restrict: Callable[[th.Tensor], th.Tensor] = lambda outputs: outputs,
     ):
         weights = [parameter for module in modules for parameter in module.parameters()]
         self._modules, self._weights = modules, [like(inputs, weight.detach()) for weight in weights]
         self._outputs = forward(modules, self._weights, inputs)
         mean = self._outputs[-1]
-        self.at = mean if log_std is None else th.cat([mean, log_std.detach().expand_as(mean)], dim=1)
+        self.at = restrict(mean) if log_std is None else th.cat([mean, log_std.detach().expand_as(mean)], dim=1)
         self.at.requires_grad_()
         # A vector is copied to where views of it exist already: on a small network, cutting it up anew takes longest.
         order = {id(parameter): index for index, parameter in enumerate(parameters)}

@@ -11,6 +11,7 @@ from stable_baselines3.common import distributions as sb3
 from torch.distributions import Bernoulli, Beta, Categorical, Distribution, Independent, Normal
 
 from sb3_trpo import trust_region
+from sb3_trpo.policy.masks import MaskedCategorical, MaskedMultiCategorical
 
 
 class ActionDistribution(Protocol):
@@ -152,6 +153,8 @@ _BY_CLASS: dict[type, Any] = {
     sb3.StateDependentNoiseDistribution: StateDependentGaussians,
     sb3.CategoricalDistribution: Categoricals,
     sb3.MultiCategoricalDistribution: Categoricals,
+    MaskedCategorical: Categoricals,
+    MaskedMultiCategorical: Categoricals,
     sb3.BernoulliDistribution: Bernoullis,
 }
 # Any other, by what of PyTorch's it is made of: for KL and Fisher matrix alone, because it may transform its samples

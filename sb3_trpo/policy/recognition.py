@@ -19,13 +19,16 @@ from torch import nn
 
 from sb3_trpo.policy.chain import is_cnn, is_mlp, is_sequential, is_untouched
 
-STOCK_DISTRIBUTIONS = (
-    sb3.DiagGaussianDistribution,
-    sb3.StateDependentNoiseDistribution,
-    sb3.CategoricalDistribution,
-    sb3.MultiCategoricalDistribution,
-    sb3.BernoulliDistribution,
-)
+# Policies whose methods are known, with the action distributions that they have by themselves
+_POLICIES: dict[type, tuple[type, ...]] = {
+    ActorCriticPolicy: (
+        sb3.DiagGaussianDistribution,
+        sb3.StateDependentNoiseDistribution,
+        sb3.CategoricalDistribution,
+        sb3.MultiCategoricalDistribution,
+        sb3.BernoulliDistribution,
+    )
+}
 _METHODS = (
     "__call__",
     "forward",
@@ -34,10 +37,19 @@ _METHODS = (
     "extract_features",
     "_get_action_dist_from_latent",
 )
-_LIBRARIES = ("torch.nn.modules.", "stable_baselines3.", "sb3_trpo.")
+_LIBRARIES = ("torch.nn.modules.", "stable_baselines3.", "sb3_contrib.", "sb3_trpo.")
 
 # Features extractors whose work is known layer by layer: names of their parts, run one after another
 _EXTRACTORS: dict[type[nn.Module], tuple[str, ...]] = {FlattenExtractor: ("flatten",), NatureCNN: ("cnn", "linear")}
+
+
+def register_policy(kind: type, *distributions: type) -> None:
+    """Make a policy known as one that acts, evaluates and gives distributions as ``ActorCriticPolicy`` does.
+
+    :param kind: its class, which has methods of the same names
+    :param distributions: classes of its ``action_dist``
+    """
+    _POLICIES[kind] = distributions
 
 
 def register_extractor(kind: type[nn.Module], *parts: str) -> None:
@@ -58,8 +70,17 @@ def has_stock_methods(policy: ActorCriticPolicy) -> bool:
     """Whether actions, distributions and values come from SB3's own methods, on whatever network."""
     distribution = policy.action_dist
     patched = any(callable(value) and hasattr(type(distribution), name) for name, value in vars(distribution).items())
-    stock = type(distribution) in STOCK_DISTRIBUTIONS and not patched
-    return stock and is_untouched(policy) and not overrides(policy, ActorCriticPolicy, _METHODS)
+    if patched or not is_untouched(policy):
+        return False
+    return any(
+        isinstance(policy, kind) and type(distribution) in own and not overrides(policy, kind, _METHODS)
+        for kind, own in _POLICIES.items()
+    )
+
+
+def explores_by_state(policy: ActorCriticPolicy) -> bool:
+    """Whether its noise is gSDE's."""
+    return getattr(policy, "use_sde", False)
 
 
 def is_library_made(policy: ActorCriticPolicy) -> bool:
@@ -88,7 +109,7 @@ class ActorChain:
 
 def actor_chain(policy: ActorCriticPolicy) -> ActorChain | None:
     """The actor as a chain, if it is one."""
-    if not has_stock_methods(policy) or policy.use_sde:
+    if not has_stock_methods(policy) or explores_by_state(policy):
         return None
     extractor, network = policy.pi_features_extractor, policy.mlp_extractor
     parts = [getattr(extractor, name) for name in _EXTRACTORS.get(type(extractor), ())]
@@ -116,7 +137,7 @@ def numpy_layers(policy: ActorCriticPolicy) -> list[nn.Module]:
     """The layers of an actor that NumPy can run: an MLP on vectors, Gaussian or categorical, on the CPU; else none."""
     chain = actor_chain(policy)
     vectors = type(policy.observation_space) is spaces.Box and not is_image_space(policy.observation_space)
-    one_draw = type(policy.action_dist) in (sb3.DiagGaussianDistribution, sb3.CategoricalDistribution)
+    one_draw = isinstance(policy.action_dist, (sb3.DiagGaussianDistribution, sb3.CategoricalDistribution))
     if chain is None or not (vectors and one_draw and is_mlp(chain.layers)):
         return []
     weights = [weight for layer in chain.layers for weight in layer.parameters()]

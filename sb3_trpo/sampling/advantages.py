@@ -6,18 +6,16 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.utils import obs_as_tensor
 
-from sb3_trpo.policy import overrides
+from sb3_trpo.policy import Given, overrides
 from sb3_trpo.sampling.defects import predicted_values
-from sb3_trpo.sampling.single_path import Observations
 
 
 @th.no_grad()
 def estimate_advantages(
     buffer: RolloutBuffer,
     policy: ActorCriticPolicy,
-    last_obs: Observations,
+    last: Given,
     dones: np.ndarray,
     estimator: str,
     mean: Callable[[th.Tensor], th.Tensor],
@@ -25,8 +23,8 @@ def estimate_advantages(
     """Fill the buffer's returns and advantages; a buffer with a way of its own is asked.
 
     :param buffer: full, not yet read from
-    :param policy: values the observations after the last step
-    :param last_obs: these ``[n_envs, …]``
+    :param policy: values the states after the last step
+    :param last: these n_envs states
     :param dones: whether the last step ended an episode ``[n_envs]``
     :param estimator: ``"gae"`` or ``"monte_carlo"``
     :param mean: turns the mean over this rank's samples into the global mean
@@ -35,7 +33,7 @@ def estimate_advantages(
     if estimator == "monte_carlo":
         monte_carlo_advantages(buffer, mean)
         return None
-    last_values = predicted_values(policy, obs_as_tensor(last_obs, policy.device))
+    last_values = predicted_values(policy, last)
     if overrides(buffer, RolloutBuffer, ("compute_returns_and_advantage",)):
         buffer.compute_returns_and_advantage(last_values, dones)
     else:

@@ -9,12 +9,13 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.callbacks import advance_progress_bars
 from sb3_trpo.checkpoints import Resumable
 from sb3_trpo.distributed import DataParallelAlgorithm
-from sb3_trpo.policy import Standing
+from sb3_trpo.policy import Given, Standing
 from sb3_trpo.ranks import mean_and_std
 from sb3_trpo.sampling import (
     SAMPLERS,
@@ -23,6 +24,7 @@ from sb3_trpo.sampling import (
     FrameStackBuffer,
     PathAlone,
     Sampler,
+    Samples,
     Sampling,
     check_running_statistics,
     estimate_advantages,
@@ -62,6 +64,10 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
         self.last_update: dict[str, float | Status] = {}
         if self.rollout_buffer_class is None and stacks_grey_frames(self.env, self.observation_space):
             self.rollout_buffer_class = FrameStackBuffer
+
+    def _make_networks(self) -> None:
+        """Make policy and rollout buffer."""
+        super()._setup_model()
 
     def _unsaved_of_sampling(self) -> list[str]:
         unsaved = ["_sampler", "_sampler_made_for", "_experience", "_acted", "_warned", "last_update"]
@@ -163,7 +169,7 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
         return self._sampler
 
     def _make_sampler(self, env: VecEnv) -> Sampler:
-        """What subclasses may replace, as the next two: the sampler that ``sampling`` names."""
+        """What subclasses may replace, as the next three: the sampler that ``sampling`` names."""
         return SAMPLERS[self.sampling](env, self.policy, self.vine_kwargs, self.n_steps)
 
     def _make_evaluator(self, buffer: RolloutBuffer, bootstrap_gamma: float) -> Evaluator:
@@ -172,8 +178,16 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
 
     def _estimate_advantages(self, buffer: RolloutBuffer) -> th.Tensor | None:
         """Fill in returns and advantages; values after the last step ``[n_envs, 1]``, where they were asked for."""
-        last = self._last_obs, self._last_episode_starts
-        return estimate_advantages(buffer, self.policy, *last, self.advantage_estimator, self._ranks.mean)  # type: ignore[arg-type]
+        last, dones = self._states_reached(), self._last_episode_starts
+        return estimate_advantages(buffer, self.policy, last, dones, self.advantage_estimator, self._ranks.mean)  # type: ignore[arg-type]
+
+    def _states_reached(self) -> Given:
+        """What a value is asked for after the last step, one state of each environment."""
+        return obs_as_tensor(self._last_obs, self.device)  # type: ignore[arg-type]
+
+    def _read_samples(self) -> Samples:
+        """The rollout, as the update takes it."""
+        return Samples.from_buffer(self.rollout_buffer)
 
     def close_vine(self) -> None:
         """End the environments that branches run in, and their processes; they are made anew when needed."""

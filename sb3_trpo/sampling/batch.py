@@ -5,9 +5,8 @@ from dataclasses import dataclass, fields
 from typing import Protocol
 
 import torch as th
-from stable_baselines3.common.type_aliases import PyTorchObs
 
-from sb3_trpo.policy import Actor, select
+from sb3_trpo.policy import Actor, Given, draw, select
 from sb3_trpo.ranks import ALONE, Ranks, mean_and_std
 from sb3_trpo.sampling.samples import Samples
 
@@ -16,14 +15,14 @@ from sb3_trpo.sampling.samples import Samples
 class Batch:
     """States of the trust region, with the actions taken there.
 
-    :param observations: ``[B, …]``, or a dict of such
+    :param observations: ``[B, …]``, a dict of such, or states that are more than these
     :param actions: ``[B, …]`` as the distribution's ``log_prob`` takes them
     :param old_log_prob: log π_θ₀(a|s) ``[B]``, nats
     :param advantages: Â as the surrogate uses it ``[B]``
     :param raw_advantages: Â before normalisation ``[B]``, reward units
     """
 
-    observations: PyTorchObs
+    observations: Given
     actions: th.Tensor
     old_log_prob: th.Tensor
     advantages: th.Tensor
@@ -43,7 +42,8 @@ class Batch:
         raw = samples.advantages
         batch = cls(samples.observations, samples.actions, samples.log_probs, raw, raw)
         if sub_sampling_factor > 1:
-            batch = batch[th.randperm(len(samples))[::sub_sampling_factor].to(raw.device)]
+            rows = draw(batch.observations, -(-len(samples) // sub_sampling_factor))
+            batch = batch[rows.to(raw.device)]
         if not normalize_advantage:
             return batch
         raw = batch.raw_advantages

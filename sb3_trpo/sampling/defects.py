@@ -8,10 +8,9 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_trpo.policy import select
+from sb3_trpo.policy import Given, distribution_of, observations_of, select, values_of
 from sb3_trpo.vec_env.statistics import running_statistics
 
 
@@ -55,13 +54,14 @@ def _arrays(buffer: RolloutBuffer) -> dict[str, np.ndarray]:
     return {key: array for key, array in arrays.items() if np.issubdtype(array.dtype, np.floating)}
 
 
-def predicted_values(policy: ActorCriticPolicy, observations: PyTorchObs) -> th.Tensor:
-    """V of observations that are in no buffer, ``[n, 1]``: NaN where one is not finite, which a bounded activation would hide.
+def predicted_values(policy: ActorCriticPolicy, states: Given) -> th.Tensor:
+    """V of states that are in no buffer, ``[n, 1]``: NaN where an observation is not finite, which a bounded
+    activation would hide.
 
     :param policy: has a critic
-    :param observations: ``[n, …]``
+    :param states: n of them
     """
-    values = policy.predict_values(observations)
+    values, observations = values_of(policy, states), observations_of(states)
     for part in observations.values() if isinstance(observations, dict) else (observations,):
         if part.is_floating_point():
             values = values.where(th.isfinite(part).flatten(1).all(dim=1, keepdim=True), math.nan)
@@ -116,19 +116,19 @@ def is_parameter_check(error: ValueError) -> bool:
     return str(frames[-1].f_globals.get("__name__")).startswith("torch.distributions")
 
 
-def log_probs_or_nan(policy: ActorCriticPolicy, observations: PyTorchObs, actions: th.Tensor) -> th.Tensor:
+def log_probs_or_nan(policy: ActorCriticPolicy, states: Given, actions: th.Tensor) -> th.Tensor:
     """log π(a|s) ``[n]``: NaN in states where the network's outputs are no distribution's parameters.
 
     :param policy: whose log-probabilities are asked for
-    :param observations: ``[n, …]``
+    :param states: n of them
     :param actions: as the distribution's ``log_prob`` takes them
     """
     try:
-        return policy.get_distribution(observations).log_prob(actions)
+        return distribution_of(policy, states).log_prob(actions)
     except ValueError as error:
         if not is_parameter_check(error):
             raise
         if len(actions) == 1:
             return th.full((1,), math.nan, device=policy.device)
     rows = [slice(row, row + 1) for row in range(len(actions))]
-    return th.cat([log_probs_or_nan(policy, select(observations, row), actions[row]) for row in rows])
+    return th.cat([log_probs_or_nan(policy, select(states, row), actions[row]) for row in rows])

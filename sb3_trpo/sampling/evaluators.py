@@ -11,7 +11,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
-from sb3_trpo.policy import Standing, is_library_made, numpy_actor
+from sb3_trpo.policy import Given, Standing, distribution_of, is_library_made, numpy_actor, values_of
 from sb3_trpo.sampling.buffers import as_drawn, is_stock_buffer
 from sb3_trpo.sampling.defects import log_probs_or_nan, predicted_values
 from sb3_trpo.sampling.single_path import Evaluator, Observations, Transition, finite
@@ -36,10 +36,15 @@ def make_evaluator(policy: ActorCriticPolicy, buffer: RolloutBuffer, obs: Observ
     :param obs: where the rollout begins
     :param bootstrap_gamma: γ, for rewards where a time limit cut the episode; 0 leaves rewards alone
     """
-    shared = policy.share_features_extractor and any(True for _ in policy.features_extractor.parameters())
-    if is_library_made(policy) and is_stock_buffer(buffer) and not shared:
+    if may_defer(policy, buffer):
         return DeferredEvaluator(policy, buffer, obs, bootstrap_gamma)
     return StepwiseEvaluator(policy, buffer, bootstrap_gamma)
+
+
+def may_defer(policy: ActorCriticPolicy, buffer: RolloutBuffer) -> bool:
+    """Whether values and log-probabilities may wait for the end of the rollout, and gain by it."""
+    shared = policy.share_features_extractor and any(True for _ in policy.features_extractor.parameters())
+    return is_library_made(policy) and is_stock_buffer(buffer) and not shared
 
 
 @th.no_grad()
@@ -60,9 +65,13 @@ class StepwiseEvaluator:
     def act(self, obs: Observations) -> np.ndarray:
         obs_tensor = obs_as_tensor(obs, self.device)
         with th.no_grad():
-            actions, values, log_probs = self.policy(obs_tensor)
+            actions, values, log_probs = self._evaluate(obs_tensor)
         self._locals = {"obs_tensor": obs_tensor, "values": values, "log_probs": log_probs}
         return actions.cpu().numpy()
+
+    def _evaluate(self, obs: Any) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
+        """Actions, values and log-probabilities."""
+        return self.policy(obs)
 
     def record(self, step: Transition, episode_starts: np.ndarray) -> None:
         if self.bootstrap_gamma > 0.0:
@@ -92,8 +101,12 @@ class DeferredEvaluator:
     def act(self, obs: Observations) -> np.ndarray:
         if self.fast is not None:
             return self.fast.act(obs)  # type: ignore[arg-type]
-        with th.no_grad():
-            actions = self.policy.get_distribution(obs_as_tensor(obs, self.device)).get_actions()
+        return self._draw(obs_as_tensor(obs, self.device))
+
+    @th.no_grad()
+    def _draw(self, states: Given) -> np.ndarray:
+        """Actions ``[n_envs, …]`` of the policy's own distribution."""
+        actions = distribution_of(self.policy, states).get_actions()
         return actions.reshape(-1, *self.policy.action_space.shape).cpu().numpy()  # type: ignore[misc]
 
     def record(self, step: Transition, episode_starts: np.ndarray) -> None:
@@ -113,20 +126,32 @@ class DeferredEvaluator:
 
     @th.no_grad()
     def finish(self) -> None:
-        buffer, policy = self.buffer, self.policy
-        if self.stood.differs(policy.parameters()):
+        if self.stood.differs(self.policy.parameters()):
             warnings.warn(CHANGED, RuntimeWarning, stacklevel=3)
+        self._evaluate_path()
+        for position, index, terminal in self.cuts:
+            self.buffer.rewards[position, index] += self.bootstrap_gamma * self._value_after(position, index, terminal)
+
+    def _evaluate_path(self) -> None:
+        """Values and log-probabilities of all steps, into the buffer."""
+        buffer, policy = self.buffer, self.policy
         rows_at_a_time = min(ROWS, max(16, LARGEST_BATCH // policy.features_dim))
         steps = max(1, rows_at_a_time // buffer.n_envs)
         for begin in range(0, buffer.pos, steps):
             rows = slice(begin, begin + steps)
-            observations = self._tensors(buffer.observations, rows)
+            states = self._states(rows)
             actions = as_drawn(th.as_tensor(buffer.actions[rows], device=self.device).flatten(0, 1), policy.action_space)
-            log_probs = log_probs_or_nan(policy, observations, actions)
+            log_probs = log_probs_or_nan(policy, states, actions)
             buffer.log_probs[rows] = log_probs.cpu().numpy().reshape(-1, buffer.n_envs)
-            buffer.values[rows] = policy.predict_values(observations).cpu().numpy().reshape(-1, buffer.n_envs)
-        for position, index, terminal in self.cuts:
-            buffer.rewards[position, index] += self.bootstrap_gamma * _value_at_the_end(policy, terminal)
+            buffer.values[rows] = values_of(policy, states).cpu().numpy().reshape(-1, buffer.n_envs)
+
+    def _value_after(self, position: int, index: int, terminal: Observations) -> float:
+        """V of the observation at which a time limit ended an episode of an environment, reached with some step."""
+        return _value_at_the_end(self.policy, terminal)
+
+    def _states(self, rows: slice) -> Given:
+        """What the policy was given in some steps, all environments of each."""
+        return self._tensors(self.buffer.observations, rows)
 
     def _tensors(self, observations: Observations, rows: slice) -> Any:
         """Rows of the buffer as the policy takes them, steps and environments in one dimension."""

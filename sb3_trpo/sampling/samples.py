@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.type_aliases import PyTorchObs
 
+from sb3_trpo.policy import Given
 from sb3_trpo.sampling.buffers import as_drawn, is_stock_buffer
 from sb3_trpo.sampling.frame_stacks import FrameStacks, FrameTensors
 
@@ -16,14 +16,15 @@ from sb3_trpo.sampling.frame_stacks import FrameStacks, FrameTensors
 class Samples:
     """The B = n_steps · n_envs samples of a rollout, in no particular order.
 
-    :param observations: ``[B, …]``, or a dict of such; images stay as bytes. Or what ``select`` makes such of
+    :param observations: ``[B, …]``, or a dict of such; images stay as bytes. Or what ``select`` makes such of, or states that
+        are more than these
     :param actions: ``[B, …]`` as the distribution's ``log_prob`` takes them
     :param log_probs: log π_θ₀(a|s) ``[B]``, nats
     :param advantages: Â ``[B]``, reward units
     :param returns: regression targets of the critic ``[B]``, reward units
     """
 
-    observations: PyTorchObs
+    observations: Given
     actions: th.Tensor
     log_probs: th.Tensor
     advantages: th.Tensor

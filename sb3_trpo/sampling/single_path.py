@@ -9,7 +9,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_trpo.policy import Standing
+from sb3_trpo.policy import Standing, explores_by_state
 
 Observations = np.ndarray | dict[str, np.ndarray]
 
@@ -107,7 +107,7 @@ def single_path(
     """
     in_range = to_env(policy)
     for step in range(n_steps):
-        if policy.use_sde and sde_sample_freq > 0 and step % sde_sample_freq == 0:
+        if explores_by_state(policy) and sde_sample_freq > 0 and step % sde_sample_freq == 0:
             policy.reset_noise(env.num_envs)
         actions = evaluator.act(finite(obs))
         clipped_actions = in_range(actions)

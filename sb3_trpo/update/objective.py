@@ -6,9 +6,8 @@ from functools import partial
 
 import torch as th
 from stable_baselines3.common.distributions import Distribution
-from stable_baselines3.common.type_aliases import PyTorchObs
 
-from sb3_trpo.policy import Actor, select
+from sb3_trpo.policy import Actor, Given, draw, select
 from sb3_trpo.ranks import ALONE, Ranks
 from sb3_trpo.sampling import Batch, Surrogate, is_parameter_check
 from sb3_trpo.trust_region import Evaluation, FisherMatrix, Linearization, flatten
@@ -53,11 +52,11 @@ class PolicyObjective:
         """
         batch = self.batch
         if fraction < 1.0:
-            rows = th.randperm(len(batch))[: max(1, round(fraction * len(batch)))]
+            rows = draw(batch.observations, max(1, round(fraction * len(batch))))
             batch = batch[rows.to(batch.old_log_prob.device)]
         elif self._whole:
             return FisherMatrix(self._whole, self.actor.family, damping, self.ranks)
-        chunks = [partial(self._linearize, batch.observations, rows) for rows in self.actor.chunks(len(batch))]
+        chunks = [partial(self._linearize, batch.observations, rows) for rows in self.actor.chunks(batch.observations)]
         return FisherMatrix(chunks, self.actor.family, damping, self.ranks)
 
     @th.no_grad()
@@ -71,8 +70,8 @@ class PolicyObjective:
                 raise
             return self._evaluation(self._no_distribution, math.nan)
 
-    def _linearize(self, observations: PyTorchObs, rows: slice) -> Linearization:
-        return self.actor.linearize(select(observations, rows))[0]
+    def _linearize(self, states: Given, rows: slice) -> Linearization:
+        return self.actor.linearize(select(states, rows))[0]
 
     def _differentiate(self, rows: slice) -> Terms:
         """A chunk's terms at θ₀; its share of the gradient and its distribution parameters are kept."""
@@ -113,7 +112,7 @@ class PolicyObjective:
         # Written into place: results kept one by one lie between freed temporaries and keep the allocator from reusing them.
         kl, ratio = th.empty_like(self.batch.old_log_prob), th.empty_like(self.batch.old_log_prob)
         total_surrogate = total_entropy = 0.0
-        for rows in self.actor.chunks(len(self.batch)):
+        for rows in self.actor.chunks(self.batch.observations):
             surrogate, kl[rows], ratio[rows], entropy = terms(rows)
             total_surrogate += float(surrogate)
             total_entropy += float(entropy)

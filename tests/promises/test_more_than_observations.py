@@ -1,4 +1,4 @@
-"""Masks and recurrent states are not used: environments that have masks, and policies that need either, are told so."""
+"""TRPO uses neither masks nor recurrent states: environments with masks, and policies that need either, are told what does."""
 
 import warnings
 from typing import Any
@@ -51,13 +51,13 @@ def masker() -> gym.Env:
 def test_masks_are_said_to_be_ignored(make: Any, tmp_path: Any) -> None:
     """At construction, by set_env and by load, once each."""
     env = make()
-    with pytest.warns(UserWarning, match=r"sb3_contrib\.MaskablePPO") as caught:
+    with pytest.warns(UserWarning, match=r"sb3_trpo\.MaskableTRPO") as caught:
         model = TRPO("MlpPolicy", env, **SMALL)
     assert len(caught) == 1
-    with pytest.warns(UserWarning, match=r"sb3_contrib\.MaskablePPO"):
+    with pytest.warns(UserWarning, match=r"sb3_trpo\.MaskableTRPO"):
         model.set_env(model.get_env())
     model.save(tmp_path / "model")
-    with pytest.warns(UserWarning, match=r"sb3_contrib\.MaskablePPO"):
+    with pytest.warns(UserWarning, match=r"sb3_trpo\.MaskableTRPO"):
         TRPO.load(tmp_path / "model", model.get_env())
     model.get_env().close()
 
@@ -101,8 +101,8 @@ class NeedsGoal(ActorCriticPolicy):
 @pytest.mark.parametrize(
     ("policy", "words"),
     [
-        (RecurrentActorCriticPolicy, "takes lstm_states .*RecurrentPPO"),
-        (MaskableActorCriticPolicy, "takes action_masks .*MaskablePPO"),
+        (RecurrentActorCriticPolicy, "takes lstm_states .*RecurrentTRPO"),
+        (MaskableActorCriticPolicy, "takes action_masks .*MaskableTRPO"),
         (type("Heir", (MaskableActorCriticPolicy,), {}), "Heir takes action_masks"),
         (LikeMaskable, "takes action_masks .* in get_distribution"),
         (LikeRecurrent, "takes lstm_states .* in forward"),

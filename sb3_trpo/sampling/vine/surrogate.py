@@ -40,7 +40,7 @@ class Branched:
         return (0.0 * ratio).sum()  # with a graph: the entropy bonus alone does not reach all of θ
 
     def beside(self, actor: Actor) -> Iterator[th.Tensor]:
-        for rows in actor.chunks(len(self.contrasts)):
+        for rows in actor.chunks(self.observations):
             distribution = actor.distribution_of(select(self.observations, rows))
             log_prob = th.stack([distribution.log_prob(action) for action in self.actions[rows].unbind(dim=1)], dim=1)
             if self.log_proposal is None:

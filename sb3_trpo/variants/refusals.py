@@ -1,0 +1,76 @@
+"""What a variant cannot be combined with, said before training."""
+
+from typing import Any
+
+from stable_baselines3.common.buffers import RolloutBuffer
+from torch import nn
+
+from sb3_trpo.policy import overrides
+from sb3_trpo.sampling.buffers import is_stock_buffer
+
+RECURRENT_METHODS = (
+    "forward",
+    "get_distribution",
+    "predict_values",
+    "extract_features",
+    "_process_sequence",
+    "_get_action_dist_from_latent",
+)
+
+
+def check_policy_class(model: Any) -> None:
+    """Refuse a policy of another kind.
+
+    :param model: with the ``policy_base`` that its policies have
+    :raises ValueError: naming those that are allowed
+    """
+    base = model.policy_base
+    if not (isinstance(model.policy_class, type) and issubclass(model.policy_class, base)):
+        raise ValueError(
+            f"{type(model).__name__} needs a policy derived from {base.__module__}.{base.__name__}, not "
+            f"{getattr(model.policy_class, '__name__', model.policy_class)}: use "
+            f"{', '.join(model.policy_aliases)}, or a subclass."
+        )
+
+
+def refuse_vine(model: Any, because: str) -> None:
+    """Refuse to branch.
+
+    :param because: what would be wrong
+    :raises ValueError: if the model is to
+    """
+    if model.sampling == "vine":
+        raise ValueError(f'{type(model).__name__} has no vine, because {because}: use sampling="single_path".')
+
+
+def refuse_own_buffer(buffer: RolloutBuffer) -> None:
+    """Refuse a buffer that gives its samples in an order of its own, in which nothing that is kept beside it would be found.
+
+    :raises ValueError: for such a one
+    """
+    if not is_stock_buffer(buffer):
+        raise ValueError(
+            f"rollout_buffer_class={type(buffer).__name__} is written to or read from in a way of its own, but what belongs "
+            "to a step, beside its observation, is kept beside the buffer: leave rollout_buffer_class out."
+        )
+
+
+def check_lstms(policy: Any, base: type) -> None:
+    """Refuse a recurrent policy that does not run its LSTMs as sb3-contrib's do, one step after another.
+
+    :param base: the class whose methods it must have
+    :raises ValueError: naming the method or the LSTM
+    """
+    replaced = [name for name in RECURRENT_METHODS if overrides(policy, base, (name,))]
+    if replaced:
+        raise ValueError(
+            f"{type(policy).__name__} overrides {', '.join(replaced)}, but an update runs whole sequences through the "
+            "policy's networks without them: change features extractor, mlp_extractor or LSTMs instead."
+        )
+    for name in ("lstm_actor", "lstm_critic"):
+        lstm = getattr(policy, name)
+        if lstm is not None and (type(lstm) is not nn.LSTM or lstm.bidirectional or lstm.proj_size or lstm.batch_first):
+            raise ValueError(
+                f"The policy's {name} is {lstm}: it must be PyTorch's LSTM, and of lstm_kwargs 'bias' and 'dropout' are "
+                "allowed, because steps come one after another, and a state has lstm_hidden_size components."
+            )
