@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints.runs import KINDS, Left, differences, outcome, train
+from tests.resumable_runs import KINDS, Left, differences, outcome, train
 
 SLOW = ("pong", "vine in processes")  # killed and resumed elsewhere
 

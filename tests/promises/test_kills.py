@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from sb3_trpo.atomic import replacing
-from tests.checkpoints.runs import KINDS, differences, outcome, train
+from tests.resumable_runs import KINDS, differences, outcome, train
 from tests.ranks import free_port
 
 KILLS = int(os.environ.get("SB3_TRPO_KILLS", 0))
@@ -24,7 +24,7 @@ NAMES = [*KINDS, "ranks"] if KILLS else ["cartpole", "ranks"]
 TIMEOUT = 600.0 if KILLS else 100.0  # seconds until a run that is not killed has ended
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.checkpoints.runs", "torch._dynamo", "mujoco", "gymnasium.envs.mujoco.hopper_v5"])
+CONTEXT.set_forkserver_preload(["tests.resumable_runs", "torch._dynamo", "mujoco", "gymnasium.envs.mujoco.hopper_v5"])
 
 
 def _run(name: str, folder: Path, rank: int, size: int, port: int) -> None:
