@@ -218,3 +218,7 @@ class CloneableEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
             return file.getvalue()
         except CannotCloneError as error:
             return error
+        except Exception as error:
+            return CannotCloneError(
+                str(self.env), f"it cannot be pickled for another process ({type(error).__name__}: {error})"
+            )

@@ -250,7 +250,7 @@ def _content(value: Any, seen: Seen) -> Iterator[Any]:
     kind = type(value)
     if kind is np.ndarray:
         yield value.tolist(), value.dtype.str, value.strides, value.flags.writeable
-        if value.base is not None:
+        if isinstance(value.base, np.ndarray):  # and not the bytes that another process has sent
             yield value.__array_interface__["data"][0] - value.base.__array_interface__["data"][0]
             yield from _digest(value.base, seen)
     elif kind is np.random.Generator:

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import (
 from stable_baselines3.common.vec_env.util import dict_to_obs, obs_space_info
 
 from sb3_trpo.sampling.single_path import Observations
-from sb3_trpo.simulators import Models, check_clone, copy_env, restore_models, restore_state
+from sb3_trpo.simulators import CannotCloneError, Models, check_clone, copy_env, restore_models, restore_state
 from sb3_trpo.vec_env import RowState, WrapperStages, clone_row_models, clone_rows, environment_at
 
 CHECKED_STEPS = 50
@@ -88,7 +88,7 @@ def branch_template(env: VecEnv) -> gym.Env:
         copies = inner.env_method("pickled_copy")
         for error in (copy for copy in copies if isinstance(copy, Exception)):
             raise error
-        templates = list(map(cloudpickle.loads, copies))
+        templates = list(map(_unpickled, copies))
     models = clone_row_models(env)
     for template, own in zip(templates, models, strict=True):
         restore_models(template, own)
@@ -115,3 +115,12 @@ def branch_template(env: VecEnv) -> gym.Env:
                 "way, with the same functions."
             )
     return templates[0]
+
+
+def _unpickled(data: bytes) -> gym.Env:
+    """An environment of another process."""
+    try:
+        return cloudpickle.loads(data)
+    except Exception as error:
+        reason = f"it can be pickled, but not unpickled in this process ({type(error).__name__}: {error})"
+        raise CannotCloneError("an environment of the SubprocVecEnv", reason) from error

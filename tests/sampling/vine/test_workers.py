@@ -318,3 +318,24 @@ def test_workers_import_what_this_process_would_import(tmp_path):
     (tmp_path / "script" / "train.py").write_text(TRAINING.format(script))
     done = run_python([str(tmp_path / "script" / "train.py")], tmp_path / "current")
     assert done.stdout.strip() == "trained", done.stderr
+
+
+class Pair(tuple):
+    """What pickle cannot make again: it gives ``__new__`` one argument."""
+
+    def __new__(cls, first, second):
+        return super().__new__(cls, (first, second))
+
+
+class Holding(ToyEnv):
+    def reset(self, **settings: Any) -> Any:
+        self.kept = Pair(1, 2)
+        return super().reset(**settings)
+
+
+def test_what_cannot_be_sent_here_is_refused_in_words():
+    env = SubprocVecEnv([lambda: CloneableEnv(Holding())], start_method="fork")
+    env.reset()
+    with pytest.raises(CannotCloneError, match=r"not unpickled in this process.*Pair"):
+        model(env).learn(1)
+    env.close()
