@@ -21,7 +21,7 @@ class _Whole(MiniGridEnv):
     layout = 0
 
     def _doors(self) -> list[bool]:
-        return [bool(thing.is_open) for thing in self.grid.grid if thing is not None and thing.type == "door"]
+        return [bool(vars(thing)["is_open"]) for thing in self.grid.grid if thing is not None and thing.type == "door"]
 
     def cell(self) -> Hashable:
         """All of that as one value."""
