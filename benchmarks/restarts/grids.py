@@ -1,9 +1,8 @@
 """MiniGrid's tasks with one layout, seen whole: what makes them hard is how long nothing is earned, not what is hidden."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from minigrid.envs import KeyCorridorEnv, MultiRoomEnv
@@ -21,8 +20,7 @@ class _Whole(MiniGridEnv):
     layout = 0
 
     def _doors(self) -> list[bool]:
-        things: Iterable[Any] = self.grid.grid
-        return [bool(thing.is_open) for thing in things if thing is not None and thing.type == "door"]
+        return [bool(vars(thing)["is_open"]) for thing in self.grid.grid if thing is not None and thing.type == "door"]
 
     def cell(self) -> Hashable:
         """All of that as one value."""
@@ -42,7 +40,10 @@ class _Whole(MiniGridEnv):
 
 
 class MultiRoom(_Whole, MultiRoomEnv):
-    """Six rooms in a row; the goal is in the last."""
+    """Six rooms in a row; the goal is in the last.
+
+    MiniGrid's own limit, 120 steps, leaves no room for ways that exploration finds: here it is 400.
+    """
 
     def __init__(self) -> None:
         super().__init__(minNumRooms=6, maxNumRooms=6, max_steps=400)
@@ -55,7 +56,3 @@ class KeyCorridor(_Whole, KeyCorridorEnv):
     def __init__(self) -> None:
         super().__init__(num_rows=3, room_size=3)
         self.reset()
-
-
-def cell(env: gym.Env, observation: np.ndarray) -> Hashable:
-    return env.unwrapped.cell()  # type: ignore[attr-defined]

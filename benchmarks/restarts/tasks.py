@@ -2,14 +2,26 @@
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import TimeLimit
 
-from benchmarks.restarts import grids
 from sb3_trpo.restarts import Grid
+
+
+def grid(name: str) -> gym.Env:
+    """One of MiniGrid's, which is imported when it is played."""
+    from benchmarks.restarts import grids
+
+    return getattr(grids, name)()
+
+
+def grid_cell(env: gym.Env, observation: np.ndarray) -> Hashable:
+    """All that the observation says."""
+    return env.unwrapped.cell()  # type: ignore[attr-defined]
 
 
 class FarAhead(gym.Wrapper):
@@ -55,7 +67,7 @@ class Task:
 
 
 TASKS = {
-    "KeyCorridorS3R3": Task(grids.KeyCorridor, 150_000, grids.cell),
+    "KeyCorridorS3R3": Task(partial(grid, "KeyCorridor"), 150_000, grid_cell),
     "MountainCarContinuous": Task(
         lambda: gym.make("MountainCarContinuous-v0"), 100_000, Grid([0.1, 0.01]), repeat=0.9, segment=50, settings=()
     ),
@@ -66,5 +78,5 @@ TASKS = {
         repeat=0.9,
         settings=(),
     ),
-    "MultiRoom-N6": Task(grids.MultiRoom, 300_000, grids.cell),
+    "MultiRoom-N6": Task(partial(grid, "MultiRoom"), 300_000, grid_cell),
 }

@@ -1,6 +1,6 @@
 """Whether saved simulator states are exact, environment by environment, and what they cost.
 
-    pip install minigrid "gymnasium[box2d]" && python -m benchmarks state_fidelity
+    pip install minigrid gymnasium-robotics "gymnasium[box2d]" && python -m benchmarks state_fidelity
 
 Every environment is tried with ``check_clone``: 200 random steps with resets after the state went through pickle into a
 second, used instance and back into the first, compared bit for bit; once with the state right after a reset, once 20 steps
@@ -32,6 +32,14 @@ CLASSIC = ("CartPole-v1", "Pendulum-v1", "Acrobot-v1", "MountainCar-v0", "Mounta
 BOX2D = ("LunarLander-v3", "LunarLanderContinuous-v3", "BipedalWalker-v3", "CarRacing-v3")
 GRIDS = ("MiniGrid-Empty-5x5-v0", "MiniGrid-DoorKey-8x8-v0", "MiniGrid-Dynamic-Obstacles-6x6-v0", "BabyAI-GoToObj-v0")
 TOYS = ("FrozenLake-v1", "FrozenLake8x8-v1", "CliffWalking-v1", "Taxi-v4", "Blackjack-v1")
+MAPS = [f"{size}{kind}" for size in ("Open", "Medium", "Large") for kind in ("", "_Diverse_G", "_Diverse_GR")]
+MAZES = [
+    f"{maze}_{plan}{reward}-v{version}"
+    for maze, versions in (("PointMaze", (3,)), ("AntMaze", (3, 4, 5)))
+    for version in versions
+    for plan in ("UMaze", *MAPS)
+    for reward in ("", "Dense")
+]
 NOT_FOR_IT = "not a game for this wrapper"  # some have no action that does nothing, or a FIRE where it is not looked for
 PAIRS, PAIRED = 10_000, ("Hopper-v5", "ALE/Qbert-v5")
 MEMORY = "memory of 10,000 pairs of save and restore"
@@ -57,6 +65,7 @@ def families() -> dict[str, tuple[Make, Sequence[str]]]:
         "toy text": (gym.make, TOYS),
         "MiniGrid": (lambda i: gym.make(f"minigrid:{i}"), GRIDS),
         "Box2D": (gym.make, BOX2D),
+        "gymnasium-robotics' mazes": (lambda i: gym.make(f"gymnasium_robotics:{i}"), MAZES),
         "Atari, SB3's AtariWrapper": (lambda i: AtariWrapper(Monitor(frames(i))), games),
         "Atari, SB3's AtariWrapper, sticky actions": (
             lambda i: AtariWrapper(Monitor(frames(i)), action_repeat_probability=0.25),

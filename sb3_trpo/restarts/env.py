@@ -8,7 +8,7 @@ import numpy as np
 from sb3_trpo.checks import check_real
 from sb3_trpo.restarts.sources import Source
 from sb3_trpo.restarts.starts import Start, Visit
-from sb3_trpo.simulators import SimulatorState, clone_state, copy_env, restore_state
+from sb3_trpo.simulators import SimulatorState, clone_state, copy_env, reseed, restore_state
 
 
 class RestartState(NamedTuple):
@@ -24,6 +24,10 @@ class RestartState(NamedTuple):
     source: dict[str, Any]
     stream: Any
     own: dict[str, Any]
+
+    def reseeded(self, seed: int) -> "RestartState":
+        """For :func:`sb3_trpo.simulators.reseed`."""
+        return self._replace(env=reseed(self.env, seed))
 
 
 class RestartEnv(gym.Wrapper):

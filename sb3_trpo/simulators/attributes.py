@@ -24,6 +24,7 @@ from sb3_trpo.simulators.layers import (
     is_rendering,
     is_simulator,
     is_surface,
+    leads_to_simulator,
     name_of,
     without_state,
 )
@@ -154,7 +155,7 @@ class _Plan:
 
     def __init__(self, layer: Any, trusted: bool):
         owner, kind = vars(layer), type(layer)
-        if isinstance(layer, EzPickle) and not any(is_simulator(type(value)) for value in owner.values()):
+        if isinstance(layer, EzPickle) and not leads_to_simulator(layer, set()):
             raise CannotCloneError(
                 name_of(kind),
                 "it is made anew when it is pickled (gymnasium.utils.EzPickle), a sign of state outside Python, and no "

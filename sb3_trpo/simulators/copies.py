@@ -40,25 +40,46 @@ def copy_env(env: gym.Env) -> Any:
     state = clone_state(env)
     stack = Stack.of(env)
     memo: dict[int, Any] = {}  # what is one object in several layers is one object in their copies
-    inner = None
     if stack.own is not None:
         inner = _construct(stack.own)
         inner = _deep_copy(stack.own, memo) if inner is None else inner
         memo.update({id(old): new for old, new in zip(_chain(stack.own), _chain(inner), strict=True)})
-    for layer in reversed(stack.layers):
-        inner = _construct(layer)
-        inner = _outline(layer, stack.trusted, memo) if inner is None else inner
-        memo[id(layer)] = inner
-        for name, value in vars(layer).items():
-            if is_simulator(type(value)) and name in vars(inner):
-                memo[id(value)] = vars(inner)[name]
-    restore_models(inner, clone_models(env))  # type: ignore[arg-type]
+    copy = _second(env, stack, memo)
+    restore_models(copy, clone_models(env))
     try:
-        restore_state(inner, state)  # type: ignore[arg-type]
-    except CannotCloneError:
-        inner.reset()  # type: ignore[union-attr]
-        restore_state(inner, state)  # type: ignore[arg-type]
-    return inner
+        restore_state(copy, state)
+    except ValueError:
+        copy.reset()
+        restore_state(copy, state)
+    return copy
+
+
+def _second(layer: Any, stack: Stack, memo: dict[int, Any]) -> Any:
+    """A second instance of a layer, with all the layers it wraps or holds.
+
+    :param layer: of the original
+    :param stack: of the original
+    :param memo: id of what was copied -> its copy
+    """
+    if id(layer) in memo:
+        return memo[id(layer)]
+    new = _construct(layer)
+    if new is None:
+        return _outline(layer, stack, memo)
+    _remember(layer, new, stack, memo)
+    return new
+
+
+def _remember(old: Any, new: Any, stack: Stack, memo: dict[int, Any]) -> None:
+    """Note what is the counterpart of a constructed layer, of its simulators, and of the layers it holds."""
+    memo[id(old)] = new
+    layers = set(map(id, stack.layers))
+    for name, value in vars(old).items():
+        if name in vars(new) and id(value) not in memo:
+            if id(value) in layers:
+                _remember(value, vars(new)[name], stack, memo)
+            elif is_simulator(type(value)):
+                memo[id(value)] = vars(new)[name]
 
 
 def _chain(env: Any) -> list[Any]:
@@ -94,16 +115,15 @@ def _construct(layer: Any) -> Any | None:
     return None
 
 
-def _outline(layer: Any, trusted: bool, memo: dict[int, Any]) -> Any:
-    """A new instance with what belongs to an instance: a restored state fills in the rest.
-
-    :param layer: of the original
-    :param trusted: whether only trusted classes are at work in the environment
-    :param memo: id of what was copied -> its copy
-    """
-    new = object.__new__(type(layer))
+def _outline(layer: Any, stack: Stack, memo: dict[int, Any]) -> Any:
+    """A new instance with what belongs to an instance: a restored state fills in the rest."""
+    new = memo[id(layer)] = object.__new__(type(layer))
+    layers = set(map(id, stack.layers))
+    held = [value for value in vars(layer).values() if id(value) in layers]
+    for value in sorted(held, key=lambda value: not isinstance(value, gym.Env)):  # others may refer to an environment's parts
+        _second(value, stack, memo)
     for name, value in vars(layer).items():
-        if id(value) in memo and (isinstance(value, gym.Env) or is_simulator(type(value))):
+        if id(value) in memo and (isinstance(value, gym.Env) or id(value) in layers or is_simulator(type(value))):
             vars(new)[name] = memo[id(value)]
         elif is_simulator(type(value)):
             raise CannotCloneError(
@@ -119,7 +139,7 @@ def _outline(layer: Any, trusted: bool, memo: dict[int, Any]) -> Any:
             vars(new)[name] = drawing_for_a_copy(value)
         elif name == "results_writer":
             vars(new)[name] = None
-        elif isinstance(value, (spaces.Space, EnvSpec)) or name in without_state(type(layer), trusted):
+        elif isinstance(value, (spaces.Space, EnvSpec)) or name in without_state(type(layer), stack.trusted):
             vars(new)[name] = deepcopy(value, memo)
     return new
 

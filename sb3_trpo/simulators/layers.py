@@ -1,8 +1,13 @@
-"""An environment as its layers, the wrappers from the outermost inwards, and what is known of their and others' classes."""
+"""An environment as its layers, the wrappers from the outermost inwards, and what is known of their and others' classes.
 
+Environments and other objects that a layer holds as attributes are layers, too, if they lead to a simulator.
+"""
+
+import enum
 import sys
 from collections.abc import Callable
 from functools import cache
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -161,7 +166,7 @@ has_own_methods: Callable[[type], bool] = cache(_has_own_methods)
 class Stack(NamedTuple):
     """The layers of an environment.
 
-    :param names: of their classes, outermost first
+    :param names: of their classes, outermost first, and those that are held as attributes last
     :param layers: those whose attributes are saved
     :param own: one more, innermost, that copies its state itself with everything it wraps
     :param trusted: whether all of them are known not to reach into one another
@@ -210,9 +215,52 @@ def unwrapped(env: gym.Env) -> tuple[tuple[str, ...], list[Any], Any | None, boo
             )
         known = _KNOWN[kinds] = (tuple(map(name_of, kinds)), all(map(is_trusted, kinds)), has_own_methods(kinds[-1]))
     names, trusted, own = known
-    return names, layers, layers.pop() if own else None, trusted
+    innermost = layers.pop() if own else None
+    if not trusted and (held := _held(layers, innermost)):
+        layers += held
+        names = (*names, *(name_of(type(layer)) for layer in held))
+    return names, layers, innermost, trusted
 
 
 _KNOWN: dict[tuple[type, ...], tuple[tuple[str, ...], bool, bool]] = {}
 
 _leads_inwards: Callable[[type], bool] = cache(lambda kind: issubclass(kind, gym.Wrapper) and not has_own_methods(kind))
+
+
+def _may_lead_to_simulators(kind: type) -> bool:
+    """Whether attributes of a class's instances are looked at: those of environments and of classes written in Python."""
+    if issubclass(kind, (type, ModuleType, spaces.Space, EnvSpec, enum.Enum)) or is_rendering(kind) or has_own_methods(kind):
+        return False
+    return bool(kind.__dictoffset__) and kind.__module__ != "builtins"
+
+
+_is_looked_at: Callable[[type], bool] = cache(_may_lead_to_simulators)
+
+
+def leads_to_simulator(obj: Any, seen: set[int]) -> bool:
+    """Whether an object has a simulator among its attributes, or another object that leads to one.
+
+    :param obj: an instance with attributes
+    :param seen: ids of what is left out of account; what is looked at is added
+    """
+    seen.add(id(obj))
+    for value in list(vars(obj).values()):
+        kind = type(value)
+        if id(value) not in seen and (is_simulator(kind) or (_is_looked_at(kind) and leads_to_simulator(value, seen))):
+            return True
+    return False
+
+
+def _held(layers: list[Any], own: Any) -> list[Any]:
+    """What layers hold as attributes and what leads to a simulator, in the order in which they are met."""
+    found, known = list(layers), set(map(id, layers))
+    while own is not None:
+        known.add(id(own))
+        own = own.env if isinstance(own, gym.Wrapper) else None
+    for layer in found:  # grows on the way
+        known.update(id(value) for value in vars(layer).values() if is_simulator(type(value)))
+        for value in vars(layer).values():
+            if id(value) not in known and _is_looked_at(type(value)) and leads_to_simulator(value, set(known)):
+                known.add(id(value))
+                found.append(value)
+    return found[len(layers) :]

@@ -124,24 +124,35 @@ def save_data(layer: type, trusted: bool) -> Callable[[dict[str, Any], str], Dat
 
 
 class ModelState(NamedTuple):
-    """A whole MjModel, as MuJoCo writes it to a file.
+    """A whole MjModel, as MuJoCo writes it to a file: as the first state of it has it, and the bytes that are others since.
 
-    :param image: bytes ``[n]``
+    :param first: bytes ``[n]``, the same array for all states of a model; textures make it large
+    :param places: indices of the bytes that differ
+    :param values: what is there
     """
 
-    image: np.ndarray
+    first: np.ndarray
+    places: np.ndarray
+    values: np.ndarray
+
+    @property
+    def image(self) -> np.ndarray:
+        """The file, bytes ``[n]``."""
+        image = self.first.copy()
+        image[self.places] = self.values
+        return image
 
     def load(self, owner: dict[str, Any], name: str) -> None:
         """Write the arrays and options that differ into the instance's own MjModel, which its MjData refers to."""
         model = owner[name]
-        image = _image(model)
-        if np.array_equal(image, self.image):
+        image, own = _image(model), self.image
+        if np.array_equal(image, own):
             return
-        if image.shape != self.image.shape:
+        if image.shape != own.shape:
             raise CannotCloneError(
                 name, "it is a model of other sizes than the one of the state, and models stay with their instance"
             )
-        source = mujoco.MjModel.from_binary_path("model.mjb", {"model.mjb": self.image.tobytes()})
+        source = mujoco.MjModel.from_binary_path("model.mjb", {"model.mjb": own.tobytes()})
         for target, origin in ((model, source), (model.opt, source.opt), (model.stat, source.stat)):
             for field in (field for field in dir(origin) if not field.startswith("_")):
                 value = getattr(origin, field)
@@ -166,8 +177,13 @@ def _save_model(owner: dict[str, Any], name: str) -> ModelState:
     """States of a model that has not changed in between are one object."""
     model = owner[name]
     image, last = _image(model), _LAST.get(model)
-    if last is None or not np.array_equal(image, last.image):
-        last = _LAST[model] = ModelState(image)
+    first = image if last is None or last.first.shape != image.shape else last.first
+    places = np.flatnonzero(image != first)
+    if 9 * len(places) > len(image):  # an index takes eight bytes
+        first, places = image, places[:0]
+    new = ModelState(first, places, image[places])
+    if last is None or last.first is not first or not all(map(np.array_equal, last[1:], new[1:])):
+        last = _LAST[model] = new
     return last
 
 

@@ -112,7 +112,8 @@ def restore_state(env: gym.Env, state: SimulatorState) -> None:
 def reseed(state: SimulatorState, seed: int) -> SimulatorState:
     """The same state with new streams in all random generators; equal seeds give equal streams (common random numbers).
 
-    Of a layer that copies its state itself, and of what that wraps, gymnasium's ``np_random`` is reseeded.
+    Of a layer that copies its state itself, and of what that wraps, gymnasium's ``np_random`` is reseeded, and all else that
+    its token has a method ``reseeded(seed)`` for.
 
     :param state: what :func:`clone_state` returned
     :param seed: at least 0
@@ -122,7 +123,9 @@ def reseed(state: SimulatorState, seed: int) -> SimulatorState:
     if index(seed) < 0:
         raise ValueError(f"a seed is at least 0, not {seed}")
     seeds = streams(index(seed), 0)
-    return state._replace(layers=[reseeded_layer(layer, seeds) for layer in state.layers], seed=index(seed))
+    layers = [reseeded_layer(layer, seeds) for layer in state.layers]
+    own = state.own.reseeded(index(seed)) if hasattr(state.own, "reseeded") else state.own
+    return state._replace(layers=layers, own=own, seed=index(seed))
 
 
 def _reseed_own(stack: Stack, seed: int) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from sb3_trpo.atomic import replacing
-from tests.resumable_runs import KINDS, differences, outcome, train
 from tests.ranks import free_port
+from tests.resumable_runs import KINDS, differences, outcome, train
 
 KILLS = int(os.environ.get("SB3_TRPO_KILLS", 0))
 NAMES = [*KINDS, "ranks"] if KILLS else ["cartpole", "ranks"]

@@ -198,6 +198,29 @@ def test_the_state_of_the_wrapper_is_exact_with_its_source():
     np.testing.assert_equal([(other.reset(), steps_of(other, [1] * 70)) for _ in range(20)], expected)
 
 
+class OddNoise(Walk):
+    """Draws from a generator of its own."""
+
+    def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict]:
+        self.own = np.random.default_rng(0)
+        return super().reset(**kwargs)
+
+    def noise(self) -> float:
+        return self.own.normal()
+
+
+@pytest.mark.parametrize("kind", [Walk, OddNoise])
+def test_reseeding_its_state_reaches_all_generators_inside(kind: type[Walk]):
+    env = RestartEnv(TimeLimit(kind(), 70), Source(), share=0.0)
+    env.reset(seed=0)
+    state = clone_state(env)
+    runs = []
+    for seed in (1, 1, 2):
+        restore_state(env, reseed(state, seed))
+        runs.append([row[1] for row in steps_of(env, [1] * 5)])
+    assert runs[0] == runs[1] and not set(runs[0]) & set(runs[2])
+
+
 def test_environments_of_a_vec_env_share_a_source_and_rows_restore_it():
     source = Visited(40)
     env = DummyVecEnv([lambda: RestartEnv(walk(), source, share=1.0)] * 2)

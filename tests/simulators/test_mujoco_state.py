@@ -1,5 +1,6 @@
 """MuJoCo environments whose own classes, wrappers or models are not left as gymnasium makes them."""
 
+import pickle
 from typing import Any
 
 import gymnasium as gym
@@ -88,6 +89,22 @@ def test_a_model_that_goes_back_and_forth():
     for state, expected in ((first, mass), (second, other_mass), (first, mass)):
         restore_state(env, state)
         np.testing.assert_array_equal(env.unwrapped.model.body_mass, expected)
+
+
+def test_states_of_an_edited_model_share_what_was_not_edited():
+    """A file with twenty states is little larger than one with one."""
+    env = wrappers.TimeLimit(Heavier(), 20)
+    env.reset(seed=0)
+    size, states, masses = mujoco.mj_sizeModel(env.unwrapped.model), [], []
+    for _ in range(20):
+        env.reset()
+        states.append(clone_state(env))
+        masses.append(env.unwrapped.model.body_mass.copy())
+    assert len(set(map(tuple, masses))) == 20
+    assert len(pickle.dumps(states)) < len(pickle.dumps(states[:1])) + 0.1 * 19 * size
+    for state, mass in zip(pickle.loads(pickle.dumps(states)), masses, strict=True):
+        restore_state(env, state)
+        np.testing.assert_array_equal(env.unwrapped.model.body_mass, mass)
 
 
 @pytest.mark.parametrize("env_id", ["Reacher-v4", "Pusher-v5"])
