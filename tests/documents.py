@@ -11,7 +11,8 @@ PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in
 DOCUMENTS = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md")), *PAGES]
 
 FENCE = re.compile(
-    r"^(?P<why><!-- not run: .+ -->\n)?(?P<fence>```+)(?P<language>\S*)[^\n]*\n(?P<code>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL
+    r"^(?P<why><!-- not run: .+ -->\n)?(?P<fence>```+)(?P<language>\S*)[^\n]*\n(?P<code>.*?)^(?P=fence)$",
+    re.MULTILINE | re.DOTALL,
 )
 LINK = re.compile(r"\[[^][]*\]\((?P<target>[^()\s]+)\)")
 
@@ -60,7 +61,10 @@ def commands(document: Path) -> list[str]:
     """The document's command lines, with those of its tables."""
     lines = [line for block in blocks(document, "bash") for line in block.code.replace("\\\n", " ").splitlines()]
     prose = FENCE.sub("", document.read_text(encoding="utf-8"))
-    return [*lines, *(code for code in re.findall(r"`([^`\n]+)`", prose) if code.startswith(("python -m ", "torchrun ", "pip ")))]
+    return [
+        *lines,
+        *(code for code in re.findall(r"`([^`\n]+)`", prose) if code.startswith(("python -m ", "torchrun ", "pip "))),
+    ]
 
 
 def prose(document: Path) -> str:

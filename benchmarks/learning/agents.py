@@ -79,9 +79,7 @@ def run(cell: Cell) -> None:
 
 def strip() -> str:
     """The pictures that are there, side by side."""
-    return " ".join(
-        f"![{task}](benchmarks/results/agents/{task}.webp)" for task in TASKS if picture_of(task).exists()
-    )
+    return " ".join(f"![{task}](benchmarks/results/agents/{task}.webp)" for task in TASKS if picture_of(task).exists())
 
 
 STUDY = Study(run=run, store=None, tasks=TASKS, tables={"agents": strip})

@@ -67,7 +67,8 @@ def options_of(script: str) -> Sequence[argparse.Action]:
 
 def option_row(action: argparse.Action) -> str:
     names = ", ".join(f"`{name}`" for name in action.option_strings)
-    default = "required" if action.required else "" if action.default in (None, "", False, argparse.SUPPRESS) else f"`{action.default}`"
+    given = action.default not in (None, "", False, argparse.SUPPRESS)
+    default = "required" if action.required else f"`{action.default}`" if given else ""
     meaning = " ".join((action.help or "").replace("%%", "%").split()).replace("|", "\\|").replace("<", "\\<")
     choices = f" One of {', '.join(f'`{choice}`' for choice in action.choices)}." if action.choices else ""
     return f"| {names} | {default} | {meaning}{choices} |"

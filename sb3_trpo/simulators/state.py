@@ -44,7 +44,7 @@ class SimulatorState(NamedTuple):
 def clone_state(env: gym.Env) -> SimulatorState:
     """Save the state of an environment and all its wrappers, every random generator included.
 
-    The state is what hangs on the attributes of the environment and its wrappers. Not part of it, and copied by nobody:
+    The state is what hangs on the attributes of the environment and its wrappers. Not part of it, and not copied:
 
     - globals of modules, attributes of classes, and functions, closures included, that several instances share;
     - what a library keeps behind an integer handle (PyBullet), and other processes;
@@ -52,7 +52,7 @@ def clone_state(env: gym.Env) -> SimulatorState:
       contact, and they are the target's own until the next step;
     - the order of a set's elements, where that has a bearing on anything;
     - the models of gymnasium's own MuJoCo environments, which these never change: whoever edits one finds the edits where
-      they are after :func:`restore_state` (with anybody else's class about, models are part of the state);
+      they are after :func:`restore_state` (if any other class is involved, models are part of the state);
     - ``Monitor``'s records of past episodes, which grow without bound.
 
     :func:`check_clone` finds out whether an environment depends on any of these.

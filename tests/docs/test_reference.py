@@ -61,7 +61,10 @@ class Keys(BaseCallback):
 
 def test_every_log_key_is_explained() -> None:
     rows = re.findall(r"^\| `((?:train|rollout|time)/\w+)` \|(.*)$", (REFERENCE / "log.md").read_text(), re.MULTILINE)
-    keys, model = Keys(), TRPO("MlpPolicy", Monitor(ToyEnv()), sampling="vine", n_steps=64, batch_size=64, seed=0, device="cpu")
+    keys, model = (
+        Keys(),
+        TRPO("MlpPolicy", Monitor(ToyEnv()), sampling="vine", n_steps=64, batch_size=64, seed=0, device="cpu"),
+    )
     model.learn(512, callback=keys)
     assert {key for key, _ in rows} == keys.found
     assert all(cells.split("|")[0].strip() for _, cells in rows)
