@@ -1,8 +1,9 @@
-"""Tables that are made of the code: statuses with their remedies, and the options of the command line."""
+"""What pages show that is made of other files: statuses and options of the command line as tables, pictures of agents."""
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -33,6 +34,15 @@ class Statuses(MarkdownDirective):
 
         rows = [f"| `{status.value}` | {status.meaning} | {status.remedy} |" for status in Status]
         return "\n".join(["| status | meaning | what to do |", "|---|---|---|", *rows])
+
+
+class Agents(MarkdownDirective):
+    """Moving pictures of the trained agents, as many as there are; for a page in ``docs`` itself."""
+
+    def markdown(self) -> str:
+        folder = Path("..", "benchmarks", "results", "agents")
+        pictures = sorted((Path(__file__).parents[1] / folder).glob("*.webp"))
+        return " ".join(f"![{picture.stem}]({folder / picture.name})" for picture in pictures)
 
 
 class CommandLine(MarkdownDirective):
@@ -77,4 +87,5 @@ def option_row(action: argparse.Action) -> str:
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("statuses", Statuses)
     app.add_directive("command-line", CommandLine)
+    app.add_directive("agents", Agents)
     return {"parallel_read_safe": True}
