@@ -1,8 +1,9 @@
-"""Tables that are made of the code: statuses with their remedies, and the options of the command line."""
+"""What pages show that is made of other files: statuses and options of the command line as tables, pictures of agents."""
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -33,6 +34,15 @@ class Statuses(MarkdownDirective):
 
         rows = [f"| {status.code} | `{status.value}` | {status.meaning} | {status.remedy} |" for status in Status]
         return "\n".join(["| code | status | meaning | what to do |", "|---|---|---|---|", *rows])
+
+
+class Agents(MarkdownDirective):
+    """Moving pictures of the trained agents, as many as there are; for a page in ``docs`` itself."""
+
+    def markdown(self) -> str:
+        folder = Path("..", "benchmarks", "results", "agents")
+        pictures = sorted((Path(__file__).parents[1] / folder).glob("*.webp"))
+        return " ".join(f"![{picture.stem}]({folder / picture.name})" for picture in pictures)
 
 
 class CommandLine(MarkdownDirective):
@@ -67,8 +77,8 @@ def options_of(script: str) -> Sequence[argparse.Action]:
 
 def option_row(action: argparse.Action) -> str:
     names = ", ".join(f"`{name}`" for name in action.option_strings)
-    unsaid = action.default in (None, "", False, argparse.SUPPRESS)
-    default = "required" if action.required else "" if unsaid else f"`{action.default}`"
+    given = action.default not in (None, "", False, argparse.SUPPRESS)
+    default = "required" if action.required else f"`{action.default}`" if given else ""
     meaning = " ".join((action.help or "").replace("%%", "%").split()).replace("|", "\\|").replace("<", "\\<")
     choices = f" One of {', '.join(f'`{choice}`' for choice in action.choices)}." if action.choices else ""
     return f"| {names} | {default} | {meaning}{choices} |"
@@ -77,4 +87,5 @@ def option_row(action: argparse.Action) -> str:
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("statuses", Statuses)
     app.add_directive("command-line", CommandLine)
+    app.add_directive("agents", Agents)
     return {"parallel_read_safe": True}
