@@ -122,7 +122,7 @@ def test_the_import_rules_see_what_they_judge(tmp_path):
 
 
 def test_tests_lead_back():
-    """``tests/x/test_y.py`` is about ``y.py`` or ``y/`` in x, or about x itself; or a promise of the whole, or of the documents."""
+    """``tests/x/test_y.py`` is about ``y.py`` or ``y/`` in x, or about x itself; or a promise, or of documents."""
     here = Path(__file__).parent
     for path in here.rglob("test_*.py"):
         folder, name = path.parent.relative_to(here), path.stem.removeprefix("test_")

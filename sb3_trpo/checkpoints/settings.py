@@ -92,11 +92,10 @@ def _different(name: str, saved: Any, given: Any) -> ValueError:
 
 def _same(saved: Any, given: Any) -> bool:
     """Whether two settings are equal; functions of the remaining progress, where they have the same values."""
-    if callable(saved) and callable(given) and not isinstance(saved, type):
-        try:
-            return [saved(point) for point in _POINTS] == [given(point) for point in _POINTS]
-        except TypeError:
-            return saved is given
+    schedules = [value for value in (saved, given) if callable(value) and not isinstance(value, type)]
+    if schedules:  # of which one may be a constant
+        values = [[value(point) if callable(value) else value for point in _POINTS] for value in (saved, given)]
+        return values[0] == values[1]
     if isinstance(saved, type) and isinstance(given, type):
         return (saved.__module__, saved.__qualname__) == (given.__module__, given.__qualname__)
     return bool(saved == given)
