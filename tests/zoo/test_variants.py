@@ -27,9 +27,9 @@ gym.register("MaskedToy-v0", lambda render_mode=None: MaskedToy(SPACES["discrete
 """
 
 
-@pytest.mark.parametrize("algo", list(VARIANTS))
-def test_trains_evaluates_and_plays(algo: str, tmp_path: Path) -> None:
-    """The masked environment refuses what is impossible."""
+@pytest.mark.parametrize("algo", ["trpo_lstm", "trpo_mask_lstm"])
+def test_trains_evaluates_plays_and_records(algo: str, tmp_path: Path) -> None:
+    """The masked environment, which has no pictures, refuses what is impossible."""
     env = "CartPoleNoVel-v1" if algo == "trpo_lstm" else "MaskedToy-v0"
     (tmp_path / "masked_envs.py").write_text(REGISTER)
     options: list[Any] = ["--algo", algo, "--env", env, "--gym-packages", "masked_envs"]
@@ -42,16 +42,10 @@ def test_trains_evaluates_and_plays(algo: str, tmp_path: Path) -> None:
     assert model.num_timesteps == 128 and type(model) is VARIANTS[algo]
     finished = command_line("enjoy", *options, "--no-render", "-n", 30, folder=tmp_path)
     assert finished.returncode == 0, finished.stdout + finished.stderr
-
-
-def test_a_memory_is_recorded(tmp_path: Path) -> None:
-    env = ["--algo", "trpo_lstm", "--env", "CartPoleNoVel-v1"]
-    train = ["-n", 64, "--eval-freq", -1, "--device", "cpu", "--eval-episodes", 1, "-params", "n_steps:32", "n_envs:2"]
-    finished = command_line("train", *env, *train, folder=tmp_path)
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    finished = command_line("record_video", *env, "-n", 10, folder=tmp_path)
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert list((tmp_path / "logs" / "trpo_lstm" / "CartPoleNoVel-v1_1" / "videos").glob("*.mp4"))
+    if algo == "trpo_lstm":
+        finished = command_line("record_video", *options[:4], "-n", 10, folder=tmp_path)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        assert list((tmp_path / "logs" / algo / f"{env}_1" / "videos").glob("*.mp4"))
 
 
 @pytest.mark.parametrize("algo", list(VARIANTS))
@@ -60,6 +54,8 @@ def test_settings_are_arguments_of_the_constructor(algo: str) -> None:
         arguments = {name: value for name, value in settings.items() if name not in ZOO_KEYS}
         assert set(arguments) <= set(inspect.signature(TRPO.__init__).parameters)
         assert settings["n_timesteps"] >= 1
+        if isinstance(arguments.get("learning_rate"), str):
+            arguments.pop("learning_rate")  # RL Zoo's way to write a linear schedule
         if "policy_kwargs" in arguments:
             arguments["policy_kwargs"] = eval(arguments["policy_kwargs"])
         env = MaskedToy(SPACES["discrete"]) if entry == "default" else gym.make(entry)
