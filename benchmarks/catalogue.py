@@ -22,6 +22,8 @@ STUDIES = {  # name -> where it is declared
     "vine_figure": "benchmarks.vine.vine_figure",
     "state_fidelity": "benchmarks.vine.state_fidelity",
     "restarts": "benchmarks.restarts.study",
+    "variants": "benchmarks.variants.study",
+    "variant_speed": "benchmarks.variants.speed",
     "atari": "benchmarks.atari.study",
     "atari_speed": "benchmarks.atari.speed",
     "atari_memory": "benchmarks.atari.memory",

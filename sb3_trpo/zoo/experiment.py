@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 import optuna
+import rl_zoo3
 from rl_zoo3.callbacks import TrialEvalCallback
 from rl_zoo3.exp_manager import ExperimentManager
 from rl_zoo3.utils import SimpleLinearSchedule
@@ -21,6 +22,7 @@ from sb3_trpo.schedules import SCHEDULABLE
 from sb3_trpo.simulators import CloneableEnv
 from sb3_trpo.trpo import TRPO
 from sb3_trpo.zoo.best_settings import save_best_settings
+from sb3_trpo.zoo.masked_play import PlayingEvalCallback, player
 
 CLONEABLE = "sb3_trpo.zoo.cloneable"
 TABLES = 10  # that a training prints
@@ -102,7 +104,7 @@ class EvaluatedExperiment(ExperimentManager):
         self.verbose = verbose
         try:
             if self.optimize_hyperparameters:
-                TRPO(env=env, device=self.device, **self._hyperparams)
+                rl_zoo3.ALGOS[self.algo](env=env, device=self.device, **self._hyperparams)
             if vine:
                 env.reset()
                 branch_template(env)
@@ -151,13 +153,13 @@ class EvaluatedExperiment(ExperimentManager):
         if training_env is not None:
             sync_envs_normalization(training_env, env)
         try:
-            mean, std = evaluate_policy(model, env, self.n_eval_episodes, deterministic=self.deterministic_eval)
+            mean, std = evaluate_policy(player(model, env), env, self.n_eval_episodes, deterministic=self.deterministic_eval)
         finally:
             env.close()
         print(f"Final evaluation: mean reward {mean:.1f} +/- {std:.1f} over {self.n_eval_episodes} episodes")
 
 
-class EvaluatedTrial(TrialEvalCallback):
+class EvaluatedTrial(PlayingEvalCallback, TrialEvalCallback):
     """RL Zoo's evaluation of a trial by env steps, which a trial whose budget ends before its first evaluation gets too.
 
     RL Zoo counts calls of the callback, and a vine's branches take steps without any.

@@ -16,8 +16,10 @@ import sb3_trpo.zoo  # noqa: F401  (registers TRPO)
 from sb3_trpo.zoo.checks import check_device, check_environment, check_installed, check_made, has_display
 from sb3_trpo.zoo.command_line import Script
 from sb3_trpo.zoo.experiment import EvaluatedExperiment
+from sb3_trpo.zoo.masked_play import let_scripts_ask_for_masks
 
 ALGO = "trpo"
+VARIANTS = ("trpo_mask", "trpo_lstm", "trpo_mask_lstm")
 LOGS = "logs"  # where train writes
 HUB = "rl-trained-agents"  # a folder of this name RL Zoo fills with models from the hub
 SETTINGS = {None: "trpo.yml", "single_path": "trpo.yml", "vine": "trpo_vine.yml"}
@@ -31,10 +33,12 @@ def train() -> None:
 def enjoy() -> None:
     import rl_zoo3.enjoy  # needs a package that no other script does
 
+    let_scripts_ask_for_masks(rl_zoo3.enjoy)
     rl_zoo3.enjoy.enjoy()
 
 
 def record_video() -> None:
+    let_scripts_ask_for_masks()
     runpy.run_module("rl_zoo3.record_video", run_name="__main__")
 
 
@@ -52,7 +56,8 @@ def complete_training(options: Namespace) -> None:
     if options.vec_env == "subproc":  # an error in another process would not be told in one line
         check_made(options.env, options.env_kwargs or {})
     if options.conf_file is None:
-        options.conf_file = str(files("sb3_trpo") / "hyperparams" / SETTINGS[options.sampling])
+        name = f"{options.algo}.yml" if options.algo in VARIANTS else SETTINGS[options.sampling]
+        options.conf_file = str(files("sb3_trpo") / "hyperparams" / name)
     if options.sampling is not None:
         options.hyperparams = {"sampling": options.sampling, **(options.hyperparams or {})}
 
@@ -78,8 +83,11 @@ def complete_record_video(options: Namespace) -> None:
 
 
 def _check_algo(options: Namespace) -> None:
-    if options.algo != ALGO:
-        raise ValueError(f"--algo {options.algo} is not run from here: leave --algo out, or call RL Zoo's own script")
+    if options.algo not in (ALGO, *VARIANTS):
+        raise ValueError(
+            f"--algo {options.algo} is not run from here: leave --algo out, give {', '.join(VARIANTS)}, or call "
+            "RL Zoo's own script"
+        )
 
 
 def _find_model(options: Namespace) -> str | None:

@@ -1,13 +1,14 @@
 """What Optuna draws TRPO's settings from, in RL Zoo's search for hyperparameters."""
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
 from rl_zoo3.hyperparams_opt import convert_onpolicy_params
 
 VINE_OPTIONS = ("branches_per_state", "branch_length", "bootstrap")
+LSTM_OPTIONS: dict[str, Sequence[int]] = {"lstm_hidden_size": [32, 64, 128, 256], "enable_critic_lstm": [False, True]}
 
 
 def sample_trpo_params(trial: optuna.Trial, n_actions: int, n_envs: int, additional_args: dict) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def sampled_settings(sampled_params: dict[str, Any], vine_kwargs: Mapping[str, A
     :param sampled_params: values by the names they were drawn under
     :param vine_kwargs: of the settings that the search began with
     """
-    hyperparams = convert_trpo_params(sampled_params)
+    hyperparams = convert_recurrent_params(sampled_params)  # which are the others where there is no memory
     if "vine_kwargs" in hyperparams:
         hyperparams["vine_kwargs"] = {**(vine_kwargs or {}), **hyperparams["vine_kwargs"]}
     return hyperparams
@@ -80,4 +81,22 @@ def convert_trpo_params(sampled_params: dict[str, Any]) -> dict[str, Any]:
     vine_kwargs = {name: value for name, value in sampled_params.items() if name in VINE_OPTIONS}
     if vine_kwargs:
         hyperparams |= {"sampling": "vine", "vine_kwargs": vine_kwargs}
+    return hyperparams
+
+
+def sample_recurrent_params(trial: optuna.Trial, n_actions: int, n_envs: int, additional_args: dict) -> dict[str, Any]:
+    """One candidate for a policy with memory: the same, and the LSTMs; arguments as of :func:`sample_trpo_params`."""
+    hyperparams = sample_trpo_params(trial, n_actions, n_envs, additional_args)
+    hyperparams["policy_kwargs"] |= {name: trial.suggest_categorical(name, values) for name, values in LSTM_OPTIONS.items()}
+    return hyperparams
+
+
+def convert_recurrent_params(sampled_params: dict[str, Any]) -> dict[str, Any]:
+    """The constructor's arguments for what a trial has drawn.
+
+    :param sampled_params: values by the names they were drawn under
+    """
+    others = {name: value for name, value in sampled_params.items() if name not in LSTM_OPTIONS}
+    hyperparams = convert_trpo_params(others)
+    hyperparams["policy_kwargs"] |= {name: sampled_params[name] for name in LSTM_OPTIONS if name in sampled_params}
     return hyperparams
