@@ -57,6 +57,10 @@ class SamplingAlgorithm(DataParallelAlgorithm):
         if self.rollout_buffer_class is None and stacks_grey_frames(self.env, self.observation_space):
             self.rollout_buffer_class = FrameStackBuffer
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy gets: it makes a sampler of its own, whose environments and processes are not these."""
+        return {**vars(self), "_sampler": None, "_sampler_made_for": ()}
+
     def _unsaved_of_sampling(self) -> list[str]:
         unsaved = ["_sampler", "_sampler_made_for", "_experience", "_warned"]
         chosen = self.rollout_buffer_class is FrameStackBuffer and not self.rollout_buffer_kwargs

@@ -2,18 +2,22 @@
 
 ``layers`` walks through the wrappers, ``rows`` saves and restores single environments with their rows in wrappers,
 ``statistics`` finds running means, ``stages`` does the wrappers' work for other environments, and ``shallow_copies`` spares
-DummyVecEnv its deep ones.
+DummyVecEnv its deep ones. ``worker_vec_env`` has its environments in other processes, and ``hosting`` is what these do with
+them.
 """
 
 from sb3_trpo.vec_env.layers import layers
-from sb3_trpo.vec_env.rows import RowState, clone_row_models, clone_rows, environment_at, restore_rows
+from sb3_trpo.vec_env.rows import RowState, call_cloneable, clone_row_models, clone_rows, environment_at, restore_rows
 from sb3_trpo.vec_env.shallow_copies import remove_shallow_copies, shallow_copies
 from sb3_trpo.vec_env.stages import WrapperStages
 from sb3_trpo.vec_env.statistics import running_statistics
+from sb3_trpo.vec_env.worker_vec_env import WorkerVecEnv
 
 __all__ = [
     "RowState",
+    "WorkerVecEnv",
     "WrapperStages",
+    "call_cloneable",
     "clone_row_models",
     "clone_rows",
     "environment_at",
