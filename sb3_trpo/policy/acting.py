@@ -72,14 +72,16 @@ class NumpyActor:
         leading = (len(self.kind.parameters(distribution)),)
         with th.random.fork_rng([]):
             self.noise = self.kind.noise(leading)
-        self._noise = self.noise.numpy()  # the same memory
         self.shape = (*leading, *policy.action_space.shape)  # type: ignore[misc]
         self.deviation = policy.log_std.detach().exp().numpy() if hasattr(policy, "log_std") else None
 
-    def act(self, obs: np.ndarray) -> np.ndarray:
-        """Actions ``[n_envs, …]`` for observations ``[n_envs, …]``."""
-        self.kind.redraw(self.noise)
-        return _drawn(self.network(obs), self.deviation, self._noise).reshape(self.shape)
+    def act(self, obs: np.ndarray, generator: th.Generator | None = None) -> np.ndarray:
+        """Actions ``[n_envs, …]`` for observations ``[n_envs, …]``.
+
+        :param generator: of the random numbers; None for PyTorch's own
+        """
+        self.kind.redraw(self.noise, generator)
+        return _drawn(self.network(obs), self.deviation, self.noise.numpy()).reshape(self.shape)
 
 
 @th.no_grad()

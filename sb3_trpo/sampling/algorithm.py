@@ -31,8 +31,10 @@ from sb3_trpo.sampling import (
     stacks_grey_frames,
 )
 from sb3_trpo.sampling.buffers import check_rollout_length
+from sb3_trpo.sampling.segments import SegmentedPath
 from sb3_trpo.trust_region import Status
 from sb3_trpo.vec_env import shallow_copies
+from sb3_trpo.vec_env.shares import can_be_shared
 
 SKIPPED = "The update was skipped and the networks left as they were"
 
@@ -107,7 +109,10 @@ class SamplingAlgorithm(DataParallelAlgorithm):
         evaluator = self._make_evaluator(rollout_buffer, bootstrap_gamma)
         rng = np.random.default_rng([self._vine_seed, self._n_updates, self.num_timesteps])
         sampling = self._sampler_for(env).begin(n_rollout_steps, self.gamma, self.sde_sample_freq, rng)
-        path = sampling.watch(single_path(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq))
+        in_segments = not getattr(sampling, "in_step", True) and evaluator.acts_elsewhere() and can_be_shared(env)
+        run = SegmentedPath if in_segments else single_path
+        begun = run(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq)
+        path = sampling.watch(iter(begun))
         callback.update_locals(locals())
         begin, completed = self.num_timesteps, True
         with shallow_copies(env):
@@ -120,6 +125,8 @@ class SamplingAlgorithm(DataParallelAlgorithm):
                 self._update_info_buffer(step.infos, step.dones)
                 evaluator.record(step, self._last_episode_starts)
                 self._last_obs, self._last_episode_starts = step.new_obs, step.dones
+        if isinstance(begun, SegmentedPath) and begun.dones is not None:  # stopped or not, the environments stand there
+            self._last_obs, self._last_episode_starts = begun.obs, begun.dones
         if not self._meet(completed, begin, callback):
             return False
         evaluator.finish()

@@ -101,6 +101,7 @@ class EnvHost:
 
     def __init__(self, makers: Sequence[Callable[[], gym.Env]], first: int, memory: int):
         self.rows, self.memory = HostedRows(makers, first), memory
+        self.kept: dict[str, Any] = {}
         self._cloneable = [env if type(env) is CloneableEnv else CloneableEnv(env) for env in self.rows.envs]
 
     def spaces(self) -> tuple[spaces.Space, spaces.Space]:
@@ -144,6 +145,10 @@ class EnvHost:
         for self.rows._at, own in zip(indices, arguments, strict=True):
             results.append(self._said(method, partial(getattr(self._cloneable[self.rows._at], method), *own)))
         return results
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a function gives, of the environments, what it keeps from one call to the next, and other arguments."""
+        return function(self.rows, self.kept, *arguments)
 
     def _said(self, what: str, question: Callable[[], Any]) -> Any:
         try:

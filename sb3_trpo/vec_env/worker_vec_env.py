@@ -187,6 +187,24 @@ class WorkerVecEnv(VecEnv):
         requests = {place: (method, own[place], rows[place]) for place in rows}
         return self._in_order(self._workers.call("call_cloneable", requests), indices)
 
+    @property
+    def slices(self) -> list[slice]:
+        """The environments of each worker."""
+        return [slice(share.start, share.stop) for share in self.shares]
+
+    def run(self, function: Callable[..., Any], arguments: Sequence[tuple]) -> list[Any]:
+        """
+        Let each worker call a function with its environments, what the function keeps there, and arguments of its own.
+
+        :param function: that a module has
+        :param arguments: for each worker
+        :return: results, by worker
+        :raises Exception: as :meth:`step_wait`
+        """
+        self._check_running()
+        self._workers.send({place: dump_plain(("run", (function, *given))) for place, given in enumerate(arguments)})
+        return [result for _, result in sorted(self._answers().items())]
+
     def _ask(self, method: str, *arguments: Any, indices: VecEnvIndices = None, **named: Any) -> list[Any]:
         """What DummyVecEnv's method gives for some environments, where they are."""
         self._check_running()
