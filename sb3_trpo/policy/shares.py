@@ -16,7 +16,8 @@ from stable_baselines3.common.utils import obs_as_tensor
 from sb3_trpo.policy.acting import NumpyActor
 from sb3_trpo.policy.copies import Contents, contents, fill, recipe
 from sb3_trpo.policy.distributions import action_distribution
-from sb3_trpo.policy.observations import select
+from sb3_trpo.policy.observations import select, zeros_like_rows
+from sb3_trpo.processes.messages import dump, load
 
 
 class Acted(NamedTuple):
@@ -46,7 +47,7 @@ class ShareActor(Protocol):
 
 
 def _in_place(part: np.ndarray, rows: slice, n_envs: int) -> np.ndarray:
-    whole = np.zeros((n_envs, *part.shape[1:]), dtype=part.dtype)
+    whole = zeros_like_rows(part, n_envs)
     whole[rows] = part
     return whole
 
@@ -98,9 +99,13 @@ class PolicyShare:
 
 
 class PolicyRecipe(NamedTuple):
-    """What a worker makes a :class:`PolicyShare` of."""
+    """What a worker makes a :class:`PolicyShare` of.
 
-    made_by: tuple[type[ActorCriticPolicy], dict[str, Any]]
+    :param made_by: pickle of the policy's class and its arguments
+    :param given: what else the policy is
+    """
+
+    made_by: bytes
     given: Contents
     n_envs: int
     alone: bool
@@ -118,19 +123,20 @@ class PolicyRecipe(NamedTuple):
         states = obs_as_tensor(obs, policy.device)
         alone = policy.device.type == "cpu" and not policy.use_sde and _may_stand_alone(policy, states, shares)
         n_envs = max(share.stop for share in shares)
-        return cls(recipe(policy), contents(policy), n_envs, alone, with_values)
+        return cls(dump(recipe(policy)), contents(policy), n_envs, alone, with_values)
 
-    def share(self, policy: ActorCriticPolicy | None) -> PolicyShare:
+    def share(self, kept: dict[str, Any]) -> PolicyShare:
         """What acts.
 
-        :param policy: of the rollout before, if there was one
+        :param kept: has the policy of the rollout before, which may be filled anew
         """
-        if policy is None:
-            policy_class, arguments = self.made_by
+        if kept.get("made_by") != self.made_by:
+            policy_class, arguments = load(self.made_by)
             policy = policy_class(**arguments).to("cpu")
             policy.set_training_mode(False)
-        fill(policy, self.given)
-        return PolicyShare(policy, self.n_envs, self.alone, self.with_values)
+            kept.update(made_by=self.made_by, policy=policy)
+        fill(kept["policy"], self.given)
+        return PolicyShare(kept["policy"], self.n_envs, self.alone, self.with_values)
 
 
 @th.no_grad()

@@ -15,11 +15,13 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_trpo.policy.observations import LaidOut, zeros_like_rows
 from sb3_trpo.policy.shares import PolicyRecipe, ShareActor
 from sb3_trpo.processes.messages import dump, load
 from sb3_trpo.sampling.infos import pack, unpack
 from sb3_trpo.sampling.single_path import Evaluator, Observations, Transition, finite, to_env
 from sb3_trpo.vec_env.hosting import HostedRows
+from sb3_trpo.vec_env.normalizing import quick_step
 from sb3_trpo.vec_env.shares import Returned, WrapperShare, around, cut, note_episodes, put_back, returned
 from sb3_trpo.vec_env.statistics import running_statistics
 
@@ -32,14 +34,14 @@ class Job(NamedTuple):
     :param actor: pickle of what acts; None for the one of the segment before
     :param generator: state of the generator of actions
     :param wrappers: of the worker's environments
-    :param obs: where they stand
+    :param obs: where they stand, packed
     :param n_steps: of each
     """
 
     actor: bytes | None
     generator: th.Tensor
     wrappers: list[WrapperShare]
-    obs: Observations
+    obs: Any
     n_steps: int
 
 
@@ -53,7 +55,7 @@ class Segment(NamedTuple):
     :param rewards: ``[n, r]``
     :param dones: ``[n, r]``
     :param infos: packed
-    :param obs: where the environments stand
+    :param obs: where the environments stand, packed
     :param reset_infos: of the last resets, by row
     :param returned: what has become of the wrappers
     :param generator: state of the generator of actions
@@ -66,7 +68,7 @@ class Segment(NamedTuple):
     rewards: np.ndarray
     dones: np.ndarray
     infos: Any
-    obs: Observations
+    obs: Any
     reset_infos: dict[int, dict[str, Any]]
     returned: Returned
     generator: th.Tensor
@@ -81,21 +83,21 @@ def run_segment(rows: HostedRows, kept: dict[str, Any], job: Job) -> Segment:
     """
     if job.actor is not None:
         given = load(job.actor)
-        is_recipe = isinstance(given, PolicyRecipe)
-        kept["actor"] = given.share(getattr(kept.get("actor"), "policy", None)) if is_recipe else given
+        kept["actor"] = given.share(kept) if isinstance(given, PolicyRecipe) else given
     actor: ShareActor = kept["actor"]
     policy = getattr(actor, "policy", None) or SimpleNamespace(action_space=rows.action_space, squash_output=False)
     in_range = to_env(policy)
     env, generator = around(rows, job.wrappers), th.Generator()
+    step_all = quick_step(env)
     generator.set_state(job.generator)
     before = [statistics.copy() for _, _, statistics in running_statistics(env)]
-    mine, obs = slice(rows.first, rows.first + rows.num_envs), job.obs
+    mine, obs = slice(rows.first, rows.first + rows.num_envs), _unpacked(job.obs)
     seen, acted, rewards, dones, infos = [], [], [], [], []
     reset_infos: dict[int, dict[str, Any]] = {}
     for _ in range(job.n_steps):
         seen.append(obs)
         acted.append(actor.act(finite(obs), mine, generator))
-        obs, reward, done, info = env.step(in_range(acted[-1].actions))  # type: ignore[assignment]
+        obs, reward, done, info = step_all(in_range(acted[-1].actions))  # type: ignore[assignment]
         rewards.append(reward)
         dones.append(done)
         infos.append(info)
@@ -113,7 +115,7 @@ def run_segment(rows: HostedRows, kept: dict[str, Any], job: Job) -> Segment:
         np.stack(rewards),
         np.stack(dones),
         pack(infos),
-        obs,
+        _packed(obs),
         reset_infos,
         returned(env, before),
         generator.get_state(),
@@ -175,7 +177,7 @@ class SegmentedPath:
         shares = inner.slices  # type: ignore[attr-defined]
         actor = dump(self.evaluator.actor_for(finite(self.obs), shares)) if new_actor else None
         generator = th.get_rng_state()
-        jobs = [(Job(actor, generator, cut(self.env, share), _rows(self.obs, share), n_steps),) for share in shares]
+        jobs = [(Job(actor, generator, cut(self.env, share), _packed(_rows(self.obs, share)), n_steps),) for share in shares]
         segments: list[Segment] = inner.run(run_segment, jobs)  # type: ignore[attr-defined]
         th.set_rng_state(segments[0].generator)
         put_back(self.env, [segment.returned for segment in segments])
@@ -190,7 +192,7 @@ class SegmentedPath:
             for row, info in segment.reset_infos.items():
                 inner.reset_infos[share.start + row] = info
         note_episodes(self.env, infos, dones)
-        self.obs, self.dones = _joined([segment.obs for segment in segments], 0), dones[-1]
+        self.obs, self.dones = _of_all([_unpacked(segment.obs) for segment in segments], shares), dones[-1]
         clipped = to_env(self.policy)(actions)
         for step in range(n_steps):
             obs = _at(observations, step)
@@ -198,6 +200,24 @@ class SegmentedPath:
             if values is not None:
                 self.evaluator.acted(obs, values[step], log_probs[step])
             yield Transition(obs, actions[step], clipped[step], new_obs, rewards[step], dones[step], infos[step])
+
+
+def _packed(obs: Observations) -> Any:
+    return {key: LaidOut.of(part) for key, part in obs.items()} if isinstance(obs, dict) else LaidOut.of(obs)
+
+
+def _unpacked(obs: Any) -> Observations:
+    return {key: part.array() for key, part in obs.items()} if isinstance(obs, dict) else obs.array()
+
+
+def _of_all(parts: Sequence[Any], shares: Sequence[slice]) -> Any:
+    """Observations of all environments, in the order in memory of the parts."""
+    if isinstance(parts[0], dict):
+        return {key: _of_all([part[key] for part in parts], shares) for key in parts[0]}
+    whole = zeros_like_rows(parts[0], shares[-1].stop)
+    for share, part in zip(shares, parts, strict=True):
+        whole[share] = part
+    return whole
 
 
 def _rows(obs: Observations, share: slice) -> Observations:
