@@ -31,10 +31,9 @@ from sb3_trpo.sampling import (
     stacks_grey_frames,
 )
 from sb3_trpo.sampling.buffers import check_rollout_length
-from sb3_trpo.sampling.segments import SegmentedPath
+from sb3_trpo.sampling.segments import SegmentedPath, runs_in_segments
 from sb3_trpo.trust_region import Status
 from sb3_trpo.vec_env import shallow_copies
-from sb3_trpo.vec_env.shares import can_be_shared
 
 SKIPPED = "The update was skipped and the networks left as they were"
 
@@ -109,8 +108,7 @@ class SamplingAlgorithm(DataParallelAlgorithm):
         evaluator = self._make_evaluator(rollout_buffer, bootstrap_gamma)
         rng = np.random.default_rng([self._vine_seed, self._n_updates, self.num_timesteps])
         sampling = self._sampler_for(env).begin(n_rollout_steps, self.gamma, self.sde_sample_freq, rng)
-        in_segments = not getattr(sampling, "in_step", True) and evaluator.acts_elsewhere() and can_be_shared(env)
-        run = SegmentedPath if in_segments else single_path
+        run: Any = SegmentedPath if runs_in_segments(sampling, evaluator, env) else single_path
         begun = run(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq)
         path = sampling.watch(iter(begun))
         callback.update_locals(locals())

@@ -8,7 +8,7 @@ step by step here; but running statistics move by a worker's own samples, and ar
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch as th
@@ -22,10 +22,31 @@ from sb3_trpo.sampling.infos import pack, unpack
 from sb3_trpo.sampling.single_path import Evaluator, Observations, Transition, finite, to_env
 from sb3_trpo.vec_env.hosting import HostedRows
 from sb3_trpo.vec_env.normalizing import quick_step
-from sb3_trpo.vec_env.shares import Returned, WrapperShare, around, cut, note_episodes, put_back, returned
+from sb3_trpo.vec_env.shares import Returned, WrapperShare, around, can_be_shared, cut, note_episodes, put_back, returned
 from sb3_trpo.vec_env.statistics import running_statistics
 
 STEPS = 256  # of a segment, at most: callbacks are called, and may stop, after each
+
+
+@runtime_checkable
+class SegmentEvaluator(Evaluator, Protocol):
+    """One that lets other processes draw the actions."""
+
+    def acts_elsewhere(self) -> bool:
+        """Whether :meth:`actor_for` knows what acts in other processes as this does here."""
+        ...
+
+    def actor_for(self, obs: Observations, shares: Sequence[slice]) -> Any:
+        """What is sent to other processes to act there: see :mod:`sb3_trpo.policy.shares`.
+
+        :param obs: finite observations, where the environments stand
+        :param shares: the environments of each process
+        """
+        ...
+
+    def acted(self, obs: Observations, values: np.ndarray, log_probs: np.ndarray) -> None:
+        """Take note of what came with actions that were drawn elsewhere, before they are recorded."""
+        ...
 
 
 class Job(NamedTuple):
@@ -85,8 +106,8 @@ def run_segment(rows: HostedRows, kept: dict[str, Any], job: Job) -> Segment:
         given = load(job.actor)
         kept["actor"] = given.share(kept) if isinstance(given, PolicyRecipe) else given
     actor: ShareActor = kept["actor"]
-    policy = getattr(actor, "policy", None) or SimpleNamespace(action_space=rows.action_space, squash_output=False)
-    in_range = to_env(policy)
+    plain: Any = SimpleNamespace(action_space=rows.action_space, squash_output=False)
+    in_range = to_env(getattr(actor, "policy", plain))
     env, generator = around(rows, job.wrappers), th.Generator()
     step_all = quick_step(env)
     generator.set_state(job.generator)
@@ -141,6 +162,17 @@ def _at(observations: Observations, step: int) -> Observations:
     return {key: part[step] for key, part in observations.items()} if isinstance(observations, dict) else observations[step]
 
 
+def runs_in_segments(sampling: Any, evaluator: Evaluator, env: VecEnv) -> bool:
+    """Whether a path may be run in segments: nobody has to see it while the environments are there, or act step by step.
+
+    :param sampling: watches the path
+    :param evaluator: acts
+    :param env: the training environments
+    """
+    elsewhere = isinstance(evaluator, SegmentEvaluator) and evaluator.acts_elsewhere()
+    return elsewhere and not getattr(sampling, "in_step", True) and can_be_shared(env)
+
+
 @dataclass
 class SegmentedPath:
     """The path of a rollout, segment by segment; iterating over it gives its steps.
@@ -155,7 +187,7 @@ class SegmentedPath:
     """
 
     policy: ActorCriticPolicy
-    evaluator: Evaluator
+    evaluator: SegmentEvaluator
     env: VecEnv
     obs: Observations
     n_steps: int

@@ -1,6 +1,6 @@
 """Single-path sampling (paper, section 5.1): run the policy in the training environments, step by step."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -60,22 +60,6 @@ class Evaluator(Protocol):
 
     def locals(self) -> dict[str, Any]:
         """What a callback finds in its ``locals`` beyond the transition."""
-        ...
-
-    def acts_elsewhere(self) -> bool:
-        """Whether :meth:`actor_for` knows what acts in other processes as this does here."""
-        ...
-
-    def actor_for(self, obs: Observations, shares: Sequence[slice]) -> Any:
-        """What is sent to other processes to act there: see :mod:`sb3_trpo.policy.shares`.
-
-        :param obs: finite observations, where the environments stand
-        :param shares: the environments of each process
-        """
-        ...
-
-    def acted(self, obs: Observations, values: np.ndarray, log_probs: np.ndarray) -> None:
-        """Take note of what came with actions that were drawn elsewhere, before they are recorded."""
         ...
 
 

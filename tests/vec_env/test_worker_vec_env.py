@@ -216,7 +216,7 @@ SCRIPT = """
 import time
 import gymnasium as gym
 from stable_baselines3 import PPO
-from sb3_trpo import WorkerVecEnv
+from sb3_trpo import TRPO, WorkerVecEnv
 
 class Slow(gym.Wrapper):
     def step(self, action):
@@ -230,7 +230,7 @@ def make():
     return env
 
 env = WorkerVecEnv([make] * 2, n_workers=2)
-model = PPO("MlpPolicy", env, n_steps=64, batch_size=128, device="cpu").learn(1)
+model = ALGORITHM("MlpPolicy", env, n_steps=64, batch_size=128, device="cpu").learn(1)
 env.set_attr("pause", 300.0, indices=0)
 print(*(process.pid for process in env._workers.processes), flush=True)
 try:
@@ -243,7 +243,8 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_no_process_is_left_behind(how):
     """A script without a __main__ guard, interrupted, and killed, while an environment does not come back from its step."""
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True)
+    script = SCRIPT.replace("ALGORITHM", "TRPO" if how is signal.SIGINT else "PPO")
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     pids = [int(word) for word in process.stdout.readline().split()]
     assert len(pids) == 2
     time.sleep(1.0)
