@@ -24,7 +24,7 @@ from benchmarks.common.training import ALGORITHMS, policy_kwargs_of, settings_fo
 from sb3_trpo import WorkerVecEnv
 
 STORE = Rows("speed/workers")
-ROUNDS, STEPS = 3, 8192  # env steps of each run
+ROUNDS, STEPS = 3, 4096  # env steps of each run
 DEFAULTS = "Hopper-v5, default settings, 8 environments"
 TASKS = ("HalfCheetah-v5", "Swimmer-v5", "Hopper-v5", "Walker2d-v5", "Ant-v5", "Humanoid-v5", DEFAULTS)
 VARIANTS = {"sb3_contrib": None, "in this process": 0, "one worker": 1, "two workers": 2}

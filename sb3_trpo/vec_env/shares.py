@@ -42,7 +42,7 @@ class WrapperShare(NamedTuple):
         wrapper = object.__new__(self.kind)
         vars(wrapper).update(self.attributes, venv=venv, class_attributes={}, num_envs=venv.num_envs, reset_infos=[])
         if self.kind is VecMonitor:
-            wrapper.results_writer = None
+            vars(wrapper)["results_writer"] = None
         return wrapper
 
 
