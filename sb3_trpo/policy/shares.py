@@ -60,9 +60,14 @@ class NumpyShare:
 
     def __init__(self, actor: NumpyActor):
         self.actor = actor
+        self._all: np.ndarray | None = None
 
     def act(self, obs: np.ndarray, rows: slice, generator: th.Generator) -> Acted:
-        return Acted(self.actor.act(_in_place(obs, rows, self.actor.shape[0]), generator)[rows])
+        vectors = obs.reshape(len(obs), -1)
+        if self._all is None:
+            self._all = np.zeros((self.actor.shape[0], vectors.shape[1]), dtype=np.float32)
+        self._all[rows] = vectors
+        return Acted(self.actor.act(self._all, generator)[rows])
 
 
 class PolicyShare:

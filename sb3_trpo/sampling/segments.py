@@ -195,13 +195,15 @@ class SegmentedPath:
     dones: np.ndarray | None = None
 
     def __iter__(self) -> Iterator[Transition]:
-        resample = self.sde_sample_freq if self.policy.use_sde and self.sde_sample_freq > 0 else self.n_steps
+        resampled = self.policy.use_sde and self.sde_sample_freq > 0
         taken = 0
         while taken < self.n_steps:
-            if resample < self.n_steps and taken % resample == 0:
+            until_noise = self.sde_sample_freq - taken % self.sde_sample_freq if resampled else self.n_steps
+            new_noise = resampled and until_noise == self.sde_sample_freq
+            if new_noise:
                 self.policy.reset_noise(self.env.num_envs)
-            count = min(STEPS, self.n_steps - taken, resample - taken % resample)
-            yield from self._segment(count, taken == 0 or resample < self.n_steps)
+            count = min(STEPS, self.n_steps - taken, until_noise)
+            yield from self._segment(count, new_actor=taken == 0 or new_noise)
             taken += count
 
     def _segment(self, n_steps: int, new_actor: bool) -> Iterator[Transition]:
