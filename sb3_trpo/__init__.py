@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_trpo.trpo import TRPO
+from sb3_trpo.vec_env import WorkerVecEnv
 
 if TYPE_CHECKING:
     from sb3_trpo.variants import MaskableRecurrentTRPO as MaskableRecurrentTRPO
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __version__ = files(__name__).joinpath("version.txt").read_text(encoding="utf-8").strip()
 
-__all__ = ["TRPO", "CnnPolicy", "MlpPolicy", "MultiInputPolicy", "__version__"]
+__all__ = ["TRPO", "CnnPolicy", "MlpPolicy", "MultiInputPolicy", "WorkerVecEnv", "__version__"]
 
 VARIANTS = ("MaskableTRPO", "RecurrentTRPO", "MaskableRecurrentTRPO")
 

@@ -14,15 +14,16 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up: a part imports from parts before its own. A folder's own files may import each other without a circle.
 FLOORS = """
-    checks schedules atomic ranks simulators trust_region vec_env policy policies callbacks
+    checks schedules atomic ranks processes simulators trust_region vec_env policy policies callbacks
     distributed checkpoints restarts sampling update critic
     arguments settings diagnostics interruption loading atari trpo
     variants rollouts hyperparams zoo __main__
 """.split()
+MATHEMATICS = {"checks", "atomic", "ranks", "processes", "trust_region", "hyperparams"}
 # Libraries that only some parts may know; all others know none of them
 ALLOWED = {
-    "stable_baselines3": set(FLOORS) - {"checks", "atomic", "ranks", "trust_region", "hyperparams"},
-    "gymnasium": set(FLOORS) - {"checks", "atomic", "ranks", "trust_region", "hyperparams"},
+    "stable_baselines3": set(FLOORS) - MATHEMATICS,
+    "gymnasium": set(FLOORS) - MATHEMATICS,
     "torch.distributed": {"distributed"},
     "rl_zoo3": {"zoo"},
     "sb3_contrib": {"variants"},

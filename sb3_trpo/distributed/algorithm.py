@@ -18,8 +18,9 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from sb3_trpo.atomic import place_of, replacing
 from sb3_trpo.callbacks import advance_progress_bars, without_writing_ones
 from sb3_trpo.distributed.process_group import join, rank_and_size, take_own_gpu
-from sb3_trpo.distributed.shared_statistics import Moments, SharedStatistics, wrappers
+from sb3_trpo.distributed.shared_statistics import SharedStatistics, wrappers
 from sb3_trpo.ranks import ALONE, Ranks
+from sb3_trpo.vec_env.moments import Moments
 
 EPISODE_KEYS = ("episode", "is_success")  # of an info, what SB3's episode statistics are made of
 SETTINGS = (bool, int, float, str, dict, list, tuple, type(None))  # what an attribute is that says how to learn

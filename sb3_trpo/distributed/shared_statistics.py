@@ -1,30 +1,14 @@
 """VecNormalize's running statistics, local to each rank while it collects, and made global once a rollout."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
-from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_trpo.ranks import Ranks
 from sb3_trpo.vec_env import layers, running_statistics
+from sb3_trpo.vec_env.moments import Moments, merge
 
 OPTIONS = ("training", "norm_obs", "norm_reward", "norm_obs_keys", "clip_obs", "clip_reward", "gamma", "epsilon")
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Samples that running statistics have taken in since all ranks last had the same.
-
-    :param count: how many
-    :param first: Σ (x − m), m the mean that all ranks had
-    :param second: Σ (x − m)²
-    """
-
-    count: float
-    first: np.ndarray
-    second: np.ndarray
 
 
 def wrappers(env: VecEnv | None) -> list[tuple[str, dict[str, object]]]:
@@ -55,7 +39,7 @@ class SharedStatistics:
 
     def news(self) -> list[Moments]:
         """What this rank's environments have added since."""
-        return [_added(before, now) for before, now in zip(self.before, self.statistics, strict=True)]
+        return [Moments.added(before, now) for before, now in zip(self.before, self.statistics, strict=True)]
 
     def merge(self, news: Sequence[list[Moments]]) -> None:
         """Take in what every rank's environments have added.
@@ -63,19 +47,9 @@ class SharedStatistics:
         :param news: of each rank, this one included, in the same order on all of them
         """
         for index, (before, now) in enumerate(zip(self.before, self.statistics, strict=True)):
-            count = before.count + sum(each[index].count for each in news)
-            shift = sum(each[index].first for each in news) / count
-            now.mean = before.mean + shift
-            now.var = (before.var * before.count + sum(each[index].second for each in news)) / count - shift**2
-            now.count = count
+            merge(before, now, [each[index] for each in news])
         self.remember()
 
     def remember(self) -> None:
         """Take what all ranks have now as the common ground that news are added to."""
         self.before = [statistics.copy() for statistics in self.statistics]
-
-
-def _added(before: RunningMeanStd, now: RunningMeanStd) -> Moments:
-    """About the mean before, whose own first moment is then zero."""
-    shift = now.mean - before.mean
-    return Moments(now.count - before.count, now.count * shift, now.count * (now.var + shift**2) - before.count * before.var)

@@ -73,17 +73,20 @@ class NumpyActor:
         leading = (len(self.kind.parameters(distribution)),)
         with th.random.fork_rng([]):
             self.noise = self.kind.noise(leading)
-        self._noise = self.noise.numpy()  # the same memory
         self.shape = (*leading, *policy.action_space.shape)  # type: ignore[misc]
         self.deviation = policy.log_std.detach().exp().numpy() if hasattr(policy, "log_std") else None
 
-    def act(self, obs: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
-        """Actions ``[n_envs, …]`` for observations ``[n_envs, …]``, and where there are any masks ``[n_envs, P]``."""
-        self.kind.redraw(self.noise)
+    def act(self, obs: np.ndarray, masks: np.ndarray | None = None, generator: th.Generator | None = None) -> np.ndarray:
+        """Actions ``[n_envs, …]`` for observations ``[n_envs, …]``.
+
+        :param masks: which outcomes are possible ``[n_envs, P]``; None: all
+        :param generator: of the random numbers; None for PyTorch's own
+        """
+        self.kind.redraw(self.noise, generator)
         outputs = self.network(obs)
         if masks is not None:
             outputs[~masks] = IMPOSSIBLE
-        return _drawn(outputs, self.deviation, self._noise).reshape(self.shape)
+        return _drawn(outputs, self.deviation, self.noise.numpy()).reshape(self.shape)
 
 
 @th.no_grad()

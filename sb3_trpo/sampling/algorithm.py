@@ -35,6 +35,7 @@ from sb3_trpo.sampling import (
     stacks_grey_frames,
 )
 from sb3_trpo.sampling.buffers import check_rollout_length
+from sb3_trpo.sampling.segments import SegmentedPath, runs_in_segments
 from sb3_trpo.trust_region import Status
 from sb3_trpo.vec_env import shallow_copies
 
@@ -78,7 +79,7 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
 
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles have: their samplers are made anew, with environments and processes of their own."""
-        return {**vars(self), "_sampler": None}
+        return {**vars(self), "_sampler": None, "_sampler_made_for": ()}
 
     def _take_settings(self) -> None:
         """Refuse settings that were changed to something impossible: the subclass's."""
@@ -120,7 +121,9 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
         self._acted = evaluator.stood
         rng = np.random.default_rng([self._vine_seed, self._n_updates, self.num_timesteps])
         sampling = self._sampler_for(env).begin(n_rollout_steps, self.gamma, self.sde_sample_freq, rng)
-        path = sampling.watch(single_path(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq))
+        run: Any = SegmentedPath if runs_in_segments(sampling, evaluator, env) else single_path
+        begun = run(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq)
+        path = sampling.watch(iter(begun))
         callback.update_locals(locals())
         begin, completed = self.num_timesteps, True
         with shallow_copies(env):
@@ -133,6 +136,8 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
                 self._update_info_buffer(step.infos, step.dones)
                 evaluator.record(step, self._last_episode_starts)
                 self._last_obs, self._last_episode_starts = step.new_obs, step.dones
+        if isinstance(begun, SegmentedPath) and begun.dones is not None:  # stopped or not, the environments stand there
+            self._last_obs, self._last_episode_starts = begun.obs, begun.dones
         if not self._meet(completed, begin, callback):
             return False
         evaluator.finish()

@@ -1,6 +1,7 @@
 """Values and log-probabilities of a rollout: at every step, as SB3 does, or after the last one, in batches."""
 
 import warnings
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -12,6 +13,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_trpo.policy import Given, Standing, distribution_of, is_library_made, numpy_actor, values_of
+from sb3_trpo.policy.shares import share_of
 from sb3_trpo.sampling.buffers import as_drawn, is_stock_buffer
 from sb3_trpo.sampling.defects import log_probs_or_nan, predicted_values
 from sb3_trpo.sampling.single_path import Evaluator, Observations, Transition, finite
@@ -87,6 +89,19 @@ class StepwiseEvaluator:
     def locals(self) -> dict[str, Any]:
         return self._locals
 
+    def acts_elsewhere(self) -> bool:
+        return is_library_made(self.policy)
+
+    def actor_for(self, obs: Observations, shares: Sequence[slice]) -> Any:
+        return share_of(self.policy, None, obs, shares, with_values=True)
+
+    def acted(self, obs: Observations, values: np.ndarray, log_probs: np.ndarray) -> None:
+        tensors = {
+            "values": th.as_tensor(values, device=self.device),
+            "log_probs": th.as_tensor(log_probs, device=self.device),
+        }
+        self._locals = {"obs_tensor": obs_as_tensor(obs, self.device), **tensors}
+
 
 class DeferredEvaluator:
     """At every step only the action; values, log-probabilities and time-limit bootstraps after the last one."""
@@ -161,3 +176,12 @@ class DeferredEvaluator:
 
     def locals(self) -> dict[str, Any]:
         return {}
+
+    def acts_elsewhere(self) -> bool:
+        return True
+
+    def actor_for(self, obs: Observations, shares: Sequence[slice]) -> Any:
+        return share_of(self.policy, self.fast, obs, shares, with_values=False)
+
+    def acted(self, obs: Observations, values: np.ndarray, log_probs: np.ndarray) -> None:
+        pass

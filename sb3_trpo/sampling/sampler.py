@@ -49,7 +49,10 @@ class Experience(Protocol):
 
 
 class Sampling(Protocol):
-    """One rollout."""
+    """One rollout.
+
+    A class attribute ``in_step = False`` says that the environments may be ahead of the steps of the path that is watched.
+    """
 
     def watch(self, path: Iterator[Transition]) -> Iterator[Transition]:
         """The path itself, step by step; what is done on the way leaves it as it is."""
@@ -103,6 +106,8 @@ class PathAlone:
 
 class SinglePath:
     """Single path (paper, section 5.1): the path is all there is."""
+
+    in_step = False
 
     def __init__(self, *_: Any):
         pass

@@ -10,6 +10,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.policy import Standing, explores_by_state
+from sb3_trpo.vec_env.normalizing import quick_step
 
 Observations = np.ndarray | dict[str, np.ndarray]
 
@@ -105,12 +106,12 @@ def single_path(
     :param n_steps: env steps an environment
     :param sde_sample_freq: steps between two noise matrices of gSDE; −1: one a rollout
     """
-    in_range = to_env(policy)
+    in_range, step_all = to_env(policy), quick_step(env)
     for step in range(n_steps):
         if explores_by_state(policy) and sde_sample_freq > 0 and step % sde_sample_freq == 0:
             policy.reset_noise(env.num_envs)
         actions = evaluator.act(finite(obs))
         clipped_actions = in_range(actions)
-        new_obs, rewards, dones, infos = env.step(clipped_actions)
+        new_obs, rewards, dones, infos = step_all(clipped_actions)
         yield Transition(obs, actions, clipped_actions, new_obs, rewards, dones, infos)  # type: ignore[arg-type]
         obs = new_obs  # type: ignore[assignment]

@@ -7,7 +7,7 @@ any shape (``reductions`` and ``instances`` take them apart, ``nameless`` are fu
 """
 
 from sb3_trpo.simulators.check import CloneReport, check_clone
-from sb3_trpo.simulators.copies import CloneableEnv, copy_env, pickled
+from sb3_trpo.simulators.copies import CloneableEnv, Pickler, copy_env
 from sb3_trpo.simulators.layers import CannotCloneError
 from sb3_trpo.simulators.state import (
     Models,
@@ -26,13 +26,13 @@ __all__ = [
     "CloneReport",
     "CloneableEnv",
     "Models",
+    "Pickler",
     "Replayed",
     "SimulatorState",
     "check_clone",
     "clone_models",
     "clone_state",
     "copy_env",
-    "pickled",
     "replay",
     "reseed",
     "restore_models",

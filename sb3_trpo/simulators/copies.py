@@ -168,13 +168,6 @@ class Pickler(cloudpickle.Pickler):
         return super().reducer_override(obj) if reduced is NotImplemented else reduced
 
 
-def pickled(obj: Any) -> bytes:
-    """Environments, and whatever else there is, for ``pickle.loads`` in another process."""
-    file = io.BytesIO()
-    Pickler(file).dump(obj)
-    return file.getvalue()
-
-
 class _Pickler(Pickler):
     """The same, but what is found by its name here, or was when this process was forked, is pickled by name.
 

@@ -31,6 +31,9 @@ class MaskedStepwiseEvaluator(StepwiseEvaluator):
         super().__init__(*args)
         self.masks = masks
 
+    def acts_elsewhere(self) -> bool:
+        return False
+
     def _evaluate(self, obs: Any) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
         return self.policy(obs, action_masks=self.masks.ask(self.buffer.pos))
 
@@ -47,6 +50,9 @@ class MaskedDeferredEvaluator(DeferredEvaluator):
         if self.fast is not None:
             return self.fast.act(obs, masks)  # type: ignore[arg-type]
         return self._draw(MaskedStates(obs_as_tensor(obs, self.device), th.as_tensor(masks, device=self.device)))
+
+    def acts_elsewhere(self) -> bool:
+        return False  # masks are asked for at every step
 
     def _states(self, rows: slice) -> MaskedStates:
         return MaskedStates(super()._states(rows), self.masks.tensor(rows, self.device))  # type: ignore[arg-type]

@@ -72,6 +72,9 @@ class RecurrentEvaluator(DeferredEvaluator):
         self._starts = step.dones
         super().record(step, episode_starts)
 
+    def acts_elsewhere(self) -> bool:
+        return False  # what the LSTMs remember is here
+
     def _evaluate_path(self) -> None:
         buffer, policy = self.buffer, self.policy
         path = sequences_of(buffer, Samples.from_buffer(buffer).observations, self.begin)

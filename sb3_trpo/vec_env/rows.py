@@ -32,6 +32,7 @@ from sb3_trpo.simulators import (
     restore_state,
 )
 from sb3_trpo.vec_env.layers import frame_stacks, layers
+from sb3_trpo.vec_env.worker_vec_env import WorkerVecEnv
 
 # Arrays with a row for every environment that decide what a wrapper does next
 _ROWS: dict[type[VecEnvWrapper], tuple[str, ...]] = {
@@ -59,7 +60,7 @@ class RowState(NamedTuple):
 def clone_rows(env: VecEnv, indices: Sequence[int] | np.ndarray | None = None) -> list[RowState]:
     """Save the state of some environments.
 
-    :param env: a DummyVecEnv, or a SubprocVecEnv whose environments are wrapped in
+    :param env: a DummyVecEnv, a WorkerVecEnv, or a SubprocVecEnv whose environments are wrapped in
         :class:`~sb3_trpo.simulators.CloneableEnv`, in SB3's own wrappers
     :param indices: which environments; None for all
     :raises ValueError: if an environment or a wrapper cannot be copied, or if there is no such environment; the message says
@@ -73,7 +74,7 @@ def clone_rows(env: VecEnv, indices: Sequence[int] | np.ndarray | None = None) -
     if isinstance(inner, DummyVecEnv):
         states = [clone_state(environment_at(inner, index)) for index in indices]
     else:
-        states = inner.env_method("clone_state", indices=indices)
+        states = call_cloneable(inner, "clone_state", indices)
     return [
         RowState(state, tuple(tuple(array[index].copy() for array in layer) for layer in arrays))
         for index, state in zip(indices, states, strict=True)
@@ -89,7 +90,7 @@ def clone_row_models(env: VecEnv) -> list[Models]:
     _check_inner(inner)
     if isinstance(inner, DummyVecEnv):
         return [clone_models(environment_at(inner, index)) for index in range(inner.num_envs)]
-    return inner.env_method("clone_models")
+    return call_cloneable(inner, "clone_models", range(inner.num_envs))
 
 
 def restore_rows(env: VecEnv, states: Sequence[RowState], indices: Sequence[int] | np.ndarray | None = None) -> None:
@@ -124,7 +125,7 @@ def restore_rows(env: VecEnv, states: Sequence[RowState], indices: Sequence[int]
         if isinstance(inner, DummyVecEnv):
             restore_state(environment_at(inner, index), state.env)
         else:
-            inner.env_method("restore_state", state.env, indices=[index])
+            call_cloneable(inner, "restore_state", [index], (state.env,))
         for layer, rows in zip(arrays, state.rows, strict=True):
             for array, row in zip(layer, rows, strict=True):
                 array[index] = row
@@ -148,6 +149,19 @@ def _checked_indices(env: Any, indices: Any) -> list[int]:
         if not 0 <= index < env.num_envs:
             raise ValueError(f"There is no environment {index}: give indices from 0 to {env.num_envs - 1}.")
     return [int(index) for index in indices]
+
+
+def call_cloneable(env: VecEnv, method: str, indices: Sequence[int], arguments: tuple = ()) -> list[Any]:
+    """A method of CloneableEnv, for environments in other processes.
+
+    :param env: a WorkerVecEnv, or a SubprocVecEnv of environments that are wrapped in it
+    :param method: its name
+    :param indices: which environments
+    :param arguments: of the method
+    """
+    if isinstance(env, WorkerVecEnv):
+        return env.call_cloneable(method, indices, [arguments] * len(indices))
+    return env.env_method(method, *arguments, indices=list(indices))
 
 
 def environment_at(env: DummyVecEnv, index: int) -> Env:
@@ -183,11 +197,11 @@ def _detach_frame_stacks(env: VecEnv) -> None:
 
 def _check_inner(env: VecEnv) -> None:
     """Refuse environments that cannot be reached, or whose VecEnv may keep something of its own for each."""
-    if type(env) is DummyVecEnv:
+    if type(env) in (DummyVecEnv, WorkerVecEnv):
         return
     if type(env) is not SubprocVecEnv:
         name = type(env).__name__
-        raise ValueError(f"The environments of a {name} cannot be reached: use a DummyVecEnv or a SubprocVecEnv.")
+        raise ValueError(f"The environments of a {name} cannot be reached: use a DummyVecEnv or a WorkerVecEnv.")
     outermost = set(env.env_method("class_name"))
     if outermost != {CloneableEnv.class_name()}:
         raise CannotCloneError(

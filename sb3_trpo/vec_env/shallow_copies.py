@@ -42,15 +42,26 @@ def remove_shallow_copies(env: VecEnv) -> None:
 
 def _step_wait(vec_env: DummyVecEnv) -> VecEnvStepReturn:
     """What ``DummyVecEnv.step_wait`` does: step every environment, reset those whose episode has ended."""
-    for index, (env, action) in enumerate(zip(vec_env.envs, vec_env.actions, strict=True)):
-        obs, reward, terminated, truncated, info = env.step(action)
-        done = terminated or truncated
-        info["TimeLimit.truncated"] = truncated and not terminated
-        if done:
-            info["terminal_observation"] = obs
-            obs, vec_env.reset_infos[index] = env.reset()
-        vec_env.buf_rews[index], vec_env.buf_dones[index], vec_env.buf_infos[index] = reward, done, info
-        vec_env._save_obs(index, obs)
+    for index, action in enumerate(vec_env.actions):
+        step_row(vec_env, index, action)
+    return outputs(vec_env)
+
+
+def step_row(vec_env: DummyVecEnv, index: int, action: Any) -> None:
+    """Step one environment, and reset it if its episode has ended; the buffers have what came of it."""
+    env = vec_env.envs[index]
+    obs, reward, terminated, truncated, info = env.step(action)
+    done = terminated or truncated
+    info["TimeLimit.truncated"] = truncated and not terminated
+    if done:
+        info["terminal_observation"] = obs
+        obs, vec_env.reset_infos[index] = env.reset()
+    vec_env.buf_rews[index], vec_env.buf_dones[index], vec_env.buf_infos[index] = reward, done, info
+    vec_env._save_obs(index, obs)
+
+
+def outputs(vec_env: DummyVecEnv) -> VecEnvStepReturn:
+    """Copies of what is in the buffers."""
     observations = dict_to_obs(vec_env.observation_space, {key: array.copy() for key, array in vec_env.buf_obs.items()})
     infos = [{key: copied(value) for key, value in info.items()} for info in vec_env.buf_infos]
     return observations, vec_env.buf_rews.copy(), vec_env.buf_dones.copy(), infos

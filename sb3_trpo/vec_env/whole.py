@@ -7,7 +7,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, Ve
 
 from sb3_trpo.simulators import Models, restore_models
 from sb3_trpo.vec_env.layers import layers
-from sb3_trpo.vec_env.rows import RowState, clone_row_models, clone_rows, environment_at, restore_rows
+from sb3_trpo.vec_env.rows import RowState, call_cloneable, clone_row_models, clone_rows, environment_at, restore_rows
 
 # What wrappers keep of all environments together, beside statistics, which are nobody's in particular
 _KEPT: dict[type[VecEnv], tuple[str, ...]] = {VecNormalize: ("old_obs", "old_reward"), VecMonitor: ("episode_count",)}
@@ -58,7 +58,7 @@ def restore_vec_env(env: VecEnv, state: VecEnvState) -> None:
         if isinstance(inner, DummyVecEnv):
             restore_models(environment_at(inner, index), models)
         else:
-            inner.env_method("restore_models", models, indices=[index])
+            call_cloneable(inner, "restore_models", [index], (models,))
     restore_rows(env, state.rows)
     for wrapper, attributes in zip(layers(env), state.wrappers, strict=True):
         vars(wrapper).update(attributes)

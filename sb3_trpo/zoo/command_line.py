@@ -65,6 +65,9 @@ class ScriptParser(ArgumentParser):
         if "--conf-file" in self._option_string_actions:
             text = "sb3_trpo's own option: how to sample; the settings' choice, mostly single_path, if not given"
             self.add_argument("--sampling", choices=CHOICES["sampling"], help=text)
+        for action in self._actions:
+            if action.dest == "vec_env":  # here subproc is another word for workers
+                action.choices = [*(action.choices or ()), "workers"]
         self.set_defaults(**self.script.defaults)
         for action in self._actions:
             if action.dest in self.script.required:  # not `action.required`: argparse would not come to a misspelt option

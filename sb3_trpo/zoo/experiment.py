@@ -2,6 +2,8 @@
 
 import inspect
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from rl_zoo3.exp_manager import ExperimentManager
 from rl_zoo3.utils import SimpleLinearSchedule
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import SubprocVecEnv, sync_envs_normalization
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, sync_envs_normalization
 
 from sb3_trpo.arguments import reject_unknown_arguments
 from sb3_trpo.loading import saved_attributes
@@ -21,16 +23,16 @@ from sb3_trpo.sampling.vine.envs import branch_template
 from sb3_trpo.schedules import SCHEDULABLE
 from sb3_trpo.simulators import CloneableEnv
 from sb3_trpo.trpo import TRPO
+from sb3_trpo.vec_env import WorkerVecEnv
 from sb3_trpo.zoo.best_settings import save_best_settings
 from sb3_trpo.zoo.masked_play import PlayingEvalCallback, player
 
-CLONEABLE = "sb3_trpo.zoo.cloneable"
 TABLES = 10  # that a training prints
 
 
 def cloneable(env: gym.Env) -> CloneableEnv:
-    """An environment that offers its state, as the ``env_wrapper`` of RL Zoo's settings; a vine with ``--vec-env subproc``
-    needs it.
+    """An environment that offers its state, as the ``env_wrapper`` of RL Zoo's settings; a vine with RL Zoo's own
+    ``--vec-env subproc`` needs it.
 
     It lives here, and not with the class, because RL Zoo replaces gymnasium's TimeLimit: the process of the environment must
     import RL Zoo before it makes one, or its states are not those of the environments made in this process.
@@ -38,6 +40,15 @@ def cloneable(env: gym.Env) -> CloneableEnv:
     :param env: the environment with its other wrappers
     """
     return CloneableEnv(env)
+
+
+def workers(env_fns: Sequence[Callable[[], gym.Env]], **options: Any) -> WorkerVecEnv:
+    """Environments in worker processes, which import RL Zoo as this one has."""
+    return WorkerVecEnv([partial(_made, env_fn) for env_fn in env_fns], **options)
+
+
+def _made(env_fn: Callable[[], gym.Env]) -> gym.Env:
+    return env_fn()
 
 
 class EvaluatedExperiment(ExperimentManager):
@@ -49,16 +60,25 @@ class EvaluatedExperiment(ExperimentManager):
 
     _study: optuna.Study | None = None
 
+    def __init__(self, *args: Any, vec_env_type: str = "dummy", **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._in_workers = vec_env_type != "dummy"
+
+    def create_envs(self, n_envs: int, eval_env: bool = False, no_log: bool = False) -> VecEnv:
+        """Make environments; in workers if they are to be in other processes, but for one alone that evaluates.
+
+        :param n_envs: how many
+        :param eval_env: whether to evaluate in them
+        :param no_log: whether to leave Monitor's file out
+        """
+        in_workers = self._in_workers and not (eval_env and n_envs == 1)
+        self.vec_env_class = workers if in_workers else DummyVecEnv  # type: ignore[assignment]
+        return super().create_envs(n_envs, eval_env, no_log)
+
     def read_hyperparameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Read the settings; a vine's environments in other processes are made to offer their state."""
+        """Read the settings, and remember them as they were given."""
         hyperparams, saved = super().read_hyperparameters()
         self._given = dict(saved)
-        if self._sampling(hyperparams) == "vine" and self.vec_env_class is SubprocVecEnv:
-            wrappers = hyperparams.get("env_wrapper") or []
-            wrappers = wrappers if isinstance(wrappers, list) else [wrappers]
-            if CLONEABLE not in wrappers:
-                wrappers = [*wrappers, CLONEABLE]
-            hyperparams["env_wrapper"] = saved["env_wrapper"] = wrappers
         return hyperparams, saved
 
     @staticmethod

@@ -53,7 +53,7 @@ def complete_training(options: Namespace) -> None:
         check_installed("tensorboard", "--tensorboard-log")
     if options.track:
         check_installed("wandb", "--track")
-    if options.vec_env == "subproc":  # an error in another process would not be told in one line
+    if options.vec_env != "dummy":  # an error in another process would not be told in one line
         check_made(options.env, options.env_kwargs or {})
     if options.conf_file is None:
         name = f"{options.algo}.yml" if options.algo in VARIANTS else SETTINGS[options.sampling]

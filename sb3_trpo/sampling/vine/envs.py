@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env.util import dict_to_obs, obs_space_info
 
 from sb3_trpo.sampling.single_path import Observations
 from sb3_trpo.simulators import CannotCloneError, Models, check_clone, copy_env, restore_models, restore_state
-from sb3_trpo.vec_env import RowState, WrapperStages, clone_row_models, clone_rows, environment_at
+from sb3_trpo.vec_env import RowState, WrapperStages, call_cloneable, clone_row_models, clone_rows, environment_at
 
 CHECKED_STEPS = 50
 
@@ -85,7 +85,7 @@ def branch_template(env: VecEnv) -> gym.Env:
     if isinstance(inner, DummyVecEnv):
         templates = [copy_env(environment_at(inner, index)) for index in range(inner.num_envs)]
     else:
-        copies = inner.env_method("pickled_copy")
+        copies = call_cloneable(inner, "pickled_copy", range(inner.num_envs))
         for error in (copy for copy in copies if isinstance(copy, Exception)):
             raise error
         templates = list(map(_unpickled, copies))

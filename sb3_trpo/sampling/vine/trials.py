@@ -9,19 +9,15 @@ from collections.abc import Sequence
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from sb3_trpo.processes import parts
 from sb3_trpo.sampling.vine.branches import Branch, Outcomes, Paths
 from sb3_trpo.simulators import Replayed, replay
+from sb3_trpo.vec_env import call_cloneable
 
 FIRST_TRIED = 32  # branches of each process, at most, in the first iteration
 BRANCHES_PER_TRIAL = 128  # one of so many later, and at least one of each process
-
-
-def parts(n_branches: int, n_processes: int) -> list[range]:
-    """The branches of each process."""
-    bounds = np.linspace(0, n_branches, n_processes + 1).astype(int).tolist()
-    return list(map(range, bounds[:-1], bounds[1:]))
 
 
 class Trials:
@@ -45,7 +41,7 @@ class Trials:
         :param length: most steps of a branch
         :raises RuntimeError: if one leads elsewhere; the message names the output, the step, and what to do
         """
-        there = isinstance(self.env, SubprocVecEnv)
+        there = not isinstance(self.env, DummyVecEnv)
         if not (self.n_workers or there):
             return
         for part in filter(None, parts(len(branches), max(1, self.n_workers))):
@@ -53,7 +49,7 @@ class Trials:
                 path = outcomes.paths.of(index)
                 arguments = (branches[index].state.env, branches[index].state.models, path.actions)
                 if there:
-                    (replayed,) = self.env.env_method("replay", *arguments, indices=[owners[index]])
+                    (replayed,) = call_cloneable(self.env, "replay", [owners[index]], arguments)
                 else:
                     replayed = replay(self.template, *arguments)
                 found = _difference(path, bool(outcomes.terminated[index]), replayed, length, self.template.observation_space)

@@ -151,7 +151,7 @@ def test_workers_tell_the_actors_features_from_the_critics():
 
 
 def workers_of(trpo: TRPO) -> list[subprocess.Popen]:
-    return trpo._sampler._workers.processes
+    return trpo._sampler._workers.workers.processes
 
 
 class Killing(BaseCallback):
@@ -208,7 +208,7 @@ def test_a_worker_that_fails_before_its_first_job_says_why(monkeypatch):
     grow = Vine.grow
 
     def late(vine: Vine, *args: Any) -> Any:
-        vine._workers.processes[0].wait()
+        vine._workers.workers.processes[0].wait()
         return grow(vine, *args)
 
     monkeypatch.setattr(Vine, "grow", late)
@@ -240,7 +240,7 @@ class Mine(gym.Wrapper):
 vine = {"n_states": 8, "branches_per_state": 2, "branch_length": 400, "bootstrap": False, "n_workers": 2}
 model = TRPO("MlpPolicy", Mine(gym.make("Swimmer-v5")), n_steps=32, batch_size=32, sampling="vine", vine_kwargs=vine)
 model.learn(1)
-print(*(process.pid for process in model._sampler._workers.processes), flush=True)
+print(*(process.pid for process in model._sampler._workers.workers.processes), flush=True)
 model.learn(10**9)
 """
 

@@ -1,0 +1,36 @@
+"""Order in memory, on which the last bits of a network's outputs depend: pictures may have their channels last there."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+def memory_order(array: np.ndarray) -> list[int]:
+    """Axes from the one with the widest strides in memory to the one with the narrowest."""
+    return sorted(range(array.ndim), key=lambda axis: (-abs(array.strides[axis]), array.shape[axis] == 1, axis))
+
+
+def zeros_like_rows(rows: np.ndarray, count: int) -> np.ndarray:
+    """So many rows of zeros, in the same order in memory."""
+    axes = memory_order(rows)
+    shape = (count, *rows.shape[1:])
+    return np.zeros([shape[axis] for axis in axes], dtype=rows.dtype).transpose(np.argsort(axes))
+
+
+class LaidOut(NamedTuple):
+    """An array to be sent, which keeps its order in memory.
+
+    :param contiguous: with its axes in the order of memory
+    :param axes: which these are
+    """
+
+    contiguous: np.ndarray
+    axes: list[int]
+
+    @classmethod
+    def of(cls, array: np.ndarray) -> "LaidOut":
+        axes = memory_order(array)
+        return cls(array.transpose(axes), axes)
+
+    def array(self) -> np.ndarray:
+        return self.contiguous.transpose(np.argsort(self.axes))
