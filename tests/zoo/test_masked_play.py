@@ -9,12 +9,12 @@ import gymnasium as gym
 import pytest
 import yaml
 from rl_zoo3.hyperparams_opt import HYPERPARAMS_CONVERTER, HYPERPARAMS_SAMPLER
-from tests.zoo.test_settings_files import ZOO_KEYS
 
 import sb3_trpo
 import sb3_trpo.zoo
 from sb3_trpo import TRPO, MaskableRecurrentTRPO, MaskableTRPO, RecurrentTRPO
 from tests.masked import SPACES, MaskedToy
+from tests.test_hyperparams import ZOO_KEYS
 from tests.zoo.test_command_line import command_line
 from tests.zoo.test_search_space import study
 
