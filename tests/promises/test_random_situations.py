@@ -18,7 +18,7 @@ import torch as th
 from gymnasium import spaces, wrappers
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack, VecMonitor, VecNormalize
-from tests.simulators.test_random_environments import Random
+from tests.promises.test_random_environments import Random
 from torch import nn
 
 from sb3_trpo import TRPO

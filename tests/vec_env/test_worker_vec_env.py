@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_trpo import TRPO, WorkerVecEnv
 from sb3_trpo.vec_env import clone_rows, restore_rows
-from tests.processes.test_workers import gone
+from tests.processes.test_owner import gone
 from tests.toys import BOX_ACTIONS, DICT_OBSERVATIONS, ToyEnv, parameters, same
 
 IMAGES = spaces.Box(0, 255, (8, 8, 1), dtype=np.uint8)
