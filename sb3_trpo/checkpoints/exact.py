@@ -79,6 +79,7 @@ class ExactCheckpoint(BaseCallback):
         self.keep, self.inexact, self.signals = keep, inexact, tuple(signals)
         self.iterations = 0
         self._copies_environments = True
+        self._request: Request | None = None
 
     def _on_training_start(self) -> None:
         model = self._algorithm
@@ -143,7 +144,7 @@ class ExactCheckpoint(BaseCallback):
     def _on_rollout_start(self) -> None:
         stop, due = self._agreed()
         saved = (due or stop) and self._save()
-        if stop:
+        if stop and self._request is not None:
             self._request.withdraw()
             where = f"in {self.folder}" if saved else "failed, so that the one before it is the last"
             print(
@@ -159,10 +160,12 @@ class ExactCheckpoint(BaseCallback):
         return True
 
     def _on_training_end(self) -> None:
-        self._request.withdraw()
+        if self._request is not None:
+            self._request.withdraw()
 
     def _agreed(self) -> tuple[bool, bool]:
         """Whether to end and whether to save: the same on all ranks."""
+        assert self._request is not None
         of_ranks = self._ranks.gather((self._request.made, self._is_due()))
         return any(stop for stop, _ in of_ranks), of_ranks[0][1]
 

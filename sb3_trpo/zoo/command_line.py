@@ -1,7 +1,7 @@
 """How ``python -m sb3_trpo`` runs a script of RL Zoo.
 
 The script's own parser reads the command line, so every option of RL Zoo's means what it means there. ``ScriptParser`` stands
-in for it, for other defaults, for ``--sampling``, and to tell mistakes in one line.
+in for it, for other defaults, for options of this package, and to tell mistakes in one line.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from sb3_trpo.settings import CHOICES
+from sb3_trpo.zoo.resuming import take_up
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ class ScriptParser(ArgumentParser):
         if "--conf-file" in self._option_string_actions:
             text = "sb3_trpo's own option: how to sample; the settings' choice, mostly single_path, if not given"
             self.add_argument("--sampling", choices=CHOICES["sampling"], help=text)
+            text = "sb3_trpo's own option: minutes between two checkpoints of the whole run, for --resume; none if not given"
+            self.add_argument("--checkpoint-minutes", type=float, help=text)
+            text = "sb3_trpo's own option: go on with the last run of the environment from its last checkpoint"
+            self.add_argument("--resume", action="store_true", default=False, help=text)
         self.set_defaults(**self.script.defaults)
         for action in self._actions:
             if action.dest in {*self.script.defaults, *self.script.required}:
@@ -58,6 +63,8 @@ class ScriptParser(ArgumentParser):
         except (NameError, SyntaxError, TypeError) as error:  # RL Zoo evaluates what stands behind a name's colon
             self.error(f"{error}: give values as Python, text in quotes of its own: -params sampling:\"'vine'\"")
         try:
+            if getattr(options, "resume", False):
+                take_up(options, {action.dest: action.default for action in self._actions})
             self.script.complete(options)
         except ValueError as error:
             self.error(str(error))

@@ -8,7 +8,6 @@ from typing import Any
 
 import gymnasium as gym
 from rl_zoo3.callbacks import TrialEvalCallback
-from rl_zoo3.exp_manager import ExperimentManager
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import SubprocVecEnv, sync_envs_normalization
@@ -17,6 +16,8 @@ from sb3_trpo.sampling.vine.envs import branch_template
 from sb3_trpo.settings import reject_unknown_arguments
 from sb3_trpo.simulators import CloneableEnv
 from sb3_trpo.trpo import TRPO
+from sb3_trpo.vec_env import clone_vec_env
+from sb3_trpo.zoo.resuming import ResumableExperiment
 
 CLONEABLE = "sb3_trpo.zoo.cloneable"
 
@@ -33,7 +34,7 @@ def cloneable(env: gym.Env) -> CloneableEnv:
     return CloneableEnv(env)
 
 
-class EvaluatedExperiment(ExperimentManager):
+class EvaluatedExperiment(ResumableExperiment):
     """RL Zoo's experiment for TRPO.
 
     It also evaluates the model it ends with: RL Zoo evaluates at fixed numbers of steps while it trains, so nothing it
@@ -41,9 +42,10 @@ class EvaluatedExperiment(ExperimentManager):
     """
 
     def read_hyperparameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Read the settings; a vine's environments in other processes are made to offer their state."""
+        """Read the settings; environments in other processes whose state is needed are made to offer it."""
         hyperparams, saved = super().read_hyperparameters()
-        if self._sampling(hyperparams) == "vine" and self.vec_env_class is SubprocVecEnv:
+        needed = self._sampling(hyperparams) == "vine" or self.checkpoint_minutes is not None
+        if needed and self.vec_env_class is SubprocVecEnv:
             wrappers = hyperparams.get("env_wrapper") or []
             wrappers = wrappers if isinstance(wrappers, list) else [wrappers]
             if CLONEABLE not in wrappers:
@@ -75,11 +77,12 @@ class EvaluatedExperiment(ExperimentManager):
 
     def _check_settings(self) -> None:
         """Find out what RL Zoo finds out late: names it writes into a loaded model unseen, values and environments that
-        every trial of a search would stumble over, and what a vine cannot copy."""
+        every trial of a search would stumble over, and what a vine or a checkpoint cannot copy."""
         known = inspect.signature(TRPO.__init__).parameters
         reject_unknown_arguments({name: value for name, value in self._hyperparams.items() if name not in known})
         vine = self._sampling(self._hyperparams) == "vine"
-        if not (self.optimize_hyperparameters or vine):
+        saves = self.checkpoint_minutes is not None
+        if not (self.optimize_hyperparameters or vine or saves):
             return
         verbose, self.verbose = self.verbose, 0
         env = self.create_envs(1, eval_env=True)
@@ -87,9 +90,12 @@ class EvaluatedExperiment(ExperimentManager):
         try:
             if self.optimize_hyperparameters:
                 TRPO(env=env, device=self.device, **self._hyperparams)
-            if vine:
+            if vine or saves:
                 env.reset()
+            if vine:
                 branch_template(env)
+            if saves:
+                clone_vec_env(env)
         finally:
             env.close()
 

@@ -16,6 +16,7 @@ import sb3_trpo.zoo  # noqa: F401  (registers TRPO)
 from sb3_trpo.zoo.checks import check_environment, check_installed, check_made, has_display
 from sb3_trpo.zoo.command_line import Script
 from sb3_trpo.zoo.experiment import EvaluatedExperiment
+from sb3_trpo.zoo.resuming import check_checkpoint_options
 
 ALGO = "trpo"
 LOGS = "logs"  # where train writes
@@ -41,6 +42,7 @@ def record_video() -> None:
 def complete_training(options: Namespace) -> None:
     """For ``train`` and ``optimize``: choose the settings file, which ``--sampling`` stands above."""
     _check_algo(options)
+    check_checkpoint_options(options)
     check_environment(options.env, options.gym_packages)
     if options.trained_agent and not (options.trained_agent.endswith(".zip") and os.path.isfile(options.trained_agent)):
         raise ValueError(f"there is no model {options.trained_agent}: give the path of a .zip file that train has saved")
