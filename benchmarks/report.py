@@ -1,4 +1,4 @@
-"""Rebuild every picture and table of README.md and benchmarks/README.md from the files in ``benchmarks/results``.
+"""Rebuild every picture and table of README.md, benchmarks/README.md and docs from the files in ``benchmarks/results``.
 
 python -m benchmarks.report
 """
@@ -8,7 +8,8 @@ from pathlib import Path
 from benchmarks.catalogue import STUDIES, load
 from benchmarks.common import markdown
 
-DOCUMENTS = (Path(__file__).parent.parent / "README.md", Path(__file__).parent / "README.md")
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "docs" / "checkpoints.md")
 
 
 def tables() -> dict[str, str]:

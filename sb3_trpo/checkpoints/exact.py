@@ -1,6 +1,7 @@
 """The callback that saves a run so that it can go on as if it had not been interrupted."""
 
 import io
+import pickle
 import signal
 import sys
 import time
@@ -18,7 +19,7 @@ from sb3_trpo.checkpoints import plain
 from sb3_trpo.checkpoints.algorithm import INEXACT, OBJECTS, VALUES, ZIP
 from sb3_trpo.checkpoints.callbacks import not_saved
 from sb3_trpo.checkpoints.preemption import SIGNALS, Preempted, Request
-from sb3_trpo.checkpoints.run import RunState
+from sb3_trpo.checkpoints.run import RunState, clone_environments
 from sb3_trpo.checkpoints.settings import described, versions
 from sb3_trpo.checkpoints.store import Store
 from sb3_trpo.checks import check_count, check_real
@@ -133,9 +134,12 @@ class ExactCheckpoint(BaseCallback):
 
     def _check_environments(self) -> None:
         """Find out now what could not be saved later."""
+        self._leaves_traces = False
         try:
-            RunState.of(self._algorithm, self._root, self.iterations)
-        except ValueError as error:
+            states = clone_environments(self._algorithm, self._root)
+            self._leaves_traces = any(state.copying_leaves_traces for state in states.values())
+            pickle.dumps(states)
+        except (ValueError, TypeError, AttributeError, pickle.PicklingError) as error:  # the others are pickle's
             if self.inexact == "refuse":
                 raise ValueError(f"Exact checkpoints are not possible: {error} {CHOICE}") from error
             self._copies_environments = False
@@ -144,6 +148,8 @@ class ExactCheckpoint(BaseCallback):
     def _on_rollout_start(self) -> None:
         stop, due = self._agreed()
         saved = (due or stop) and self._save()
+        if self._leaves_traces and not saved:
+            clone_environments(self._algorithm, self._root)  # so that when it saves has no bearing on the run
         if stop and self._request is not None:
             self._request.withdraw()
             where = f"in {self.folder}" if saved else "failed, so that the one before it is the last"

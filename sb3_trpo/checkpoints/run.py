@@ -22,7 +22,7 @@ from sb3_trpo.checkpoints.callbacks import environments_of, load_state, named, s
 from sb3_trpo.checkpoints.logs import load_pending, outputs_of, pending_of
 from sb3_trpo.checkpoints.randomness import random_states, set_random_states
 from sb3_trpo.ranks import ALONE
-from sb3_trpo.vec_env import clone_vec_env, restore_vec_env, running_statistics
+from sb3_trpo.vec_env import VecEnvState, clone_vec_env, restore_vec_env, running_statistics
 
 ENVIRONMENTS_STAND = ("_last_obs", "_last_episode_starts", "_last_original_obs")  # attributes that say where
 _OWN = ("_custom_logger", "_resumption", "_going_on", "_total_timesteps")  # attributes of this call of ``learn``
@@ -51,8 +51,7 @@ class RunState(NamedTuple):
         """
         env = model.get_env()
         assert env is not None
-        envs = _environments(model, root) if with_environments else {}
-        environments = {name: clone_vec_env(each) for name, each in envs.items()}
+        environments = clone_environments(model, root) if with_environments else {}
         callbacks = {name: state_of(callback) for name, callback in named(root).items()}
         attributes = {name: value for name, value in vars(model).items() if name not in _OWN and plain.is_plain(value)}
         common = _common_generator(model)
@@ -140,11 +139,11 @@ class RunState(NamedTuple):
         return sorted(callbacks.keys() ^ states.keys())
 
 
-def _environments(model: OnPolicyAlgorithm, root: BaseCallback) -> dict[str, VecEnv]:
-    """The training environments, under the empty name, and those of callbacks."""
+def clone_environments(model: OnPolicyAlgorithm, root: BaseCallback) -> dict[str, VecEnvState]:
+    """States of the training environments, under the empty name, and of those of callbacks."""
     env = model.get_env()
     assert env is not None
-    return {"": env, **environments_of(root)}
+    return {name: clone_vec_env(each) for name, each in {"": env, **environments_of(root)}.items()}
 
 
 def _values_in(policy: th.nn.Module) -> Iterator[tuple[str, Any]]:

@@ -33,6 +33,12 @@ class VecEnvState(NamedTuple):
     innermost: dict[str, Any]
     records: list[int | None]
 
+    @property
+    def copying_leaves_traces(self) -> bool:
+        """Whether the environments may be others for having been copied, as ALE's own are where their actions stick."""
+        saved = (attribute for row in self.rows for *_, layer in row.env.layers for _, attribute in layer)
+        return any(type(attribute).__module__ == "sb3_trpo.simulators.ale_state" for attribute in saved)
+
 
 def clone_vec_env(env: VecEnv) -> VecEnvState:
     """Save the state of a VecEnv, running statistics apart.

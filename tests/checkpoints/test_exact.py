@@ -18,6 +18,7 @@ from sb3_trpo import TRPO
 from sb3_trpo.checkpoints import ExactCheckpoint, resume, settings
 from sb3_trpo.checkpoints.store import Store
 from tests.checkpoints.runs import Left, outcome, train
+from tests.toys import parameters, same
 
 SETTINGS: dict[str, Any] = {"n_steps": 32, "batch_size": 32, "device": "cpu", "seed": 0}
 
@@ -293,6 +294,20 @@ def test_checkpoints_change_nothing(tmp_path: Path) -> None:
     never = outcome(train("hopper", tmp_path / "never", every_steps=10**9), tmp_path / "never")
     assert often == never
     assert not Store(tmp_path / "never" / "checkpoints").paths()
+
+
+def test_when_it_saves_does_not_matter_where_copying_leaves_a_trace(tmp_path: Path) -> None:
+    """ALE's own sticky actions: the last action is forgotten when a state is saved, and here in every rollout."""
+    import ale_py
+
+    gym.register_envs(ale_py)
+    found = []
+    for every in (1, 10**9):
+        env = make_vec_env("ALE/Pong-v5", n_envs=2, seed=0, env_kwargs={"obs_type": "ram", "repeat_action_probability": 0.9})
+        model = TRPO("MlpPolicy", env, **SETTINGS)
+        model.learn(512, ExactCheckpoint(tmp_path / str(every), every_steps=every))
+        found.append(parameters(model))
+    assert same(*found)
 
 
 def test_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
