@@ -103,7 +103,9 @@ class ExactCheckpoint(BaseCallback):
 
     @property
     def _algorithm(self) -> OnPolicyAlgorithm:
-        assert isinstance(self.model, OnPolicyAlgorithm), "ExactCheckpoint saves on-policy algorithms"
+        if not isinstance(self.model, OnPolicyAlgorithm):
+            kind = type(self.model).__name__
+            raise TypeError(f"ExactCheckpoint saves on-policy algorithms, and {kind} is none: use SB3's CheckpointCallback.")
         return self.model
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from stable_baselines3 import PPO
+from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
@@ -308,6 +308,11 @@ def test_when_it_saves_does_not_matter_where_copying_leaves_a_trace(tmp_path: Pa
         model.learn(512, ExactCheckpoint(tmp_path / str(every), every_steps=every))
         found.append(parameters(model))
     assert same(*found)
+
+
+def test_other_algorithms_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="on-policy algorithms, and DQN is none"):
+        DQN("MlpPolicy", "CartPole-v1", device="cpu").learn(10, ExactCheckpoint(tmp_path, 32))
 
 
 def test_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,7 +76,13 @@ class _Surroundings(NamedTuple):
 
 def serve() -> None:
     """Run branches until the other side closes the pipe: what a worker does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the first one decides
+    for name in (
+        "SIGINT",
+        "SIGTERM",
+        "SIGUSR1",
+    ):  # Ctrl-C, or a scheduler's signal, reaches all processes; the first one decides
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     jobs, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever an environment prints must not get between the results
     th.set_num_threads(1)
