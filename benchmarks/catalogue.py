@@ -27,7 +27,7 @@ STUDIES = {  # name -> where it is declared
     "update_speed": "benchmarks.speed.update_speed",
     "update_memory": "benchmarks.speed.update_memory",
     "ranks": "benchmarks.speed.ranks",
-    "checkpoint_cost": "benchmarks.speed.checkpoint_cost",
+    "checkpoint_cost": "benchmarks.atari.checkpoint_cost",
 }
 
 

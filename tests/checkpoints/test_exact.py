@@ -310,6 +310,18 @@ def test_when_it_saves_does_not_matter_where_copying_leaves_a_trace(tmp_path: Pa
     assert same(*found)
 
 
+def test_environments_may_be_used_before_learning_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(Left):
+        train("cartpole", tmp_path, 2)
+    found = []
+    for steps in (0, 10):
+        model = TRPO.resume(tmp_path / "checkpoints", _env(2), device="cpu")
+        for _ in range(steps):
+            model.env.step(np.zeros(2, dtype=int))
+        found.append(parameters(model.learn(512)))
+    assert same(*found)
+
+
 def test_other_algorithms_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="on-policy algorithms, and DQN is none"):
         DQN("MlpPolicy", "CartPole-v1", device="cpu").learn(10, ExactCheckpoint(tmp_path, 32))

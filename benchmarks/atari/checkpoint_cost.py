@@ -21,7 +21,7 @@ from benchmarks.common import Cell, Rows, Study, markdown
 from sb3_trpo import TRPO
 from sb3_trpo.checkpoints import ExactCheckpoint
 
-STORE = Rows("speed/checkpoint_cost")
+STORE = Rows("atari/checkpoint_cost")
 ROUNDS, AFTER = 20, 50  # checkpoints, and steps before them
 N_ENVS, N_STEPS = 8, 12_500  # of Pong: rollouts of 100,000 frames
 
