@@ -9,7 +9,10 @@ from benchmarks.catalogue import STUDIES, load
 from benchmarks.common import markdown
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / name for name in ("README.md", "benchmarks/README.md", "docs/results.md", "docs/guides/vine.md")]
+DOCUMENTS = [
+    ROOT / name
+    for name in ("README.md", "benchmarks/README.md", "docs/results.md", "docs/guides/vine.md", "docs/checkpoints.md")
+]
 
 
 def tables() -> dict[str, str]:

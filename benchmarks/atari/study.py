@@ -28,15 +28,17 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 import sb3_trpo
 from benchmarks.atari.games import NAMES, environments
-from benchmarks.atari.progress import Progress, unfinished
+from benchmarks.atari.progress import Progress, checkpoints, forget_checkpoints, unfinished
 from benchmarks.common import Cell, Run, Runs, Study, markdown, notes_of
 from benchmarks.common.environment import results
 from benchmarks.common.figures import legend_of, save
 from benchmarks.common.training import settings_for
 from sb3_trpo.atari import PaperCnnPolicy
+from sb3_trpo.checkpoints import ExactCheckpoint, exist, resume
 
 STORE = Runs("atari/runs")
 EPISODES = 20
+MINUTES = 5.0  # between two checkpoints
 ZOO_KEYS = ("n_envs", "n_timesteps", "env_wrapper", "frame_stack", "policy")
 PUBLISHED = pd.read_csv(Path(__file__).with_name("published.csv"))  # other people's tables, and how they measured
 RANDOM, HUMAN = PUBLISHED[list(NAMES)].to_numpy()[:2]
@@ -81,13 +83,17 @@ def settings_of(method: Method) -> dict[str, Any]:
     return {"n_envs": entry["n_envs"], **settings, **method.settings}
 
 
-def new_model(method: Method, game: str, seed: int, settings: dict[str, Any]) -> OnPolicyAlgorithm:
-    arguments = dict(settings)
-    env = environments(game, arguments.pop("n_envs"), seed)
+def model_of(cell: Cell, settings: dict[str, Any]) -> OnPolicyAlgorithm:
+    """A new model, or that of the last checkpoint."""
+    algorithm = METHODS[cell.variant].algorithm
+    arguments = {**settings, "seed": cell.seed, "device": "cpu"}
+    env = environments(cell.task, arguments.pop("n_envs"), cell.seed)
     for name, value in arguments.items():
         if isinstance(value, str) and value.startswith("lin_"):
             arguments[name] = linear_schedule(float(value.removeprefix("lin_")))
-    return method.algorithm(PaperCnnPolicy, env, seed=seed, device="cpu", **arguments)
+    if exist(checkpoints(cell)):
+        return resume(algorithm, checkpoints(cell), env, **arguments)
+    return algorithm(PaperCnnPolicy, env, **arguments)
 
 
 def run(cell: Cell) -> Run:
@@ -95,17 +101,15 @@ def run(cell: Cell) -> Run:
     method = METHODS[cell.variant]
     settings = {**settings_of(method), **cell.changes}
     steps = int(settings.pop("n_timesteps", method.steps))
-    progress = Progress(cell, partial(STORE.write_rows, cell), method.until)
-    model = new_model(method, cell.task, cell.seed, settings)
-    if progress.checkpoint.exists():
-        model = progress.resume(type(model), model.env)  # type: ignore[arg-type]
-    model.learn(steps - model.num_timesteps, callback=progress, reset_num_timesteps=False)
+    progress = Progress(partial(STORE.write_rows, cell), method.until)
+    model = model_of(cell, settings)
+    model.learn(steps, [progress, ExactCheckpoint(checkpoints(cell), every_minutes=MINUTES)])
     model.save(unfinished(cell))
     scores: Any
     scores, _ = evaluate_policy(
         model, environments(cell.task, 4, cell.seed + 10_000), EPISODES, deterministic=False, return_episode_rewards=True
     )
-    progress.forget()
+    forget_checkpoints(cell)
     notes = {
         "seed": cell.seed,
         "settings": settings,

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch as th
+from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.save_util import load_from_zip_file
@@ -102,7 +103,7 @@ class Resumable(OnPolicyAlgorithm):
     def resume(
         cls: type[SelfResumable],
         folder: str | Path,
-        env: GymEnv,
+        env: GymEnv | str,
         device: th.device | str = "auto",
         inexact: str = "refuse",
         changes: Mapping[str, Any] | None = None,
@@ -119,7 +120,7 @@ class Resumable(OnPolicyAlgorithm):
         (here also for the environments' states). Do not load what you would not run.
 
         :param folder: of checkpoints
-        :param env: built as in that run; its state, and that of its wrappers, becomes the checkpoint's
+        :param env: built as in that run, or its registered id; its state, and that of its wrappers, becomes the checkpoint's
         :param device: of the networks
         :param inexact: ``"restart"`` to begin episodes anew where the checkpoint has no environments or they do not fit;
             ``"refuse"`` to raise an error
@@ -137,7 +138,7 @@ class Resumable(OnPolicyAlgorithm):
         warn_of_versions(checkpoint.about["versions"])
         archive = checkpoint.files[ZIP]
         saved = load_from_zip_file(io.BytesIO(archive), device=device, custom_objects=custom_objects)[0] or {}
-        wrapped = cls._wrap_env(env, 0)
+        wrapped = cls._wrap_env(maybe_make_env(env, 0), 0)
         check_settings(cls, {**saved, **changes}, settings, wrapped, checkpoint.about)
         own = {name: value for name, value in changes.items() if name not in ("n_envs", "wrappers")}
         model = cls.load(io.BytesIO(archive), wrapped, device, custom_objects, force_reset=False, **own)
@@ -240,7 +241,7 @@ def resumable(algorithm: type[Algorithm]) -> type[Algorithm]:
     return type(algorithm.__name__, (algorithm, Resumable), {"__module__": algorithm.__module__, "__doc__": algorithm.__doc__})
 
 
-def resume(algorithm: type[Algorithm], folder: str | Path, env: GymEnv, **options: Any) -> Algorithm:
+def resume(algorithm: type[Algorithm], folder: str | Path, env: GymEnv | str, **options: Any) -> Algorithm:
     """``TRPO.resume`` for any on-policy algorithm of Stable-Baselines3's.
 
     :param algorithm: such as PPO

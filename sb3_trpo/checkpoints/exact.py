@@ -1,6 +1,7 @@
 """The callback that saves a run so that it can go on as if it had not been interrupted."""
 
 import io
+import pickle
 import signal
 import sys
 import time
@@ -13,16 +14,18 @@ from weakref import WeakKeyDictionary
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.checkpoints import plain
 from sb3_trpo.checkpoints.algorithm import INEXACT, OBJECTS, VALUES, ZIP
 from sb3_trpo.checkpoints.callbacks import not_saved
 from sb3_trpo.checkpoints.preemption import SIGNALS, Preempted, Request
-from sb3_trpo.checkpoints.run import RunState
+from sb3_trpo.checkpoints.run import RunState, environments
 from sb3_trpo.checkpoints.settings import described, versions
 from sb3_trpo.checkpoints.store import Store
 from sb3_trpo.checks import check_count, check_real
 from sb3_trpo.ranks import ALONE, Ranks
+from sb3_trpo.vec_env import clone_vec_env
 
 _RUNS: "WeakKeyDictionary[BaseAlgorithm, str]" = WeakKeyDictionary()  # names of the runs that models of this process are in
 CHOICE = (
@@ -78,7 +81,9 @@ class ExactCheckpoint(BaseCallback):
         self.folder, self.every_steps, self.every_minutes = Path(folder), every_steps, every_minutes
         self.keep, self.inexact, self.signals = keep, inexact, tuple(signals)
         self.iterations = 0
-        self._copies_environments = True
+        self._left_out: set[str] = set()
+        self._leaving_traces: list[VecEnv] = []
+        self._request: Request | None = None
 
     def _on_training_start(self) -> None:
         model = self._algorithm
@@ -101,7 +106,9 @@ class ExactCheckpoint(BaseCallback):
 
     @property
     def _algorithm(self) -> OnPolicyAlgorithm:
-        assert isinstance(self.model, OnPolicyAlgorithm), "ExactCheckpoint saves on-policy algorithms"
+        if not isinstance(self.model, OnPolicyAlgorithm):
+            kind = type(self.model).__name__
+            raise TypeError(f"ExactCheckpoint saves on-policy algorithms, and {kind} is none: use SB3's CheckpointCallback.")
         return self.model
 
     @property
@@ -131,19 +138,27 @@ class ExactCheckpoint(BaseCallback):
                 )
 
     def _check_environments(self) -> None:
-        """Find out now what could not be saved later."""
-        try:
-            RunState.of(self._algorithm, self._root, self.iterations)
-        except ValueError as error:
-            if self.inexact == "refuse":
-                raise ValueError(f"Exact checkpoints are not possible: {error} {CHOICE}") from error
-            self._copies_environments = False
-            warnings.warn(f"{error} Checkpoints are saved without it: a resumed run begins new episodes.", stacklevel=2)
+        """Find out now which cannot be saved later."""
+        self._left_out, self._leaving_traces = set(), []
+        for name, env in environments(self._algorithm, self._root).items():
+            try:
+                state = clone_vec_env(env)
+                pickle.dumps(state)
+            except (ValueError, TypeError, AttributeError, pickle.PicklingError) as error:  # the others are pickle's
+                if self.inexact == "refuse":
+                    raise ValueError(f"Exact checkpoints are not possible: {error} {CHOICE}") from error
+                self._left_out.add(name)
+                warnings.warn(f"{error} Checkpoints are saved without it: a resumed run begins new episodes.", stacklevel=2)
+            else:
+                if state.copying_leaves_traces:
+                    self._leaving_traces.append(env)
 
     def _on_rollout_start(self) -> None:
         stop, due = self._agreed()
         saved = (due or stop) and self._save()
-        if stop:
+        for env in () if saved else self._leaving_traces:
+            clone_vec_env(env)  # so that when it saves has no bearing on the run
+        if stop and self._request is not None:
             self._request.withdraw()
             where = f"in {self.folder}" if saved else "failed, so that the one before it is the last"
             print(
@@ -159,10 +174,12 @@ class ExactCheckpoint(BaseCallback):
         return True
 
     def _on_training_end(self) -> None:
-        self._request.withdraw()
+        if self._request is not None:
+            self._request.withdraw()
 
     def _agreed(self) -> tuple[bool, bool]:
         """Whether to end and whether to save: the same on all ranks."""
+        assert self._request is not None
         of_ranks = self._ranks.gather((self._request.made, self._is_due()))
         return any(stop for stop, _ in of_ranks), of_ranks[0][1]
 
@@ -198,7 +215,7 @@ class ExactCheckpoint(BaseCallback):
     def _files(self) -> dict[str, bytes]:
         archive = io.BytesIO()
         BaseAlgorithm.save(self._algorithm, archive)  # on every rank, each with its own attributes
-        state = RunState.of(self._algorithm, self._root, self.iterations, self._copies_environments)
+        state = RunState.of(self._algorithm, self._root, self.iterations, self._left_out)
         return {ZIP: archive.getvalue(), VALUES: plain.dumps(state.values), OBJECTS: state.objects}
 
     def _about(self) -> dict[str, object]:

@@ -40,19 +40,18 @@ class RunState(NamedTuple):
     objects: bytes
 
     @classmethod
-    def of(cls, model: OnPolicyAlgorithm, root: BaseCallback, iterations: int, with_environments: bool = True) -> "RunState":
+    def of(cls, model: OnPolicyAlgorithm, root: BaseCallback, iterations: int, left_out: Collection[str]) -> "RunState":
         """The state at the beginning of a rollout.
 
         :param model: learns
         :param root: ``learn``'s callback, with all that it calls
         :param iterations: rollouts since the run began
-        :param with_environments: False to leave them out, because their state cannot be copied
+        :param left_out: names of environments whose state cannot be copied (see :func:`environments`)
         :raises ValueError: if an environment cannot be copied; the message says which and what to do
         """
         env = model.get_env()
         assert env is not None
-        envs = _environments(model, root) if with_environments else {}
-        environments = {name: clone_vec_env(each) for name, each in envs.items()}
+        states = {name: clone_vec_env(each) for name, each in environments(model, root).items() if name not in left_out}
         callbacks = {name: state_of(callback) for name, callback in named(root).items()}
         attributes = {name: value for name, value in vars(model).items() if name not in _OWN and plain.is_plain(value)}
         common = _common_generator(model)
@@ -72,7 +71,7 @@ class RunState(NamedTuple):
         if not plain.is_plain(values["log"]):
             values["log"] = pending_of(type(model.logger)(None, []))  # pictures and the like are logged once more
         objects = {
-            "environments": environments,
+            "environments": states,
             "spaces": {name: _generators(model, name) for name in _SPACES},
             "attributes": {name: vars(model)[name] for name in getattr(model, "carried", ()) if name in vars(model)},
             "callbacks": {name: state for name, state in callbacks.items() if name not in values["callbacks"]},
@@ -89,7 +88,7 @@ class RunState(NamedTuple):
         :raises ValueError: if the checkpoint has none, or they are built in another way
         """
         saved = self._load()["environments"]
-        if not saved:
+        if "" not in saved:
             raise ValueError('The checkpoint was saved without environments, with inexact="restart".')
         restore_vec_env(env, saved[""])
 
@@ -140,7 +139,7 @@ class RunState(NamedTuple):
         return sorted(callbacks.keys() ^ states.keys())
 
 
-def _environments(model: OnPolicyAlgorithm, root: BaseCallback) -> dict[str, VecEnv]:
+def environments(model: OnPolicyAlgorithm, root: BaseCallback) -> dict[str, VecEnv]:
     """The training environments, under the empty name, and those of callbacks."""
     env = model.get_env()
     assert env is not None

@@ -20,7 +20,9 @@ def serve(owner: int) -> None:
 
     :param owner: number of the process that started this one
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the first one decides
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):  # Ctrl-C, or a scheduler's, reaches all processes; the first one decides
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     Thread(target=_end_with, args=(owner,), daemon=True).start()
     # Whatever an environment reads or prints must not get between requests and replies
     requests, replies = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)

@@ -1,8 +1,11 @@
 """The state of a VecEnv with its wrappers, for another process that has built the same."""
 
+import os
 import pickle
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
+from stable_baselines3.common.env_util import unwrap_wrapper
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
 from sb3_trpo.simulators import Models, restore_models
@@ -21,12 +24,20 @@ class VecEnvState(NamedTuple):
     :param models: of each environment's simulators
     :param wrappers: what each wrapper keeps beside rows, outermost first
     :param innermost: what the innermost VecEnv keeps
+    :param records: bytes of each environment's table of episodes, None where there is none to be reached
     """
 
     rows: list[RowState]
     models: list[Models]
     wrappers: list[dict[str, Any]]
     innermost: dict[str, Any]
+    records: list[int | None]
+
+    @property
+    def copying_leaves_traces(self) -> bool:
+        """Whether the environments may be others for having been copied, as ALE's own are where their actions stick."""
+        saved = (attribute for row in self.rows for *_, layer in row.env.layers for _, attribute in layer)
+        return any(type(attribute).__module__ == "sb3_trpo.simulators.ale_state" for attribute in saved)
 
 
 def clone_vec_env(env: VecEnv) -> VecEnvState:
@@ -39,7 +50,8 @@ def clone_vec_env(env: VecEnv) -> VecEnvState:
     once: dict[bytes, Models] = {}  # models are large, and mostly all the same: a pickle has one object only once
     models = [once.setdefault(pickle.dumps(each), each) for each in clone_row_models(env)]
     wrappers = [_attributes(wrapper, _KEPT.get(type(wrapper), ())) for wrapper in layers(env)]
-    return VecEnvState(rows, models, wrappers, _attributes(env.unwrapped, _PENDING))
+    records = [None if file is None else file.tell() for file in _tables(env)]
+    return VecEnvState(rows, models, wrappers, _attributes(env.unwrapped, _PENDING), records)
 
 
 def restore_vec_env(env: VecEnv, state: VecEnvState) -> None:
@@ -63,6 +75,18 @@ def restore_vec_env(env: VecEnv, state: VecEnvState) -> None:
     for wrapper, attributes in zip(layers(env), state.wrappers, strict=True):
         vars(wrapper).update(attributes)
     vars(inner).update(state.innermost)
+    for file, size in zip(_tables(env), state.records, strict=True):
+        if file is not None and size is not None and os.path.getsize(file.name) > size:
+            file.truncate(size)  # or the table would have later episodes twice
+
+
+def _tables(env: VecEnv) -> list[TextIO | None]:
+    """The file that each environment's ``Monitor`` writes."""
+    inner = env.unwrapped
+    if not isinstance(inner, DummyVecEnv):
+        return [None] * inner.num_envs
+    monitors = [unwrap_wrapper(each, Monitor) for each in inner.envs]
+    return [each.results_writer.file_handler if each and each.results_writer else None for each in monitors]  # type: ignore
 
 
 def _attributes(owner: Any, names: tuple[str, ...]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """How ``python -m sb3_trpo`` runs a script of RL Zoo.
 
 The script's own parser reads the command line, so every option of RL Zoo's means what it means there. ``ScriptParser`` stands
-in for it, for other defaults, for ``--sampling``, and to tell mistakes in one line.
+in for it, for other defaults, for options of this package, and to tell mistakes in one line.
 """
 
 import argparse
@@ -14,10 +14,11 @@ from functools import partial
 from typing import Any, NoReturn
 
 from sb3_trpo.settings import CHOICES
+from sb3_trpo.zoo.resuming import take_up
 
 COUNTS = ("n_timesteps", "eval_episodes", "n_eval_envs", "n_envs", "n_trials", "n_jobs", "n_evaluations", "episode_window")
 TRAINING_HELP = {
-    "vec_env": "subproc runs each environment in a process of its own: slower, unless a step takes longer than its way there",
+    "vec_env": "dummy runs all environments in this process; workers, or subproc, in worker processes, several to each",
     "n_timesteps": "number of environment steps, of all environments together; the settings' if not given",
     "log_interval": "rollouts between two tables; by default about ten tables, with --tensorboard-log one a rollout; -2: none",
 }
@@ -68,6 +69,10 @@ class ScriptParser(ArgumentParser):
         for action in self._actions:
             if action.dest == "vec_env":  # here subproc is another word for workers
                 action.choices = [*(action.choices or ()), "workers"]
+            text = "sb3_trpo's own option: minutes between two checkpoints of the whole run, for --resume; none if not given"
+            self.add_argument("--checkpoint-minutes", type=float, help=text)
+            text = "sb3_trpo's own option: go on with the last run of the environment from its last checkpoint"
+            self.add_argument("--resume", action="store_true", default=False, help=text)
         self.set_defaults(**self.script.defaults)
         for action in self._actions:
             if action.dest in self.script.required:  # not `action.required`: argparse would not come to a misspelt option
@@ -83,6 +88,8 @@ class ScriptParser(ArgumentParser):
         except (NameError, SyntaxError, TypeError) as error:  # RL Zoo evaluates what stands behind a name's colon
             self.error(f"{error}: give values as Python, text in quotes of its own: -params sampling:\"'vine'\"")
         try:
+            if getattr(options, "resume", False):
+                take_up(options, {action.dest: action.default for action in self._actions})
             self._check_values(options)
             self.script.complete(options)
         except ValueError as error:

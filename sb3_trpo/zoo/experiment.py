@@ -23,9 +23,10 @@ from sb3_trpo.sampling.vine.envs import branch_template
 from sb3_trpo.schedules import SCHEDULABLE
 from sb3_trpo.simulators import CloneableEnv
 from sb3_trpo.trpo import TRPO
-from sb3_trpo.vec_env import WorkerVecEnv
+from sb3_trpo.vec_env import WorkerVecEnv, clone_vec_env
 from sb3_trpo.zoo.best_settings import save_best_settings
 from sb3_trpo.zoo.masked_play import PlayingEvalCallback, player
+from sb3_trpo.zoo.resuming import ResumableExperiment
 
 TABLES = 10  # that a training prints
 
@@ -51,7 +52,7 @@ def _made(env_fn: Callable[[], gym.Env]) -> gym.Env:
     return env_fn()
 
 
-class EvaluatedExperiment(ExperimentManager):
+class EvaluatedExperiment(ResumableExperiment):
     """RL Zoo's experiment for TRPO.
 
     It also evaluates the model it ends with: RL Zoo evaluates at fixed numbers of steps while it trains, so nothing it
@@ -113,11 +114,12 @@ class EvaluatedExperiment(ExperimentManager):
 
     def _check_settings(self) -> None:
         """Find out what RL Zoo finds out late: names it writes into a loaded model unseen, values and environments that
-        every trial of a search would stumble over, and what a vine cannot copy."""
+        every trial of a search would stumble over, and what a vine or a checkpoint cannot copy."""
         known = inspect.signature(TRPO).parameters
         reject_unknown_arguments({name: value for name, value in self._hyperparams.items() if name not in known}, known)
         vine = self._sampling(self._hyperparams) == "vine"
-        if not (self.optimize_hyperparameters or vine):
+        saves = self.checkpoint_minutes is not None
+        if not (self.optimize_hyperparameters or vine or saves):
             return
         verbose, self.verbose = self.verbose, 0
         env = self.create_envs(1, eval_env=True)
@@ -125,9 +127,12 @@ class EvaluatedExperiment(ExperimentManager):
         try:
             if self.optimize_hyperparameters:
                 rl_zoo3.ALGOS[self.algo](env=env, device=self.device, **self._hyperparams)
-            if vine:
+            if vine or saves:
                 env.reset()
+            if vine:
                 branch_template(env)
+            if saves:
+                clone_vec_env(env)
         finally:
             env.close()
 

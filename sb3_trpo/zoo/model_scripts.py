@@ -17,6 +17,7 @@ from sb3_trpo.zoo.checks import check_device, check_environment, check_installed
 from sb3_trpo.zoo.command_line import Script
 from sb3_trpo.zoo.experiment import EvaluatedExperiment
 from sb3_trpo.zoo.masked_play import let_scripts_ask_for_masks
+from sb3_trpo.zoo.resuming import check_checkpoint_options
 
 ALGO = "trpo"
 VARIANTS = ("trpo_mask", "trpo_lstm", "trpo_mask_lstm")
@@ -45,6 +46,7 @@ def record_video() -> None:
 def complete_training(options: Namespace) -> None:
     """For ``train`` and ``optimize``: choose the settings file, which ``--sampling`` stands above."""
     _check_algo(options)
+    check_checkpoint_options(options)
     check_environment(options.env, options.gym_packages)
     if options.trained_agent and not (options.trained_agent.endswith(".zip") and os.path.isfile(options.trained_agent)):
         raise ValueError(f"there is no model {options.trained_agent}: give the path of a .zip file that train has saved")

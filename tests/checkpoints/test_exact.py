@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from stable_baselines3 import PPO
+from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
@@ -18,6 +18,7 @@ from sb3_trpo import TRPO
 from sb3_trpo.checkpoints import ExactCheckpoint, resume, settings
 from sb3_trpo.checkpoints.store import Store
 from tests.resumable_runs import Left, outcome, train
+from tests.toys import parameters, same
 
 SETTINGS: dict[str, Any] = {"n_steps": 32, "batch_size": 32, "device": "cpu", "seed": 0}
 
@@ -293,6 +294,37 @@ def test_checkpoints_change_nothing(tmp_path: Path) -> None:
     never = outcome(train("hopper", tmp_path / "never", every_steps=10**9), tmp_path / "never")
     assert often == never
     assert not Store(tmp_path / "never" / "checkpoints").paths()
+
+
+def test_when_it_saves_does_not_matter_where_copying_leaves_a_trace(tmp_path: Path) -> None:
+    """ALE's own sticky actions: the last action is forgotten when a state is saved, and here in every rollout."""
+    import ale_py
+
+    gym.register_envs(ale_py)
+    found = []
+    for every in (1, 10**9):
+        env = make_vec_env("ALE/Pong-v5", n_envs=2, seed=0, env_kwargs={"obs_type": "ram", "repeat_action_probability": 0.9})
+        model = TRPO("MlpPolicy", env, **SETTINGS)
+        model.learn(512, ExactCheckpoint(tmp_path / str(every), every_steps=every))
+        found.append(parameters(model))
+    assert same(*found)
+
+
+def test_environments_may_be_used_before_learning_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(Left):
+        train("cartpole", tmp_path, 2)
+    found = []
+    for steps in (0, 10):
+        model = TRPO.resume(tmp_path / "checkpoints", _env(2), device="cpu")
+        for _ in range(steps):
+            model.env.step(np.zeros(2, dtype=int))
+        found.append(parameters(model.learn(512)))
+    assert same(*found)
+
+
+def test_other_algorithms_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="on-policy algorithms, and DQN is none"):
+        DQN("MlpPolicy", "CartPole-v1", device="cpu").learn(10, ExactCheckpoint(tmp_path, 32))
 
 
 def test_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,11 @@ def _start(name: str, folder: Path) -> list[BaseProcess]:
     return processes
 
 
+def _wait_for_a_checkpoint(processes: list[BaseProcess], folder: Path) -> None:
+    while not any(folder.glob("checkpoints/0*")) and processes[0].is_alive():
+        time.sleep(0.001)
+
+
 def _finish(processes: list[BaseProcess], folder: Path) -> list[dict[str, Any]]:
     for process in processes:
         process.join(TIMEOUT)
@@ -77,13 +82,17 @@ def _kill(processes: list[BaseProcess], rng: random.Random) -> bool:
 @pytest.mark.parametrize("name", NAMES)
 def test_killed_and_resumed(name: str, tmp_path: Path) -> None:
     rng = random.Random(f"{name} {KILLS}")
-    processes, begin = _start(name, tmp_path / "whole"), time.monotonic()
+    processes = _start(name, tmp_path / "whole")
+    _wait_for_a_checkpoint(processes, tmp_path / "whole")
+    begin = time.monotonic()
     expected = _finish(processes, tmp_path / "whole")
     seconds = time.monotonic() - begin
     killed = writing = begun = 0
     while killed < (KILLS or 2):
         folder = tmp_path / "killed"
         processes = _start(name, folder)
+        if rng.random() < 0.9:
+            _wait_for_a_checkpoint(processes, folder)
         time.sleep(rng.uniform(0.0, seconds))
         if _kill(processes, rng):
             killed += 1

@@ -18,13 +18,13 @@ import torch as th
 from gymnasium import spaces, wrappers
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack, VecMonitor, VecNormalize
-from tests.promises.test_random_environments import Random
 from torch import nn
 
 from sb3_trpo import TRPO
 from sb3_trpo.sampling.vine import envs
 from sb3_trpo.simulators import CloneableEnv
 from sb3_trpo.trust_region import Status
+from tests.promises.test_random_environments import Random
 from tests.toys import buffer_observations, joint_kl, snapshot
 
 SITUATIONS = int(os.environ.get("SITUATIONS", "8"))

@@ -31,12 +31,17 @@ EPISODES = 3
 FINAL_EVALUATION = re.compile(r"^Final evaluation: mean reward (\S+) \+/- (\S+) over (\d+) episodes$", re.MULTILINE)
 
 
+def command(*arguments: object) -> tuple[list[str], dict[str, str]]:
+    """The command line's words, and environment variables for the package that is being tested."""
+    words = [sys.executable, "-m", "sb3_trpo", *map(str, arguments)]
+    return words, {**os.environ, "PYTHONPATH": str(Path(sb3_trpo.__file__).parents[1])}
+
+
 def command_line(*arguments: object, folder: Path) -> subprocess.CompletedProcess:
-    """Run it in a folder that is not the checkout, with the package that is being tested."""
-    command = [sys.executable, "-m", "sb3_trpo", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(sb3_trpo.__file__).parents[1])}
+    """Run it in a folder that is not the checkout."""
+    words, environment = command(*arguments)
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
+        words, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
     )
 
 
