@@ -4,6 +4,9 @@
 policies from a user's and finds chains of known layers, ``chain`` runs and differentiates these, ``acting`` makes actions of
 noise, ``actor`` is what an update asks for (θ, and the linear map from it to distributions), and ``standing`` remembers where
 a policy stood.
+
+``observations`` is what a policy is given; where it is more, ``masks`` says which actions are possible, and ``sequences`` runs
+what came before through a memory, which ``lstm`` differentiates.
 """
 
 from sb3_trpo.policy.acting import NumpyActor, actions_from_noise, draw_noise, make_actor, numpy_actor

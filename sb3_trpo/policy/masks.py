@@ -4,7 +4,6 @@ The logit of an impossible action is so low that its probability is exactly 0. S
 Fisher matrix diag(p) − p pᵀ, in the entropy, and no gradient reaches its logit.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +88,7 @@ class MaskedMultiCategorical(_Masking, MultiCategoricalDistribution):
     """
 
 
-def outcomes(space: spaces.Space) -> Sequence[int]:
+def outcomes(space: spaces.Space) -> list[int]:
     """Outcomes of each component of a discrete action.
 
     :raises ValueError: for any other space
@@ -113,4 +112,4 @@ def masked_distribution(space: spaces.Space) -> Distribution:
     :raises ValueError: if it is not discrete
     """
     sizes = outcomes(space)
-    return MaskedCategorical(sizes[0]) if isinstance(space, spaces.Discrete) else MaskedMultiCategorical(list(sizes))
+    return MaskedCategorical(sizes[0]) if isinstance(space, spaces.Discrete) else MaskedMultiCategorical(sizes)

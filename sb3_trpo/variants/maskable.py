@@ -110,7 +110,7 @@ class MaskableTRPO(TRPO):
         """The samples, each with what was possible there."""
         if self._masks is None:
             return samples
-        masks = self._masks.tensor(slice(None), self.device)
+        masks = self._masks.tensor(slice(None), self.device, self.rollout_buffer.generator_ready)
         return replace(samples, observations=MaskedStates(samples.observations, masks))  # type: ignore[arg-type]
 
     def predict(  # type: ignore[override]

@@ -47,6 +47,12 @@ class RolloutMasks:
             )
         return now
 
-    def tensor(self, steps: slice, device: th.device | str) -> th.Tensor:
-        """The masks of some steps ``[B, P]``, steps and environments in one dimension, as the rollout buffer has them."""
-        return th.as_tensor(self.masks[steps], device=device).flatten(0, 1)
+    def tensor(self, steps: slice, device: th.device | str, by_env: bool = False) -> th.Tensor:
+        """The masks of some steps, steps and environments in one dimension ``[B, P]``.
+
+        :param steps: which
+        :param device: of the tensor
+        :param by_env: all steps of the first environment first, as SB3's buffer has them once it has been read from
+        """
+        masks = self.masks[steps].swapaxes(0, 1) if by_env else self.masks[steps]
+        return th.as_tensor(masks.reshape(-1, masks.shape[-1]), device=device)

@@ -130,6 +130,26 @@ def test_stored_masks_are_those_of_the_states(space: Any) -> None:
     assert samples.observations.masks.gather(1, chosen).all()  # type: ignore[union-attr]
 
 
+class Reader(BaseCallback):
+    """Reads the buffer, which turns its arrays round."""
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        next(iter(self.model.rollout_buffer.get(8)))
+
+
+def test_a_callback_may_read_the_buffer(space: Any) -> None:
+    """Masks stay with their states: the same parameters, up to the order of sums."""
+    found = []
+    for callback in (None, Reader()):
+        env = make_vec_env(lambda: MaskedToy(space), 3, seed=2)
+        model = MaskableTRPO("MlpPolicy", env, **{**SMALL, "n_critic_updates": 0})
+        found.append(parameters(model.learn(96, callback=callback)))
+    assert all(th.allclose(found[0][name], found[1][name], atol=1e-4) for name in found[0])
+
+
 @pytest.mark.parametrize("faulty", [0, 7])
 def test_masks_that_cannot_be_are_refused_with_environment_and_step(faulty: int) -> None:
     def nothing(env: Any) -> np.ndarray:

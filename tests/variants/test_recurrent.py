@@ -180,6 +180,21 @@ def test_a_cue_is_remembered() -> None:
     assert mean > 0.98
 
 
+class Reader(BaseCallback):
+    """Reads the buffer, which turns its arrays round."""
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        next(iter(self.model.rollout_buffer.get(8)))
+
+
+def test_a_callback_may_read_the_buffer() -> None:
+    found = [parameters(model_of(n_critic_updates=0).learn(64, callback=callback)) for callback in (None, Reader())]
+    assert all(th.allclose(found[0][name], found[1][name], atol=1e-4) for name in found[0])
+
+
 def test_seeds_reproduce() -> None:
     first, second = (model_of(seed=4).learn(128) for _ in range(2))
     assert same(parameters(first), parameters(second))

@@ -5,14 +5,12 @@ from itertools import product
 import numpy as np
 from gymnasium import spaces
 
+from sb3_trpo.policy import outcomes
+
 
 def sizes(space: spaces.Space) -> list[int] | None:
     """Choices of each action component; None for a continuous space."""
-    if isinstance(space, spaces.Discrete):
-        return [int(space.n)]
-    if isinstance(space, spaces.MultiDiscrete):
-        return [int(size) for size in space.nvec]
-    return [2] * int(space.n) if isinstance(space, spaces.MultiBinary) else None  # type: ignore[arg-type]
+    return None if isinstance(space, spaces.Box) else outcomes(space)
 
 
 def as_given(actions: np.ndarray, space: spaces.Space) -> np.ndarray:
