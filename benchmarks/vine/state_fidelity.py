@@ -145,6 +145,8 @@ def table() -> str:
     rows = []
     for family in FAMILIES:
         found = [row for row in STORE.rows() if row["variant"] == family]
+        if not found:
+            continue
         played = [row for row in found if row["after_reset"]["difference"] != NOT_FOR_IT]
         differences = [[row[name]["difference"] for name in WARM_UPS] for row in played]
         if all(difference.startswith("refused") for pair in differences for difference in pair):

@@ -16,8 +16,11 @@ from gymnasium.envs.registration import EnvSpec
 
 
 def _name_of(kind: type) -> str:
-    """A class's name with its module, the same in a process that it was sent to from within a function."""
-    return f"{kind.__module__}.{kind.__qualname__.rpartition('<locals>.')[2]}"
+    """A class's name with its module, the same in a process that it was sent to from within a function.
+
+    Some classes that are written in C have no module.
+    """
+    return f"{getattr(kind, '__module__', 'builtins')}.{kind.__qualname__.rpartition('<locals>.')[2]}"
 
 
 name_of: Callable[[type], str] = cache(_name_of)
@@ -231,7 +234,7 @@ def _may_lead_to_simulators(kind: type) -> bool:
     """Whether attributes of a class's instances are looked at: those of environments and of classes written in Python."""
     if issubclass(kind, (type, ModuleType, spaces.Space, EnvSpec, enum.Enum)) or is_rendering(kind) or has_own_methods(kind):
         return False
-    return bool(kind.__dictoffset__) and kind.__module__ != "builtins"
+    return bool(kind.__dictoffset__) and not name_of(kind).startswith("builtins.")
 
 
 _is_looked_at: Callable[[type], bool] = cache(_may_lead_to_simulators)

@@ -116,7 +116,7 @@ THINGS = {
     "foreign bit generator": lambda: np.random.Generator(Bits(0)),
     "the process's generator": lambda: random.random,
     "NumPy's generator": lambda: np.random.normal,
-    "environment that pickles itself": lambda: gym.make("Hopper-v5"),
+    "environment that pickles itself": lambda: gym.make("LunarLander-v3"),
     "generator": lambda: (number for number in range(3)),
     "thread": lambda: threading.Thread(target=print),
     "lock": threading.Lock,

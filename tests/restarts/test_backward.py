@@ -102,10 +102,10 @@ def test_it_waits_where_some_succeed_and_goes_forward_where_none_does():
 @pytest.mark.parametrize(("earned", "succeeds"), [(1.0, True), (0.91, True), (0.89, False), (-1.0, False)])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_success_is_what_the_trajectory_earned_less_a_tolerance(earned: float, succeeds: bool, sign: float):
-    """Of -1, at least -1.1."""
+    """Of -2, at least -2.2."""
     found = trajectory()
-    source = Backward(found._replace(total=5.0 + sign, starts=[start._replace(total=5.0) for start in found.starts]))
-    source.ended(found.starts[-1]._replace(total=5.0), sign * 1.0 - (1.0 - earned))
+    source = Backward(found._replace(total=5.0 + 2.0 * sign, starts=[start._replace(total=5.0) for start in found.starts]))
+    source.ended(found.starts[-1]._replace(total=5.0), 2.0 * sign - 2.0 * (1.0 - earned))
     assert source.results == [succeeds]
 
 

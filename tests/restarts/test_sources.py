@@ -3,6 +3,7 @@
 import pickle
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -49,7 +50,7 @@ def test_rare_cells_are_chosen_first():
 
 def test_the_best_way_to_a_cell_is_kept():
     source = RareFirst(cell_of)
-    fill(source, [visit(0, 7, 1.0), visit(0, 5, 1.0), visit(0, 4, 0.5), visit(0, 9, 2.0), visit(0, 9, 2.0)])
+    fill(source, [visit(0, 7, 1.0), visit(0, 5, 1.0), visit(0, 4, 0.5), visit(0, 9, 2.0), visit(0, 12, 2.0)])
     assert [(start.steps, start.total) for start in source.starts] == [(9, 2.0)]
     assert source.counts[0] == 5
 
@@ -61,10 +62,20 @@ def test_the_most_visited_cell_makes_place():
     assert dict(zip(source.cells, source.counts, strict=True)) == {0: 1, 2: 2, 4: 1}
 
 
+def archive(source: Any) -> tuple[Any, ...]:
+    """What is kept, with counts."""
+    return (
+        [start.observation.item() for start in source.starts],
+        list(getattr(source, "counts", [])),
+        vars(source).get("visits"),
+    )
+
+
 @pytest.mark.parametrize("source", [Visited(5), RareFirst(cell_of, 5)])
 def test_state_and_file_bring_a_source_back(source: Source, tmp_path: Path):
     fill(source, [visit(cell) for cell in (0, 1, 2, 2, 3, 4, 5, 6)])
     state, path = source.clone_state(), tmp_path / "source.pkl"
+    before = archive(source)
     source.save(path)
 
     def later(source: Source) -> list[float]:
@@ -77,6 +88,7 @@ def test_state_and_file_bring_a_source_back(source: Source, tmp_path: Path):
     assert later(loaded) == expected
     for data in (state, pickle.loads(pickle.dumps(state))):
         source.restore_state(data)
+        assert archive(source) == before
         assert later(source) == expected
 
 
@@ -95,6 +107,7 @@ def test_cells_of_observations():
     observation = {"a": np.arange(6).reshape(2, 3), "b": (1, "text")}
     same = {"a": np.arange(6).reshape(2, 3).T.copy().T, "b": (1, "text")}
     assert hashed(env, observation) == hashed(env, same) != hashed(env, {**same, "b": (2, "text")})
+    assert hashed(env, np.arange(6)) != hashed(env, np.array([0, 1, 2, 3, 4, 6]))
 
 
 def test_cells_of_pictures():
