@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_trpo import TRPO, WorkerVecEnv
 from sb3_trpo.vec_env import clone_rows, restore_rows
-from tests.processes.test_workers import gone
+from tests.processes.test_owner import gone
 from tests.toys import BOX_ACTIONS, DICT_OBSERVATIONS, ToyEnv, parameters, same
 
 IMAGES = spaces.Box(0, 255, (8, 8, 1), dtype=np.uint8)
@@ -199,6 +199,11 @@ def test_mistakes_are_told():
             WorkerVecEnv([lambda: gym.make("CartPole-v1")], given)
     with pytest.raises(Exception, match=r"Environment 1 could not be made: NameNotFound: .*NoSuch"):
         WorkerVecEnv([lambda: gym.make("CartPole-v1"), lambda: gym.make("NoSuch-v1")], n_workers=1)
+
+
+def test_environments_that_differ_are_refused():
+    with pytest.raises(ValueError, match="Environment 1 has the observation space"):
+        WorkerVecEnv([lambda: gym.make("CartPole-v1"), lambda: gym.make("Pendulum-v1")], n_workers=2)
 
 
 def test_nothing_is_left_of_three_hundred_learn_calls(carts):
