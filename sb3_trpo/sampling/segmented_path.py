@@ -147,7 +147,7 @@ def begin_path(
     sde_sample_freq: int,
     sampling: Any,
 ) -> Iterable[Transition]:
-    """The path of a rollout: in segments, if nobody has to see it while the environments are there, or to act step by step.
+    """The path of a rollout: in segments, unless it must be seen while the environments are there, or acted step by step.
 
     The first parameters are those of :func:`single_path`.
 

@@ -1,4 +1,4 @@
-"""Segments of a path, run in the workers of a WorkerVecEnv: the policy is there, and needs nobody until a segment is over.
+"""Segments of a path, run in the workers of a WorkerVecEnv: the policy is there, too, until a segment is over.
 
 A rollout's policy does not change, and values are not needed before its end. So a worker gets what acts, the state of the
 random generator and the wrappers of its environments, and sends back arrays. The path is, bit for bit, the one that is run

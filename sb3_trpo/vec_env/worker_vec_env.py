@@ -31,7 +31,7 @@ class WorkerVecEnv(VecEnv):
 
     Takes the place of ``SubprocVecEnv``: ``make_vec_env(env_id, 8, vec_env_cls=WorkerVecEnv)``. What it gives is what
     ``DummyVecEnv`` gives, bit for bit. No ``if __name__ == "__main__":`` is needed. The processes end when it is closed, when
-    nobody has it any more, and when this process ends, however that happens.
+    nothing refers to it any more, and when this process ends, however that happens.
 
     An environment that raises an error, a process that ends and an interruption end all its processes;
     :meth:`reset`, which ``learn`` calls then, starts new ones, with environments made anew. Linux and macOS only.
