@@ -56,7 +56,7 @@ def serve(owner: int) -> None:
 def _answer(replies: io.RawIOBase, reply: bytes) -> None:
     try:
         send(replies, reply)
-    except OSError:  # nobody is there any more
+    except OSError:  # the other side is gone
         sys.exit(0)
 
 

@@ -31,11 +31,10 @@ from sb3_trpo.sampling import (
     find_defect,
     largest_reward,
     make_evaluator,
-    single_path,
     stacks_grey_frames,
 )
 from sb3_trpo.sampling.buffers import check_rollout_length
-from sb3_trpo.sampling.segments import SegmentedPath, runs_in_segments
+from sb3_trpo.sampling.segmented_path import SegmentedPath, begin_path
 from sb3_trpo.trust_region import Status
 from sb3_trpo.vec_env import shallow_copies
 
@@ -121,8 +120,7 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
         self._acted = evaluator.stood
         rng = np.random.default_rng([self._vine_seed, self._n_updates, self.num_timesteps])
         sampling = self._sampler_for(env).begin(n_rollout_steps, self.gamma, self.sde_sample_freq, rng)
-        run: Any = SegmentedPath if runs_in_segments(sampling, evaluator, env) else single_path
-        begun = run(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq)
+        begun = begin_path(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq, sampling)
         path = sampling.watch(iter(begun))
         callback.update_locals(locals())
         begin, completed = self.num_timesteps, True

@@ -51,7 +51,8 @@ class Experience(Protocol):
 class Sampling(Protocol):
     """One rollout.
 
-    A class attribute ``in_step = False`` says that the environments may be ahead of the steps of the path that is watched.
+    A class attribute ``in_step = False`` says that the environments may be ahead of the steps of the path that is watched;
+    ``trunk`` then may want states saved on the way (:class:`sb3_trpo.sampling.segmented_path.Trunk`).
     """
 
     def watch(self, path: Iterator[Transition]) -> Iterator[Transition]:

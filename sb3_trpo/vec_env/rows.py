@@ -31,6 +31,7 @@ from sb3_trpo.simulators import (
     clone_state,
     restore_state,
 )
+from sb3_trpo.vec_env.hosting import HostedRows
 from sb3_trpo.vec_env.layers import frame_stacks, layers
 from sb3_trpo.vec_env.worker_vec_env import WorkerVecEnv
 
@@ -197,7 +198,7 @@ def _detach_frame_stacks(env: VecEnv) -> None:
 
 def _check_inner(env: VecEnv) -> None:
     """Refuse environments that cannot be reached, or whose VecEnv may keep something of its own for each."""
-    if type(env) in (DummyVecEnv, WorkerVecEnv):
+    if type(env) in (DummyVecEnv, HostedRows, WorkerVecEnv):
         return
     if type(env) is not SubprocVecEnv:
         name = type(env).__name__

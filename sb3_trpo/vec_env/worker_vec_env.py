@@ -31,7 +31,7 @@ class WorkerVecEnv(VecEnv):
 
     Takes the place of ``SubprocVecEnv``: ``make_vec_env(env_id, 8, vec_env_cls=WorkerVecEnv)``. What it gives is what
     ``DummyVecEnv`` gives, bit for bit. No ``if __name__ == "__main__":`` is needed. The processes end when it is closed, when
-    nobody has it any more, and when this process ends, however that happens.
+    nothing refers to it any more, and when this process ends, however that happens.
 
     An environment that raises an error, a process that ends and an interruption end all its processes;
     :meth:`reset`, which ``learn`` calls then, starts new ones, with environments made anew. Linux and macOS only.
@@ -54,13 +54,16 @@ class WorkerVecEnv(VecEnv):
         self._memory = os.memfd_create("observations") if hasattr(os, "memfd_create") else _nameless_file()
         self._release = weakref.finalize(self, os.close, self._memory)
         self._start()
-        (observation_space, action_space), *others = self._workers.call(
-            "spaces", dict.fromkeys(range(len(self.shares)), ())
-        ).values()
-        if any(other != (observation_space, action_space) for other in others):
-            self.close()
-            raise ValueError("The environments differ in their spaces: make all of them the same way.")
+        found = self._workers.call("spaces", dict.fromkeys(range(len(self.shares)), ()))
+        observation_space, action_space = found[0]
         self._layout = Layout(observation_space, len(env_fns))
+        for place, (other, _) in found.items():
+            if Layout(other, len(env_fns)).arrays != self._layout.arrays:
+                self.close()
+                raise ValueError(
+                    f"Environment {self.shares[place].start} has the observation space {other}, environment 0 has "
+                    f"{observation_space}: make all of them the same way."
+                )
         os.ftruncate(self._memory, self._layout.size)
         self._shared = self._layout.views(mmap(self._memory, self._layout.size))
         self._attach()

@@ -116,7 +116,7 @@ def run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess:
     (here / "cloudpickle.py").write_text("raise SystemExit('imported from the current folder')")
     environment = {**os.environ, "PYTHONPATH": ROOT}
     return subprocess.run(
-        [sys.executable, str(scripts / arguments[0])], cwd=here, env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, str(scripts / arguments[0])], cwd=here, env=environment, capture_output=True, text=True, timeout=300
     )
 
 

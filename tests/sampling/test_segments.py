@@ -24,7 +24,7 @@ from stable_baselines3.common.vec_env import (
 )
 
 from sb3_trpo import TRPO, WorkerVecEnv
-from sb3_trpo.sampling import segments
+from sb3_trpo.sampling import segmented_path
 from sb3_trpo.sampling.infos import pack, unpack
 from tests.toys import BOX_ACTIONS, BOX_OBSERVATIONS, DICT_OBSERVATIONS, ToyEnv, parameters, same
 from tests.vec_env.test_worker_vec_env import equal
@@ -115,19 +115,21 @@ def assert_equal_runs(here: tuple[TRPO, list[Any]], there: tuple[TRPO, list[Any]
 
 @pytest.fixture
 def short_segments(monkeypatch):
-    monkeypatch.setattr(segments, "STEPS", 7)
+    monkeypatch.setattr(segmented_path, "STEPS", 7)
 
 
 @pytest.fixture
 def begun(monkeypatch):
     """Numbers of steps of the segments that were run."""
     steps = []
-    run_one = segments.SegmentedPath._segment
-    monkeypatch.setattr(
-        segments.SegmentedPath,
-        "_segment",
-        lambda self, n_steps, new_actor: (steps.append(n_steps), run_one(self, n_steps, new_actor))[1],
-    )
+    path = segmented_path.SegmentedPath
+    run_one = path._segment
+
+    def noted(self: Any, n_steps: int, *others: Any) -> Any:
+        steps.append(n_steps)
+        return run_one(self, n_steps, *others)
+
+    monkeypatch.setattr(path, "_segment", noted)
     return steps
 
 
@@ -240,11 +242,13 @@ def test_a_callback_may_stop_it(in_workers, short_segments):
     assert equal(model._last_obs, env._observations()) and model.num_timesteps == 34 * N_ENVS
 
 
-def test_a_vine_branches_from_environments_in_workers(in_workers, begun):
-    vine: Callable = partial(run, sampling="vine", vine_kwargs={"n_states": 4, "branches_per_state": 2, "branch_length": 3})
+def test_a_vine_branches_from_environments_in_workers(in_workers, short_segments, begun):
+    """States are saved in the workers, on the way and where segments begin."""
+    vine: Callable = partial(run, sampling="vine", vine_kwargs={"n_states": 12, "branches_per_state": 2, "branch_length": 3})
     runs = [vine(in_workers("box", n)) for n in (0, 2)]
     assert_equal_runs(*runs)
-    assert th.equal(runs[0][0]._experience.q_values, runs[1][0]._experience.q_values) and begun == []
+    assert th.equal(runs[0][0]._experience.q_values, runs[1][0]._experience.q_values)
+    assert begun == 2 * [7, 7, 7, 3]
 
 
 def test_infos_are_the_same_after_the_journey():

@@ -201,6 +201,11 @@ def test_mistakes_are_told():
         WorkerVecEnv([lambda: gym.make("CartPole-v1"), lambda: gym.make("NoSuch-v1")], n_workers=1)
 
 
+def test_environments_that_differ_are_refused():
+    with pytest.raises(ValueError, match="Environment 1 has the observation space"):
+        WorkerVecEnv([lambda: gym.make("CartPole-v1"), lambda: gym.make("Pendulum-v1")], n_workers=2)
+
+
 def test_nothing_is_left_of_three_hundred_learn_calls(carts):
     def held() -> tuple[int, list[str]]:
         return len(os.listdir("/proc/self/fd")), sorted(os.listdir("/dev/shm"))

@@ -6,9 +6,9 @@ after it, several actions are tried in each, and a branch is run from every one.
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch as th
@@ -89,6 +89,9 @@ class Trunk:
         self.env, self.n_envs = env, env.num_envs
         self.chosen = np.sort(rng.choice(n_steps * env.num_envs, n_states, replace=False))
         self.states: list[RowState] = []
+        self.places = [  # step of the rollout and environment of each state
+            divmod(int(index), self.n_envs) for index in self.chosen
+        ]
         self._models = clone_row_models(env)  # they may have been edited since the last rollout
 
     def watch(self, path: Iterator[Transition]) -> Iterator[Transition]:
@@ -98,17 +101,20 @@ class Trunk:
             yield transition
             self._save(step)
 
-    def _save(self, step: int) -> None:
-        begin, end = np.searchsorted(self.chosen, [step * self.n_envs, (step + 1) * self.n_envs])
-        if end > begin:
-            indices = (self.chosen[begin:end] - step * self.n_envs).tolist()
-            for index, state in zip(indices, clone_rows(self.env, indices), strict=True):
-                self.states.append(state._replace(models=self._models[index]))
+    def due(self, begin: int, end: int) -> list[tuple[int, int]]:
+        """Steps and environments of the chosen states, from one step to before another one."""
+        first, last = np.searchsorted(self.chosen, [begin * self.n_envs, end * self.n_envs])
+        return self.places[first:last]
 
-    @property
-    def places(self) -> list[tuple[int, int]]:
-        """Step of the rollout and environment of each state."""
-        return [divmod(int(index), self.n_envs) for index in self.chosen]
+    def take(self, states: Sequence[RowState]) -> None:
+        """The next of the chosen states, where the path was run elsewhere."""
+        for (_, index), state in zip(self.places[len(self.states) :], states, strict=False):
+            self.states.append(state._replace(models=self._models[index]))
+
+    def _save(self, step: int) -> None:
+        due = self.due(step, step + 1)
+        if due and self.places[len(self.states) :][:1] == due[:1]:
+            self.take(clone_rows(self.env, [index for _, index in due]))
 
     def observations(self, buffer: RolloutBuffer) -> PyTorchObs:
         """What the policy saw in the chosen states ``[N, …]``, from the full buffer, not yet read from."""
@@ -256,6 +262,8 @@ class Vine:
 @dataclass(frozen=True)
 class Growth:
     """One rollout of a vine: the trunk, then its branches."""
+
+    in_step: ClassVar[bool] = False
 
     vine: Vine
     trunk: Trunk

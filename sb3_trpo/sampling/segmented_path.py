@@ -1,0 +1,188 @@
+"""A path that is run segment by segment in the workers of a WorkerVecEnv, put together here.
+
+It is, bit for bit, the one that is run step by step; but running statistics move by a worker's own samples, and are merged
+exactly when a segment is over.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_trpo.policy import explores_by_state
+from sb3_trpo.policy.layout import zeros_like_rows
+from sb3_trpo.processes.messages import dump
+from sb3_trpo.sampling.infos import unpack
+from sb3_trpo.sampling.segments import Job, Segment, packed, run_segment, unpacked
+from sb3_trpo.sampling.single_path import Evaluator, Observations, Transition, finite, single_path, to_env
+from sb3_trpo.vec_env import RowState
+from sb3_trpo.vec_env.shares import can_be_shared, cut, note_episodes, put_back
+
+STEPS = 256  # of a segment, at most: callbacks are called, and may stop, after each
+
+
+@runtime_checkable
+class SegmentEvaluator(Evaluator, Protocol):
+    """One that lets other processes draw the actions."""
+
+    def acts_elsewhere(self) -> bool:
+        """Whether :meth:`actor_for` knows what acts in other processes as this does here."""
+        ...
+
+    def actor_for(self, obs: Observations, shares: Sequence[slice]) -> Any:
+        """What is sent to other processes to act there: see :mod:`sb3_trpo.policy.shares`.
+
+        :param obs: finite observations, where the environments stand
+        :param shares: the environments of each process
+        """
+        ...
+
+    def acted(self, obs: Observations, values: np.ndarray, log_probs: np.ndarray) -> None:
+        """Take note of what came with actions that were drawn elsewhere, before they are recorded."""
+        ...
+
+
+class Trunk(Protocol):
+    """What wants states of the path saved, while the environments are there."""
+
+    def due(self, begin: int, end: int) -> list[tuple[int, int]]:
+        """Steps and environments, in order, whose states are to be saved before the step is taken.
+
+        :param begin: first step
+        :param end: the step after the last one
+        """
+        ...
+
+    def take(self, states: Sequence[RowState]) -> None:
+        """The states that were due."""
+        ...
+
+
+@dataclass
+class SegmentedPath:
+    """The path of a rollout, segment by segment; iterating over it gives its steps.
+
+    :param policy: in eval mode
+    :param evaluator: says what acts elsewhere, and is told what was done there
+    :param env: the training environments, of which :func:`can_be_shared` holds
+    :param obs: where they stand; kept up to date, ahead of the steps that have been given
+    :param dones: whether an episode ended there; None before the first segment
+    :param n_steps: env steps an environment
+    :param sde_sample_freq: steps between two noise matrices of gSDE; −1: one a rollout
+    :param trunk: wants states saved on the way; those where a segment begins, it saves itself
+    """
+
+    policy: ActorCriticPolicy
+    evaluator: SegmentEvaluator
+    env: VecEnv
+    obs: Observations
+    n_steps: int
+    sde_sample_freq: int = -1
+    trunk: Trunk | None = None
+    dones: np.ndarray | None = None
+
+    def __iter__(self) -> Iterator[Transition]:
+        resampled = explores_by_state(self.policy) and self.sde_sample_freq > 0
+        taken = 0
+        while taken < self.n_steps:
+            until_noise = self.sde_sample_freq - taken % self.sde_sample_freq if resampled else self.n_steps
+            new_noise = resampled and until_noise == self.sde_sample_freq
+            if new_noise:
+                self.policy.reset_noise(self.env.num_envs)
+            count = min(STEPS, self.n_steps - taken, until_noise)
+            due = [] if self.trunk is None else self.trunk.due(taken + 1, taken + count)
+            yield from self._segment(count, taken == 0 or new_noise, [(step - taken, row) for step, row in due])
+            taken += count
+
+    def _segment(self, n_steps: int, new_actor: bool, due: list[tuple[int, int]]) -> Iterator[Transition]:
+        inner = self.env.unwrapped
+        shares = inner.slices  # type: ignore[attr-defined]
+        actor = dump(self.evaluator.actor_for(finite(self.obs), shares)) if new_actor else None
+        generator = th.get_rng_state()
+        own = [[(step, row - share.start) for step, row in due if share.start <= row < share.stop] for share in shares]
+        jobs = [
+            (Job(actor, generator, cut(self.env, share), packed(_rows(self.obs, share)), n_steps, saved),)
+            for share, saved in zip(shares, own, strict=True)
+        ]
+        segments: list[Segment] = inner.run(run_segment, jobs)  # type: ignore[attr-defined]
+        if self.trunk is not None:
+            states = {
+                (step, row + share.start): state
+                for share, saved, segment in zip(shares, own, segments, strict=True)
+                for (step, row), state in zip(saved, segment.states, strict=True)
+            }
+            self.trunk.take([states[place] for place in due])
+        th.set_rng_state(segments[0].generator)
+        put_back(self.env, [segment.returned for segment in segments])
+        observations = _joined([segment.observations for segment in segments], 1)
+        actions, rewards, dones = (
+            _joined([getattr(segment, name) for segment in segments], 1) for name in ("actions", "rewards", "dones")
+        )
+        values, log_probs = (_joined([getattr(segment, name) for segment in segments], 1) for name in ("values", "log_probs"))
+        of_workers = zip(*(unpack(segment.infos) for segment in segments), strict=True)
+        infos = [[info for part in parts for info in part] for parts in of_workers]
+        for share, segment in zip(shares, segments, strict=True):
+            for row, info in segment.reset_infos.items():
+                inner.reset_infos[share.start + row] = info
+        note_episodes(self.env, infos, dones)
+        self.obs, self.dones = _of_all([unpacked(segment.obs) for segment in segments], shares), dones[-1]
+        clipped = to_env(self.policy)(actions)
+        for step in range(n_steps):
+            obs = _at(observations, step)
+            new_obs = _at(observations, step + 1) if step + 1 < n_steps else self.obs
+            if values is not None:
+                self.evaluator.acted(obs, values[step], log_probs[step])
+            yield Transition(obs, actions[step], clipped[step], new_obs, rewards[step], dones[step], infos[step])
+
+
+def begin_path(
+    policy: ActorCriticPolicy,
+    evaluator: Evaluator,
+    env: VecEnv,
+    obs: Observations,
+    n_steps: int,
+    sde_sample_freq: int,
+    sampling: Any,
+) -> Iterable[Transition]:
+    """The path of a rollout: in segments, unless it must be seen while the environments are there, or acted step by step.
+
+    The first parameters are those of :func:`single_path`.
+
+    :param sampling: watches the path
+    """
+    begun = policy, evaluator, env, obs, n_steps, sde_sample_freq
+    elsewhere = isinstance(evaluator, SegmentEvaluator) and evaluator.acts_elsewhere()
+    if elsewhere and not getattr(sampling, "in_step", True) and can_be_shared(env):
+        return SegmentedPath(*begun, getattr(sampling, "trunk", None))  # type: ignore[arg-type]
+    return single_path(*begun)
+
+
+def _joined(parts: Sequence[Any], axis: int) -> Any:
+    """Arrays of all workers' environments, or dicts of such, or None."""
+    if parts[0] is None:
+        return None
+    if isinstance(parts[0], dict):
+        return {key: np.concatenate([part[key] for part in parts], axis) for key in parts[0]}
+    return np.concatenate(parts, axis)
+
+
+def _at(observations: Observations, step: int) -> Observations:
+    return {key: part[step] for key, part in observations.items()} if isinstance(observations, dict) else observations[step]
+
+
+def _of_all(parts: Sequence[Any], shares: Sequence[slice]) -> Any:
+    """Observations of all environments, in the order in memory of the parts."""
+    if isinstance(parts[0], dict):
+        return {key: _of_all([part[key] for part in parts], shares) for key in parts[0]}
+    whole = zeros_like_rows(parts[0], shares[-1].stop)
+    for share, part in zip(shares, parts, strict=True):
+        whole[share] = part
+    return whole
+
+
+def _rows(obs: Observations, share: slice) -> Observations:
+    return {key: part[share] for key, part in obs.items()} if isinstance(obs, dict) else obs[share]
