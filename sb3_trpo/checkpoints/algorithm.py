@@ -124,8 +124,8 @@ class Resumable(OnPolicyAlgorithm):
         :param device: of the networks
         :param inexact: ``"restart"`` to begin episodes anew where the checkpoint has no environments or they do not fit;
             ``"refuse"`` to raise an error
-        :param changes: settings to go on with in place of those saved, by name; ``n_envs`` and ``wrappers`` allow another
-            number of environments and other wrappers, whatever the value
+        :param changes: settings to go on with in place of those saved, by name; ``n_envs`` allows that number of environments,
+            and ``wrappers``, whatever its value, other wrappers
         :param custom_objects: as for ``load``
         :param settings: of the constructor, to make sure of: each must be the checkpoint's
         :raises ValueError: if there is no checkpoint that is whole; for another setting; for environments that do not fit

@@ -105,16 +105,19 @@ class RunState(NamedTuple):
         left = {*except_for, *(() if with_environments else ENVIRONMENTS_STAND)}
         if with_environments:
             self.restore_environments(env)
-        for (_, _, statistics), saved in zip(running_statistics(env), self.values["statistics"], strict=True):
-            statistics.mean, statistics.var, statistics.count = saved
-        attributes = {**self.values["attributes"], **objects["attributes"]}
+        if "wrappers" not in except_for:
+            for (_, _, statistics), saved in zip(running_statistics(env), self.values["statistics"], strict=True):
+                statistics.mean, statistics.var, statistics.count = saved
+        of_each_env = {} if "n_envs" in except_for else objects["attributes"]
+        attributes = {**self.values["attributes"], **of_each_env}
         vars(model).update({name: value for name, value in attributes.items() if name not in left})
         model.start_time = time.time_ns() - self.values["elapsed"]
         for name, value in self.values["policy"].items():
             holder, _, attribute = name.rpartition(".")
             module = model.policy.get_submodule(holder)
             (module._buffers if attribute in module._buffers else vars(module))[attribute] = value
-        vars(model.policy.action_dist).update(self.values["noise"])
+        if "n_envs" not in except_for:
+            vars(model.policy.action_dist).update(self.values["noise"])
         for name, generators in objects["spaces"].items():
             _set_generators(model, name, generators)
         common = _common_generator(model)

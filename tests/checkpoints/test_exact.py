@@ -148,6 +148,15 @@ def test_more_environments_when_asked_for(tmp_path: Path) -> None:
     assert model.num_timesteps == 128 and model.n_envs == 2
 
 
+def test_other_wrappers_when_asked_for(tmp_path: Path) -> None:
+    _saved(tmp_path)
+    with pytest.warns(UserWarning, match="begin anew"):
+        model = TRPO.resume(
+            tmp_path, VecNormalize(_env()), device="cpu", inexact="restart", changes={"wrappers": "statistics"}
+        )
+    assert model.learn(96).num_timesteps == 96
+
+
 def test_other_versions_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "_packages", lambda: {"torch": "1.0"})
     _saved(tmp_path)
