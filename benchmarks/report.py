@@ -11,7 +11,7 @@ from benchmarks.common import markdown
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
     ROOT / name
-    for name in ("README.md", "benchmarks/README.md", "docs/results.md", "docs/guides/vine.md", "docs/checkpoints.md")
+    for name in ("README.md", "benchmarks/README.md", "docs/results.md", "docs/guides/vine.md", "docs/guides/checkpoints.md")
 ]
 
 

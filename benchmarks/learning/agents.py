@@ -12,39 +12,22 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 
 from benchmarks.common import Cell, Study
 from benchmarks.common.environment import results
 from benchmarks.learning.mujoco import TASKS
+from benchmarks.learning.trained_agents import AGENTS, load, names
 from sb3_trpo import TRPO
 
-AGENTS = Path(__file__).parents[2] / "rl-trained-agents" / "trpo"
 SIZE = 160  # pixels of a side
 BEGIN, SECONDS, FRAMES_PER_SECOND = 2.0, 4.0, 20
 DRAWN = {"render_mode": "rgb_array", "camera_name": "track", "width": SIZE, "height": SIZE}
 SEED = 1
 
 
-def agent_of(env_id: str) -> Path:
-    """Its folder."""
-    return AGENTS / f"{env_id}_1"
-
-
 def picture_of(env_id: str) -> Path:
     return results("agents", f"{env_id}.webp")
-
-
-def environment_of(env_id: str) -> VecEnv:
-    """One environment that is drawn, with the statistics that the agent was trained with."""
-    env = make_vec_env(env_id, 1, seed=SEED, env_kwargs=DRAWN)
-    statistics = agent_of(env_id) / env_id / "vecnormalize.pkl"
-    if not statistics.exists():
-        return env
-    normalized = VecNormalize.load(str(statistics), env)
-    normalized.training = normalized.norm_reward = False
-    return normalized
 
 
 def frames(model: TRPO, env: VecEnv) -> tuple[list[np.ndarray], float]:
@@ -63,12 +46,12 @@ def frames(model: TRPO, env: VecEnv) -> tuple[list[np.ndarray], float]:
 
 def run(cell: Cell) -> None:
     """Write the picture, if there is an agent."""
-    if not agent_of(cell.task).is_dir():
-        print(f"There is no agent in {agent_of(cell.task)}: train one, or copy it there.")
+    if cell.task not in names():
+        print(f"There is no agent of {cell.task} in {AGENTS}: train one, or copy it there.")
         return
     os.environ.setdefault("MUJOCO_GL", "egl")
-    env = environment_of(cell.task)
-    pictures, seconds = frames(TRPO.load(agent_of(cell.task) / f"{cell.task}.zip", device="cpu"), env)
+    model, env = load(cell.task, SEED, **DRAWN)
+    pictures, seconds = frames(model, env)
     env.close()
     first, *others = map(Image.fromarray, pictures)
     path = picture_of(cell.task)

@@ -15,7 +15,7 @@ CPU = th.device("cpu")
 TRANSPOSED = np.arange(24, dtype=np.uint8).reshape(2, 3, 4).transpose(0, 2, 1)
 VALUES = [
     *(None, True, 7, 2**80, -1.5, float("inf"), 1j, "text", b"bytes", b"", bytearray(b"more")),
-    *([1, [2.0, "x"]], (1, (2, ())), {"a": (1,), 3: [None]}, {1, 2}, frozenset("ab"), deque([1, 2], maxlen=3)),
+    *([1, [2.0, "x"]], (1, (2, ())), {"a": (1,), 3: [None]}, {1, 2}, frozenset({1, 2}), deque([1, 2], maxlen=3)),
     *(np.float32(0.1), np.float64(0.1), np.uint32(4), np.bool_(True), np.array(2.5), np.zeros((0, 3)), np.arange(6)[::2]),
     *(TRANSPOSED, np.asfortranarray(np.ones((2, 3))), np.array([1, 2], dtype=np.uint32)),
 ]

@@ -1,6 +1,5 @@
 """What environments draw with: copies can draw, and a picture that a game goes on from is state."""
 
-import pickle
 from typing import Any
 from zlib import crc32
 
@@ -9,7 +8,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from sb3_trpo.simulators import CannotCloneError, check_clone, clone_state, copy_env, pickled
+from sb3_trpo.processes.messages import dump, load
+from sb3_trpo.simulators import CannotCloneError, Pickler, check_clone, clone_state, copy_env
 from tests.simulator_toys import Walk, assert_exact
 
 pygame = pytest.importorskip("pygame")
@@ -78,7 +78,7 @@ def test_copies_of_gymnasiums_environments_render(env_id: str, rendered: bool, s
     if rendered:
         env.render()
     copied = copy_env(env)
-    copied = pickle.loads(pickled(copied)) if sent else copied
+    copied = load(dump(copied, Pickler)) if sent else copied
     np.testing.assert_array_equal(copied.render(), env.render())
     actions = env.action_space.sample()
     np.testing.assert_equal(copied.step(actions)[0], env.step(actions)[0])
