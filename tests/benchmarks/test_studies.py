@@ -185,7 +185,19 @@ def test_a_fresh_process_measures_a_cell():
 
 # The code
 
-FAMILIES = ["common", "speed", "learning", "vine", "vine_study", "figure4", "restarts", "atari", "catalogue", "report", "__main__"]
+FAMILIES = [
+    "common",
+    "speed",
+    "learning",
+    "vine",
+    "vine_study",
+    "figure4",
+    "restarts",
+    "atari",
+    "catalogue",
+    "report",
+    "__main__",
+]
 MODULES = sorted(path for path in FOLDER.rglob("*.py") if path.parent != FOLDER or path.stem != "__init__")
 
 
