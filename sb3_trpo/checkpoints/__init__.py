@@ -5,9 +5,8 @@
 same. ``store`` keeps checkpoints whole, and ``preemption`` waits for signals.
 """
 
-from sb3_trpo.checkpoints.algorithm import Resumable, resume
+from sb3_trpo.checkpoints.algorithm import Resumable, exist, resume
 from sb3_trpo.checkpoints.exact import ExactCheckpoint
 from sb3_trpo.checkpoints.preemption import EXIT_STATUS, Preempted
-from sb3_trpo.checkpoints.store import exist
 
 __all__ = ["EXIT_STATUS", "ExactCheckpoint", "Preempted", "Resumable", "exist", "resume"]

@@ -22,7 +22,7 @@ from sb3_trpo.checkpoints import plain
 from sb3_trpo.checkpoints.logs import reopened
 from sb3_trpo.checkpoints.run import RunState
 from sb3_trpo.checkpoints.settings import check_settings, warn_of_versions
-from sb3_trpo.checkpoints.store import Checkpoint, DamagedError, Store
+from sb3_trpo.checkpoints.store import Checkpoint, DamagedError, Store, steps_of
 from sb3_trpo.distributed import join, rank_and_size
 from sb3_trpo.ranks import ALONE, Ranks
 
@@ -250,6 +250,20 @@ def resume(algorithm: type[Algorithm], folder: str | Path, env: GymEnv | str, **
     :param options: see :meth:`Resumable.resume`
     """
     return resumable(algorithm).resume(folder, env, **options)  # type: ignore[attr-defined]
+
+
+def exist(folder: str | Path) -> bool:
+    """Whether a folder has checkpoints, so that there is something to resume; of several ranks, one that all of them have.
+
+    :param folder: that :class:`~sb3_trpo.checkpoints.ExactCheckpoint` is given; ask on all ranks
+    """
+    ranks = join() if rank_and_size()[1] > 1 else ALONE
+    return bool(common_steps(Store(folder, ranks.rank, ranks.size), ranks))
+
+
+def common_steps(store: Store, ranks: Ranks) -> set[int]:
+    """Of the checkpoints that all ranks have, damaged ones included."""
+    return set.intersection(*ranks.gather(set(map(steps_of, store.paths()))))
 
 
 def _choose(folder: Path, ranks: Ranks) -> Checkpoint:

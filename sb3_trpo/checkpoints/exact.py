@@ -17,12 +17,12 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.checkpoints import plain
-from sb3_trpo.checkpoints.algorithm import INEXACT, OBJECTS, VALUES, ZIP
+from sb3_trpo.checkpoints.algorithm import INEXACT, OBJECTS, VALUES, ZIP, common_steps
 from sb3_trpo.checkpoints.callbacks import not_saved
 from sb3_trpo.checkpoints.preemption import SIGNALS, Preempted, Request
 from sb3_trpo.checkpoints.run import RunState, environments
 from sb3_trpo.checkpoints.settings import described, versions
-from sb3_trpo.checkpoints.store import Store
+from sb3_trpo.checkpoints.store import DamagedError, Store, steps_of
 from sb3_trpo.checks import check_count, check_real
 from sb3_trpo.ranks import ALONE, Ranks
 from sb3_trpo.vec_env import clone_vec_env
@@ -93,7 +93,7 @@ class ExactCheckpoint(BaseCallback):
         if resumption is not None:
             self.iterations, _RUNS[model] = resumption.iterations, resumption.run
         self._run = _RUNS.setdefault(model, self._ranks.first(uuid4().hex))
-        self._check_folder()
+        self._check_folder(None if resumption is None else resumption.steps)
         self._check_environments()
         for name, attributes in not_saved(self._root).items():
             warnings.warn(
@@ -116,7 +116,11 @@ class ExactCheckpoint(BaseCallback):
         """``learn``'s callback, which this one is a part of."""
         return self.locals["callback"]
 
-    def _check_folder(self) -> None:
+    def _check_folder(self, resumed: int | None) -> None:
+        """Refuse another run's; take away what does not count: what not all ranks have, and what was passed over.
+
+        :param resumed: steps of the checkpoint that the run goes on from
+        """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             probe = self.folder / f".probe{self._ranks.rank}"
@@ -126,16 +130,22 @@ class ExactCheckpoint(BaseCallback):
             raise ValueError(
                 f"Checkpoints cannot be written to {self.folder} ({error.strerror}): name another folder."
             ) from error
+        common = common_steps(self._store, self._ranks)
         for path in self._store.paths():
-            try:
-                run = self._store.read(path).about["run"]
-            except ValueError:
-                continue
-            if run != self._run:
+            passed_over = resumed is not None and steps_of(path) > resumed and self._run_of(path) in (None, self._run)
+            if steps_of(path) not in common or passed_over:
+                self._store.remove(path)
+            elif self._run_of(path) not in (self._run, *([] if resumed is None else [None])):
                 raise ValueError(
                     f"{self.folder} has checkpoints of another run ({path.name}): go on with that one by "
                     f"{type(self.model).__name__}.resume(folder, env), or name another folder."
                 )
+
+    def _run_of(self, path: Path) -> str | None:
+        try:
+            return self._store.read(path).about["run"]
+        except DamagedError:
+            return None
 
     def _check_environments(self) -> None:
         """Find out now which cannot be saved later."""

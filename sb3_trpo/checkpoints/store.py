@@ -33,7 +33,12 @@ class Checkpoint(NamedTuple):
 
     @property
     def steps(self) -> int:
-        return int(self.path.name.partition(".")[0])
+        return steps_of(self.path)
+
+
+def steps_of(path: Path) -> int:
+    """Env steps of the run when a checkpoint was saved."""
+    return int(path.name.partition(".")[0])
 
 
 class DamagedError(ValueError):
@@ -57,7 +62,7 @@ class Store:
         found = self.folder.iterdir() if self.folder.is_dir() else ()
         names = ((path, path.name.partition(".")) for path in found)
         own = [path for path, (steps, dot, rest) in names if steps.isdigit() and dot + rest == self._suffix]
-        return sorted(own, key=lambda path: int(path.name.partition(".")[0]), reverse=True)
+        return sorted(own, key=steps_of, reverse=True)
 
     def read(self, path: Path) -> Checkpoint:
         """
@@ -100,7 +105,7 @@ class Store:
         return path
 
     def remove(self, path: Path) -> None:
-        """Forget a checkpoint that the other ranks do not have."""
+        """Forget a checkpoint that does not count."""
         shutil.rmtree(path, ignore_errors=True)
 
     def prune(self, keep: int) -> None:
@@ -110,11 +115,6 @@ class Store:
         for path in self.folder.glob(f"*{self._suffix}{_PART}"):
             if path.name.partition(".")[2] == f"{self._suffix}{_PART}".removeprefix("."):
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def exist(folder: str | Path) -> bool:
-    """Whether a folder has checkpoints, of any rank, so that there is something to resume."""
-    return any(path.name.partition(".")[0].isdigit() and not path.name.endswith(_PART) for path in Path(folder).glob("*"))
 
 
 def _write(path: Path, content: bytes) -> None:

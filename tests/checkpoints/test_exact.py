@@ -54,7 +54,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(tmp_path: Path) 
     _saved(tmp_path)
     (tmp_path / "000000000064" / "run.pt").write_bytes(b"nonsense")
     with pytest.warns(UserWarning, match="000000000064.*run.pt is not as it was written"):
-        assert TRPO.resume(tmp_path, _env(), device="cpu").num_timesteps == 32
+        model = TRPO.resume(tmp_path, _env(), device="cpu")
+    assert model.num_timesteps == 32
+    model.learn(96, ExactCheckpoint(tmp_path, every_steps=10**6))  # which takes away what was passed over
+    assert [path.name for path in tmp_path.iterdir()] == ["000000000032"]
     (tmp_path / "000000000032" / "model.zip").unlink()
     with pytest.warns(UserWarning, match="000000000032"), pytest.raises(ValueError, match=r"no checkpoint in .* not damaged"):
         TRPO.resume(tmp_path, _env(), device="cpu")

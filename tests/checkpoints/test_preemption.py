@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import time
@@ -12,7 +13,7 @@ import pytest
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_trpo import TRPO
-from sb3_trpo.checkpoints import EXIT_STATUS, ExactCheckpoint, Preempted
+from sb3_trpo.checkpoints import EXIT_STATUS, ExactCheckpoint, Preempted, exist
 from tests.checkpoints.test_exact import SETTINGS, _env
 from tests.ranks import on_ranks
 from tests.resumable_runs import differences, outcome, train
@@ -116,3 +117,17 @@ def _one_of_two(folder: str) -> int:
 def test_one_rank_is_asked_and_all_end(tmp_path: Path) -> None:
     assert on_ranks(_one_of_two, str(tmp_path)) == [75, 75]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000000000128.rank0of2", "000000000128.rank1of2"]
+
+
+def _begin_again(folder: str) -> tuple[bool, list[str]]:
+    """Rank 0 has a checkpoint that rank 1 was killed before: it does not count."""
+    before = exist(folder)
+    _learn(Path(folder))
+    return before, sorted(path.name for path in Path(folder).iterdir())
+
+
+def test_a_checkpoint_that_one_rank_lacks_does_not_count(tmp_path: Path) -> None:
+    on_ranks(_one_of_two, str(tmp_path))
+    shutil.rmtree(tmp_path / "000000000128.rank1of2")
+    for before, left in on_ranks(_begin_again, str(tmp_path)):
+        assert not before and "000000000128.rank0of2" not in left

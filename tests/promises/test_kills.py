@@ -45,7 +45,7 @@ def _start(name: str, folder: Path) -> list[BaseProcess]:
     folder.mkdir(exist_ok=True)
     (folder / "begun").unlink(missing_ok=True)
     size, port = (2 if name == "ranks" else 1), free_port()
-    name = "cartpole" if name == "ranks" else name
+    name = "gsde" if name == "ranks" else name  # with running statistics
     processes = [CONTEXT.Process(target=_run, args=(name, folder, rank, size, port)) for rank in range(size)]
     for process in processes:
         process.start()
