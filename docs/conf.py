@@ -51,6 +51,10 @@ intersphinx_mapping = {
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:class", r"sb3_trpo\.(ranks\.Report|trpo\.SelfTRPO|simulators\.saved\.Saved)"),
+    ("py:class", r"sb3_trpo\.(loading\.LoadedWithCare|restarts\.env\.RestartState)"),
+    ("py:class", r"sb3_trpo\.checkpoints\.algorithm\.(Algorithm|SelfResumable)"),
+    ("py:class", r"sb3_trpo\.variants\.(maskable\.SelfMaskableTRPO|recurrent\.SelfRecurrentTRPO)"),
+    ("py:class", r"sb3_contrib\.common\.recurrent\.type_aliases\.RNNStates"),
     ("py:class", r"sb3_trpo\.sampling\.(algorithm\.SamplingAlgorithm|vine\.collector\.Growth)"),
     ("py:class", r"stable_baselines3\.common\.(buffers\.RolloutBuffer|running_mean_std\.RunningMeanStd)"),
     ("py:class", r"stable_baselines3\.common\.vec_env\.base_vec_env\.VecEnvWrapper"),

@@ -11,7 +11,7 @@ from sb3_trpo.restarts.env import RestartEnv
 from sb3_trpo.restarts.exploration import Exploration, explore
 from sb3_trpo.restarts.schedule import RestartSchedule
 from sb3_trpo.restarts.sources import RareFirst, Source, Visited
-from sb3_trpo.restarts.starts import Start, record
+from sb3_trpo.restarts.starts import Start, Trajectory, Visit, Way, record
 
 __all__ = [
     "Backward",
@@ -23,7 +23,10 @@ __all__ = [
     "RestartSchedule",
     "Source",
     "Start",
+    "Trajectory",
+    "Visit",
     "Visited",
+    "Way",
     "explore",
     "hashed",
     "record",
