@@ -76,8 +76,9 @@ class BranchWorkers:
         """What :func:`run_branches` gives, the branches in as many parts as there are processes.
 
         :param examples: observations and actions to try the policy with
-        :raises RuntimeError: if a process fails or ends, or has another policy; all of them are ended then, as they are when
-            this is interrupted
+        :raises Exception: if a process fails: AttributeError, TypeError or ValueError if it has raised one, else RuntimeError
+        :raises RuntimeError: if one ends, or has another policy; in any case all of them are ended then, as they are when this
+            is interrupted
         """
         observations, actions = examples
         tensors = (

@@ -226,7 +226,7 @@ def test_workers_refuse_a_policy_that_was_changed(change):
         trpo.policy.get_distribution = partial(ActorCriticPolicy.get_distribution, trpo.policy)
     else:
         network[1] = th.nn.ReLU()
-    with pytest.raises(RuntimeError, match="hooked or put into it"):
+    with pytest.raises(ValueError, match="hooked or put into it"):
         trpo.learn(1)
 
 
