@@ -80,8 +80,9 @@ def option_row(action: argparse.Action) -> str:
     given = action.default not in (None, "", False, argparse.SUPPRESS)
     default = "required" if action.required else f"`{action.default}`" if given else ""
     meaning = " ".join((action.help or "").replace("%%", "%").split()).replace("|", "\\|").replace("<", "\\<")
-    choices = f" One of {', '.join(f'`{choice}`' for choice in action.choices)}." if action.choices else ""
-    return f"| {names} | {default} | {meaning}{choices} |"
+    if action.choices:
+        meaning = f"{meaning.rstrip('.')}. One of {', '.join(f'`{choice}`' for choice in action.choices)}."
+    return f"| {names} | {default} | {meaning} |"
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
