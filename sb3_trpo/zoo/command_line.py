@@ -66,15 +66,14 @@ class ScriptParser(ArgumentParser):
         if "--conf-file" in self._option_string_actions:
             text = "sb3_trpo's own option: how to sample; the settings' choice, mostly single_path, if not given"
             self.add_argument("--sampling", choices=CHOICES["sampling"], help=text)
-        for action in self._actions:
-            if action.dest == "vec_env":  # here subproc is another word for workers
-                action.choices = [*(action.choices or ()), "workers"]
             text = "sb3_trpo's own option: minutes between two checkpoints of the whole run, for --resume; none if not given"
             self.add_argument("--checkpoint-minutes", type=float, help=text)
             text = "sb3_trpo's own option: go on with the last run of the environment from its last checkpoint"
             self.add_argument("--resume", action="store_true", default=False, help=text)
         self.set_defaults(**self.script.defaults)
         for action in self._actions:
+            if action.dest == "vec_env":  # here subproc is another word for workers
+                action.choices = [*(action.choices or ()), "workers"]
             if action.dest in self.script.required:  # not `action.required`: argparse would not come to a misspelt option
                 action.default, action.help = None, f"{action.help} (required)"
             elif action.dest in self.script.defaults:

@@ -278,7 +278,7 @@ def test_what_is_not_finite_leaves_the_networks_alone(fault: Any) -> None:
         model.learn(32)
     assert same(before, parameters(model))
     model.learn(64, reset_num_timesteps=False)
-    assert not same(before, parameters(model)) and model.logger.name_to_value["train/status"] == "ok"
+    assert not same(before, parameters(model)) and model.last_update["train/status"] == "ok"
 
 
 class Overriding(RecurrentActorCriticPolicy):
