@@ -324,4 +324,4 @@ def test_help_of_a_script_has_our_option(monkeypatch, capsys):
     assert "(default: 25000)" in output and "(default: logs)" in output
     assert "(default: None)" not in output and "(default: False)" not in output
     assert "--algo" not in output and "ppo" not in output
-    assert "slower" in output
+    assert "workers, or subproc, in worker" in " ".join(output.split())
