@@ -10,7 +10,6 @@ import threading
 import time
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -277,47 +276,6 @@ def test_a_copied_model_starts_workers_of_its_own(n_workers, duplicate):
         assert workers_of(trpo)[0].pid != workers_of(other)[0].pid
     for each in (trpo, other):
         each.close_vine()
-
-
-TRAINING = """
-import gymnasium as gym
-from sb3_trpo import TRPO
-
-class Mine(gym.Wrapper):
-    pass
-{}
-vine = {{"n_states": 4, "branches_per_state": 2, "branch_length": 2, "n_workers": 1}}
-TRPO("MlpPolicy", Mine(gym.make("Pendulum-v1")), n_steps=32, batch_size=32, sampling="vine", vine_kwargs=vine).learn(1)
-print("trained")
-"""
-
-
-def run_python(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    environment = {**os.environ, "PYTHONPATH": path}
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-
-
-def test_a_module_that_trains_when_it_is_imported_is_refused(tmp_path):
-    """Its worker imports it, and would start workers that import it, without end."""
-    (tmp_path / "trains.py").write_text(TRAINING.format('print("x", end="", file=open("imported", "a"))'))
-    done = run_python(["-c", "import trains"], tmp_path)
-    assert done.returncode and 'if __name__ == "__main__"' in done.stderr
-    assert (tmp_path / "imported").read_text() == "xx"  # here and in its worker
-
-
-def test_workers_import_what_this_process_would_import(tmp_path):
-    """What was added to its path; not what lies in the current folder, where this process does not look."""
-    for folder in ("script", "current", "added"):
-        (tmp_path / folder).mkdir()
-    for name in ("cloudpickle", "signal", "torch"):
-        (tmp_path / "current" / f"{name}.py").write_text("raise SystemExit('not me')")
-    (tmp_path / "added" / "to_add.py").write_text("import gymnasium as gym\nclass Added(gym.Wrapper):\n    pass\n")
-    script = f"import sys; sys.path.append({str(tmp_path / 'added')!r}); from to_add import Added as Mine"
-    (tmp_path / "script" / "train.py").write_text(TRAINING.format(script))
-    done = run_python([str(tmp_path / "script" / "train.py")], tmp_path / "current")
-    assert done.stdout.strip() == "trained", done.stderr
 
 
 class Pair(tuple):
