@@ -106,8 +106,10 @@ KINDS = {
         _pictures, policy="CnnPolicy", settings={"policy_kwargs": {"features_extractor_kwargs": {"features_dim": 16}}}
     ),
     "pong": Kind(_pong, policy="PaperCnnPolicy", rollouts=4),
-    "vine": Kind(settings={"sampling": "vine", "vine_kwargs": {"branch_length": 4}}),
-    "vine in processes": Kind(_pendulum, settings={"sampling": "vine", "vine_kwargs": {"n_workers": 1, "branch_length": 4}}),
+    "vine": Kind(settings={"sampling": "vine", "vine_kwargs": {"branch_length": 4}}, rollouts=9),
+    "vine in processes": Kind(
+        _pendulum, settings={"sampling": "vine", "vine_kwargs": {"n_workers": 1, "branch_length": 4}}, rollouts=9
+    ),
     "processes": Kind(_in_processes),
     "ppo": Kind(_hopper, PPO, callbacks=_evaluating),
     "a2c": Kind(algorithm=A2C, settings={"use_sde": False}),

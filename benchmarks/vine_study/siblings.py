@@ -75,10 +75,10 @@ def with_mirrored_noise(model: TRPO, buffer: RolloutBuffer, gamma: float) -> Eva
     kind = evaluator.fast.kind
     own = kind.redraw
 
-    def mirrored(noise: th.Tensor) -> th.Tensor:
-        first, second = own(noise).chunk(2)
+    def mirrored(noise: th.Tensor, generator: th.Generator | None = None) -> th.Tensor:
+        first, second = own(noise, generator).chunk(2)
         second.copy_(-first)
         return noise
 
-    kind.redraw = mirrored  # type: ignore[assignment, method-assign]
+    kind.redraw = mirrored  # type: ignore[method-assign]
     return evaluator
