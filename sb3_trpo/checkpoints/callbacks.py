@@ -41,7 +41,8 @@ def named(root: BaseCallback) -> dict[str, BaseCallback]:
     found: dict[str, BaseCallback] = {}
     for callback in walk(root):
         name = _name_of(type(callback))
-        if name.removeprefix(_BASE) not in ("CallbackList", "ProgressBarCallback") and not name.startswith("sb3_trpo."):
+        holds_others = name.removeprefix(_BASE) in ("CallbackList", "ProgressBarCallback")
+        if not holds_others and not name.startswith("sb3_trpo.checkpoints."):
             count[name] += 1
             found[f"{name} {count[name]}"] = callback
     return found
