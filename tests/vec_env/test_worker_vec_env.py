@@ -110,10 +110,15 @@ class Fragile(gym.Wrapper):
         return self.env.step(action)
 
 
+def cart() -> gym.Env:
+    """Without gymnasium's TimeLimit, which RL Zoo replaces in this process if another test imports it."""
+    return gym.make("CartPole-v1", render_mode="rgb_array", max_episode_steps=-1)
+
+
 @pytest.fixture(scope="module")
 def carts():
     """Three carts in two workers."""
-    env = WorkerVecEnv([lambda: Fragile(Monitor(gym.make("CartPole-v1", render_mode="rgb_array")))] * 3, n_workers=2)
+    env = WorkerVecEnv([lambda: Fragile(Monitor(cart()))] * 3, n_workers=2)
     yield env
     pids = [process.pid for process in env._workers.processes]
     env.close()
@@ -142,7 +147,7 @@ def test_methods_of_vec_env(carts):
 
 @pytest.mark.parametrize("algorithm", [PPO, A2C, TRPO])
 def test_the_same_learning(carts, algorithm):
-    here = DummyVecEnv([lambda: Monitor(gym.make("CartPole-v1", render_mode="rgb_array"))] * 3)
+    here = DummyVecEnv([lambda: Monitor(cart())] * 3)
     small = {} if algorithm is A2C else {"batch_size": 48}
     models = [algorithm("MlpPolicy", env, n_steps=48, seed=2, device="cpu", **small).learn(288) for env in (carts, here)]
     assert same(*map(parameters, models))
@@ -173,7 +178,7 @@ def test_failures_are_told_at_once_and_learning_goes_on(carts, how):
 
 def test_states_are_exact(carts):
     """Truth: a DummyVecEnv that steps on from there."""
-    here = DummyVecEnv([lambda: Fragile(Monitor(gym.make("CartPole-v1", render_mode="rgb_array")))] * 3)
+    here = DummyVecEnv([lambda: Fragile(Monitor(cart()))] * 3)
     carts.seed(3)
     carts.reset()
     for _ in range(5):
