@@ -11,7 +11,7 @@ SCHEDULABLE = tuple(_LOWEST)
 
 
 def is_schedule(name: str, value: Any) -> bool:
-    """Whether a value is a function, for a setting that may be one."""
+    """Whether a setting may be a function, and this value is one."""
     return name in _LOWEST and callable(value)
 
 

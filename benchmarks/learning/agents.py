@@ -1,4 +1,4 @@
-"""Moving pictures of the trained agents in ``rl-trained-agents``, for the README: a few seconds of an episode each.
+"""The README's moving pictures of trained agents: a few seconds of an episode of each agent in ``rl-trained-agents``.
 
     python -m benchmarks agents --task Hopper-v5
 

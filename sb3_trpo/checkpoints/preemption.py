@@ -1,4 +1,4 @@
-"""Being asked to end: SIGTERM from whoever wants the machine back, SIGUSR1 as SLURM sends it before the time is over."""
+"""Requests to end a run: SIGTERM when the machine is taken away, SIGUSR1 as SLURM sends it before the time is over."""
 
 import os
 import signal

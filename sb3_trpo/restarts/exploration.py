@@ -35,7 +35,7 @@ class Exploration:
         """The states on the best way, for :class:`~sb3_trpo.restarts.Backward`. The way is gone again, which takes env steps.
 
         :param env: the one that was explored, or another built like it
-        :param start: one of ``cells.starts``, for the way to that instead
+        :param start: one of ``cells.starts``; then the states are those on the way to it
         """
         return retrace(env, self.beginning, self.best if start is None else start.way)
 

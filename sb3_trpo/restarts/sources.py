@@ -43,7 +43,7 @@ class Source:
         """
 
     def clone_state(self) -> dict[str, Any]:
-        """All that changes, for an exact checkpoint; saved states are in there once, and not copied."""
+        """Everything that changes, for an exact checkpoint. Saved states are shared with the source and not copied."""
         return {name: copy(value) for name, value in vars(self).items() if not callable(value)}
 
     def restore_state(self, state: dict[str, Any]) -> None:

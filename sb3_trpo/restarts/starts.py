@@ -59,7 +59,7 @@ class Way(NamedTuple):
 
 
 class Visit(NamedTuple):
-    """The state that an environment is in, to be saved by whoever has a use for it.
+    """The state that an environment is in, to be saved if it is of use.
 
     :param env: the environment
     :param observation: that it gave last

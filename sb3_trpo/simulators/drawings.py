@@ -1,7 +1,7 @@
 """What environments draw with: a game may go on from what is in a picture, but not from what is in clocks, fonts and sounds.
 
 Of pygame: a ``Surface`` is copied by its pixels, a ``Clock`` is made anew, fonts and sounds are shared within a process, and
-the one window of a process belongs to whoever opened it. Of other libraries, renderers are their instance's alone.
+the one window of a process belongs to the environment that opened it. Other libraries' renderers belong to one instance each.
 """
 
 from importlib import import_module

@@ -115,7 +115,7 @@ def is_pinned(value: Any, trusted: bool) -> bool:
     """
     kind = type(value)
     if is_rendering(kind):
-        return trusted or not is_surface(value)  # somebody's game may go on from what it has drawn
+        return trusted or not is_surface(value)  # a user's game may go on from what it has drawn
     return (trusted and (issubclass(kind, spaces.Space) or kind is EnvSpec)) or is_simulator(kind)
 
 

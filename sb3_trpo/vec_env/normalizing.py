@@ -1,4 +1,4 @@
-"""VecNormalize at a fraction of its cost, for the same numbers.
+"""VecNormalize in less time, with the same results bit for bit.
 
 For a few environments NumPy's functions cost many times the arithmetic: ``mean``, ``var``, ``clip`` and the deep copies are
 written here as the operations they come down to, in the same order, so that every bit is the same.

@@ -12,7 +12,7 @@ from sb3_trpo.simulators import Models, restore_models
 from sb3_trpo.vec_env.layers import layers
 from sb3_trpo.vec_env.rows import RowState, call_cloneable, clone_row_models, clone_rows, environment_at, restore_rows
 
-# What wrappers keep of all environments together, beside statistics, which are nobody's in particular
+# What wrappers keep of all environments together, running statistics apart
 _KEPT: dict[type[VecEnv], tuple[str, ...]] = {VecNormalize: ("old_obs", "old_reward"), VecMonitor: ("episode_count",)}
 _PENDING = ("_seeds", "_options", "reset_infos")  # of the innermost: for the next reset, and from the last one
 

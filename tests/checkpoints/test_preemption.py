@@ -88,7 +88,7 @@ def _ends(folder: str, how: str) -> None:
         _learn(Path(folder), Signals(signal.SIGTERM, 40), Signals(signal.SIGTERM, 41))
     elif how == "once":
         _learn(Path(folder), Signals(signal.SIGTERM, 40))
-    else:  # after a failure nobody waits for a rollout's end any more
+    else:  # after a failure there is no end of a rollout to wait for
         try:
             _learn(Path(folder), Signals(-1, 40))
         except OSError:

@@ -295,7 +295,7 @@ def test_frozen_actor() -> None:
 @pytest.mark.parametrize("sampling", ["single_path", "vine"])
 @pytest.mark.parametrize("mode", [th.no_grad, th.inference_mode])
 def test_learning_does_not_depend_on_the_callers_gradient_mode(mode: Any, sampling: str) -> None:
-    """A script that turns gradients off, for an evaluation for example, trains as any other, and they stay off."""
+    """A script that has turned gradients off trains as usual, and gradients are still off afterwards."""
     settings = {**SMALL, "sampling": sampling, "vine_kwargs": {"n_states": 4} if sampling == "vine" else None}
     model = TRPO("MlpPolicy", ToyEnv(), **settings).learn(64)
     with mode():

@@ -44,7 +44,7 @@ class Remade(Holder):
 
 
 class Physics:
-    """A simulator in somebody's own class, which knows its environment."""
+    """A simulator in a class of the user's own, which refers to its environment."""
 
     def __init__(self, env):
         self.env, self.time = env, 0.0

@@ -56,7 +56,6 @@ class BranchWorkers:
     :param policy: acts; its weights are sent with every job
     :param rows: environments in each process
     :param count: processes
-    :raises RuntimeError: in such a process
     """
 
     def __init__(self, template: gym.Env, policy: ActorCriticPolicy, rows: int, count: int):
