@@ -1,5 +1,6 @@
 """Action distributions by another hand: every family of sb3_trpo beside its counterpart in torch.distributions."""
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from torch.distributions import Bernoulli, Beta, Categorical, Distribution, Inde
 from sb3_trpo import trust_region
 
 th.set_num_threads(1)
+# Shells start what runs in their background with SIGINT ignored, which processes that the tests start would inherit
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
