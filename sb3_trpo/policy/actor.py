@@ -16,7 +16,6 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from sb3_trpo.policy.chain import ChainLinearization, forward
 from sb3_trpo.policy.distributions import action_distribution
-from sb3_trpo.policy.memory import overlaps
 from sb3_trpo.policy.observations import (
     Given,
     chunks_of,
@@ -27,6 +26,7 @@ from sb3_trpo.policy.observations import (
     select,
     values_of,
 )
+from sb3_trpo.policy.overlaps import overlaps
 from sb3_trpo.policy.recognition import actor_chain, is_library_made
 from sb3_trpo.trust_region import HALF, AutogradLinearization, Linearization, flatten, unflatten
 
