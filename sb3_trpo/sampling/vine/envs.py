@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from zlib import crc32
 
-import cloudpickle
 import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import (
@@ -12,6 +11,7 @@ from stable_baselines3.common.vec_env import (
 )
 from stable_baselines3.common.vec_env.util import dict_to_obs, obs_space_info
 
+from sb3_trpo.processes.messages import load
 from sb3_trpo.sampling.single_path import Observations
 from sb3_trpo.simulators import CannotCloneError, CloneReport, Models, check_clone, copy_env, restore_models, restore_state
 from sb3_trpo.vec_env import RowState, WrapperStages, call_cloneable, clone_row_models, clone_rows, environment_at
@@ -88,7 +88,7 @@ def branch_template(env: VecEnv) -> gym.Env:
         copies = call_cloneable(inner, "pickled_copy", range(inner.num_envs))
         for error in (copy for copy in copies if isinstance(copy, Exception)):
             raise error
-        templates = list(map(_unpickled, copies))
+        templates = list(map(unpickled, copies))
     models = clone_row_models(env)
     for template, own in zip(templates, models, strict=True):
         restore_models(template, own)
@@ -130,10 +130,13 @@ def _checked(template: gym.Env, other: gym.Env | None = None) -> CloneReport:
         ) from error
 
 
-def _unpickled(data: bytes) -> gym.Env:
-    """An environment of another process."""
+def unpickled(data: bytes) -> gym.Env:
+    """An environment that was pickled in another process.
+
+    :raises CannotCloneError: if it cannot be made again here
+    """
     try:
-        return cloudpickle.loads(data)
+        return load(data)
     except Exception as error:
         reason = f"it can be pickled, but not unpickled in this process ({type(error).__name__}: {error})"
-        raise CannotCloneError("an environment of the SubprocVecEnv", reason) from error
+        raise CannotCloneError("an environment of another process", reason) from error
