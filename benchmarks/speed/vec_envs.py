@@ -1,7 +1,7 @@
 """Env steps a second in a WorkerVecEnv of two processes over those in SB3's SubprocVecEnv: bare steps, and PPO's ``learn()``.
 
-In turn, one PyTorch thread; medians of ratios with the range of single rounds. Bare steps are the VecEnv's part alone; PPO's own
-work is the same with both.
+In turn, one PyTorch thread; medians of ratios with the range of single rounds. Bare steps are the VecEnv's part alone; PPO's
+own work is the same with both.
 """
 
 import time
