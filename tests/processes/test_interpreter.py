@@ -21,7 +21,8 @@ print(subprocess.run([sys.executable, *interpreter_options(), "-c", {STATE!r}], 
 @pytest.mark.parametrize(
     "options",
     [
-        *("", "-B -O", "-OO -q", "-I", "-E -s", "-P", "-b", "-bb", "-S -B", "-X dev", "-X utf8 -X int_max_str_digits=5000"),
+        *("", "-B -O", "-OO -q", "-I", "-E -s", "-b", "-bb", "-S -B", "-X dev", "-X utf8 -X int_max_str_digits=5000"),
+        *(["-P"] if sys.version_info >= (3, 11) else []),
         *("-W ignore -W error::DeprecationWarning", "-X dev -b -W once::UserWarning"),
     ],
 )
