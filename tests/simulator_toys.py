@@ -9,10 +9,16 @@ import ale_py
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import find_highest_version
 
 from sb3_trpo.simulators import clone_state, restore_state
 
 gym.register_envs(ale_py)
+
+
+def latest(name: str) -> str:
+    """A task with the version that the installed gymnasium has."""
+    return f"{name}-v{find_highest_version(None, name)}"
 
 
 class Walk(gym.Env):

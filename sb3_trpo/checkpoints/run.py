@@ -114,8 +114,7 @@ class RunState(NamedTuple):
         model.start_time = time.time_ns() - self.values["elapsed"]
         for name, value in self.values["policy"].items():
             holder, _, attribute = name.rpartition(".")
-            module = model.policy.get_submodule(holder)
-            (module._buffers if attribute in module._buffers else vars(module))[attribute] = value
+            setattr(model.policy.get_submodule(holder), attribute, value)
         if "n_envs" not in except_for:
             vars(model.policy.action_dist).update(self.values["noise"])
         for name, generators in objects["spaces"].items():
@@ -153,7 +152,7 @@ def _values_in(policy: th.nn.Module) -> Iterator[tuple[str, Any]]:
     """What a policy's modules keep in numbers, arrays and tensors, and its zip has not."""
     saved = policy.state_dict().keys()
     for prefix, module in policy.named_modules():
-        for name, value in {**vars(module), **module._buffers}.items():
+        for name, value in {**vars(module), **dict(module.named_buffers(recurse=False, remove_duplicate=False))}.items():
             full = f"{prefix}.{name}" if prefix else name
             if isinstance(value, _PLAIN) and name != "training" and full not in saved and plain.is_plain(value):
                 yield full, value

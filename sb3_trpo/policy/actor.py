@@ -12,7 +12,6 @@ from stable_baselines3.common import distributions as sb3
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from sb3_trpo.policy.chain import ChainLinearization, forward
 from sb3_trpo.policy.distributions import action_distribution
@@ -38,6 +37,9 @@ CHUNK_ACTIVATIONS = 2**23
 DIVERGENCE_TERMS = 8  # tensors of the outputs' size that a divergence, a density and their gradients hold at a time
 
 PROBE = slice(2)  # rows to look at a policy with: batch normalisation without running statistics refuses a single one
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 RUNNING_STATISTICS = (
     "The actor has batch normalisation. Its running statistics stay what they are, at first a mean of 0 and a variance of 1: "
@@ -183,9 +185,9 @@ class Actor:
         return flatten([parameter.detach() for parameter in self.parameters])
 
     def assign(self, theta: th.Tensor) -> None:
-        """Write θ into the policy: one call, which Ctrl-C cannot interrupt half-way."""
+        """Write θ into the policy: one call without a line of Python in it, which Ctrl-C cannot interrupt half-way."""
         with th.no_grad():
-            th._foreach_copy_([*self.parameters], unflatten(theta, self.parameters))
+            list(map(th.Tensor.copy_, self.parameters, unflatten(theta, self.parameters)))
 
     @contextmanager
     def at(self, theta: th.Tensor) -> Iterator[None]:
@@ -225,8 +227,8 @@ class Actor:
     @property
     def of_batches(self) -> str | None:
         """What to warn of where it normalises over batches."""
-        norms = [module for module in self.modules if isinstance(module, _NormBase)]
-        if any(isinstance(norm, _BatchNorm) and not norm.track_running_stats for norm in norms):
+        norms = [module for module in self.modules if isinstance(module, (*_BATCH_NORMS, *_INSTANCE_NORMS))]
+        if any(isinstance(norm, _BATCH_NORMS) and not norm.track_running_stats for norm in norms):
             return BATCH_STATISTICS
         return RUNNING_STATISTICS if any(norm.track_running_stats for norm in norms) else None
 

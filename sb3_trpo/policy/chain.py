@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch as th
 from torch import nn
-from torch.nn.modules.module import _has_any_global_hook
 
+from sb3_trpo.policy.hooks import is_hooked
 from sb3_trpo.policy.overlaps import overlap
 from sb3_trpo.policy.tanh import Tanh, tanh
 from sb3_trpo.trust_region import HALF, unflatten
@@ -17,14 +17,12 @@ from sb3_trpo.trust_region import HALF, unflatten
 _ACTIVATIONS = (nn.Tanh, Tanh, nn.ReLU)
 _MLP = (nn.Linear, *_ACTIVATIONS)
 _CNN = (nn.Conv2d, nn.Flatten, *_MLP)
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def is_untouched(module: nn.Module) -> bool:
     """Whether a module does what its class does: no hook on it, on all modules or on its parameters, no method replaced."""
     replaced = any(callable(value) and hasattr(type(module), name) for name, value in vars(module).items())
-    hooked = _has_any_global_hook() or any(getattr(module, name) for name in _HOOKS)
-    return not (replaced or hooked or any(parameter._backward_hooks for parameter in module.parameters(recurse=False)))
+    return not (replaced or is_hooked(module))
 
 
 def is_sequential(module: nn.Module) -> bool:

@@ -7,6 +7,8 @@ import cloudpickle
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
+from sb3_trpo.policy.hooks import forward_hooks
+
 _NOT_PLAIN = vars(th.nn.Module())  # what PyTorch keeps in a module: weights, modules, hooks
 
 
@@ -67,8 +69,7 @@ def _anatomy(policy: ActorCriticPolicy) -> list[str]:
     """What decides, besides its weights and attributes, what a policy does."""
     anatomy = []
     for name, module in policy.named_modules():
-        hooks = len(module._forward_hooks), len(module._forward_pre_hooks)
-        anatomy.append(f"{name} {type(module).__name__}({module.extra_repr()}) {hooks} {_put_in(module)}")
+        anatomy.append(f"{name} {type(module).__name__}({module.extra_repr()}) {forward_hooks(module)} {_put_in(module)}")
     return anatomy
 
 

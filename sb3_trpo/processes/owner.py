@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from sb3_trpo.processes.interpreter import interpreter_options
 from sb3_trpo.processes.messages import Failure, dump, receive, refuse_while_loading, send
 from sb3_trpo.processes.surroundings import Surroundings
 from sb3_trpo.processes.worker import serve
@@ -161,7 +162,7 @@ class Workers:
 def _started(inherited: Sequence[int]) -> subprocess.Popen:
     """A process that imports what this one would import, from the same places in the same order, and nothing else."""
     code = f"import sys; sys.path[:] = {sys.path!r}; from {serve.__module__} import serve; serve({os.getpid()})"
-    command = [sys.executable, *subprocess._args_from_interpreter_flags(), "-c", code]  # type: ignore[attr-defined]
+    command = [sys.executable, *interpreter_options(), "-c", code]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, pass_fds=inherited)
 
 

@@ -205,7 +205,7 @@ def why_not(kind: type) -> str:
 def member_name(obj: Any) -> str | None:
     """The name of a member of an ``enum.Enum``, which goes by it; None for combined flags."""
     name = obj._name_
-    return name if type(obj)._member_map_.get(name) is obj else None
+    return name if type(obj).__members__.get(name) is obj else None
 
 
 def is_kept_by_its_class(obj: Any) -> bool:

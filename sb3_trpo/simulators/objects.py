@@ -125,7 +125,7 @@ class _Unpickler(pickle.Unpickler):
         return vars(base)[name].__get__(owner)
 
     def _build_member(self, kind: Any, name: str) -> Any:
-        return kind._member_map_[name]
+        return kind.__members__[name]
 
     def _build_surface(self, *parts: Any) -> Any:
         return drawings.surface_of(*parts)

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from torch import nn
 
 from sb3_trpo import TRPO
-from sb3_trpo.critic import fit_critic
+from sb3_trpo.critic import fit_critic, mlp_regression
 from sb3_trpo.critic.choice import choose_regression
 from sb3_trpo.critic.minibatches import Minibatch
 from sb3_trpo.critic.mlp_regression import MlpRegression
@@ -52,6 +52,19 @@ def test_written_out_is_autograd(activation: type[nn.Module], learned_before: bo
         assert state["step"] == torch_states[index]["step"]
         for moment in ("exp_avg", "exp_avg_sq"):
             assert th.allclose(state[moment], torch_states[index][moment], rtol=1e-4, atol=1e-7)
+
+
+def test_without_the_private_function_every_bit_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of PyTorch's fused Adam; the public class gives loss, parameters and moments."""
+    fast = TRPO("MlpPolicy", ToyEnv(), **SMALL, n_critic_updates=2).learn(96)
+    public = deepcopy(fast)
+    results = [_fit(fast)]
+    assert mlp_regression._FUSED_ADAM is not None
+    monkeypatch.setattr(mlp_regression, "_FUSED_ADAM", None)
+    results.append(_fit(public))
+    assert results[0][0] == results[1][0] and th.equal(results[0][1], results[1][1])
+    states = [model.policy.optimizer.state_dict()["state"] for model in (fast, public)]
+    assert all(th.equal(value, states[1][index][name]) for index in states[0] for name, value in states[0][index].items())
 
 
 def test_features_computed_once_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """MuJoCo environments whose own classes, wrappers or models are not left as gymnasium makes them."""
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -39,7 +40,8 @@ class Reading(gym.Wrapper):
     def step(self, action: np.ndarray) -> Any:
         data = self.table["data"]
         mass = data.M if hasattr(data, "M") else data.qM
-        before = data.geom_xpos[2, 2] + self.data.subtree_com[1, 0] + mass.sum() + data.qLD.sum() + data.xiquat.sum()
+        turned = data.xiquat if hasattr(data, "xiquat") else data.ximat
+        before = data.geom_xpos[2, 2] + self.data.subtree_com[1, 0] + mass.sum() + data.qLD.sum() + turned.sum()
         obs, reward, *rest = self.env.step(action)
         return obs, reward + before, *rest
 
@@ -126,9 +128,10 @@ class Growing(HopperEnv):
     """Compiles its model anew, with one more body."""
 
     def reset_model(self) -> np.ndarray:
-        spec = mujoco.MjSpec.from_file(self.fullpath)
-        spec.worldbody.add_body().add_geom(size=[0.1, 0.1, 0.1])
-        self.model = spec.compile()
+        text = Path(self.fullpath).read_text(encoding="utf-8")
+        self.model = mujoco.MjModel.from_xml_string(
+            text.replace("</worldbody>", "<body><geom size='0.1'/></body></worldbody>")
+        )
         return self._get_obs()
 
 
