@@ -25,6 +25,7 @@ from sb3_trpo import TRPO
 from sb3_trpo.__main__ import SCRIPTS, main
 from sb3_trpo.zoo.checks import check_environment
 from sb3_trpo.zoo.plot_scripts import Plot
+from tests.documents import ROOT
 
 SEED = 7
 EPISODES = 3
@@ -86,6 +87,13 @@ def test_plays_what_it_trained(run):
     finished = command_line("enjoy", "--env", "CartPole-v1", "--no-render", "-n", 500, folder=folder)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert "Mean reward: " in finished.stdout
+
+
+def test_plays_the_repositorys_agent_if_nothing_was_trained():
+    finished = command_line("enjoy", "--env", "Swimmer-v5", "--no-render", "-n", 1000, folder=ROOT)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    (score,) = re.findall(r"Mean reward: (\S+)", finished.stdout)
+    assert float(score) > 355.0
 
 
 def test_records_a_video_that_plays(run):
