@@ -33,6 +33,7 @@ STUDIES = {  # name -> where it is declared
     "update_memory": "benchmarks.speed.update_memory",
     "ranks": "benchmarks.speed.ranks",
     "workers": "benchmarks.speed.workers",
+    "vec_envs": "benchmarks.speed.vec_envs",
     "checkpoint_cost": "benchmarks.atari.checkpoint_cost",
 }
 

@@ -18,7 +18,7 @@ TIMEOUT = 60.0  # seconds until a test gives up
 CONTEXT = multiprocessing.get_context("forkserver")
 # What the ranks run, and what PyTorch imports when an optimizer first steps
 CONTEXT.set_forkserver_preload(
-    [*(f"tests.promises.test_ranks_{part}" for part in ("step", "learning", "faults")), "torch._dynamo"]
+    [*(f"tests.promises.test_ranks_{part}" for part in ("step", "learning", "faults", "variants")), "torch._dynamo"]
 )
 
 SMALL: dict[str, Any] = {"n_steps": 32, "batch_size": 48, "device": "cpu", "seed": 0, "cg_max_steps": 8}

@@ -18,9 +18,10 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack, VecNormalize
 
-from sb3_trpo import TRPO
+from sb3_trpo import TRPO, MaskableRecurrentTRPO, MaskableTRPO, RecurrentTRPO, WorkerVecEnv
 from sb3_trpo.checkpoints import ExactCheckpoint, exist, resume
 from sb3_trpo.simulators import CloneableEnv
+from tests.masked import Cells
 
 ROLLOUT = 64  # steps of each environment
 SPEEDS = ("time/fps", "time/time_elapsed", "rollout/branch_steps_per_second")  # log values that differ from run to run
@@ -79,6 +80,16 @@ def _in_processes() -> VecEnv:
     return VecNormalize(make_vec_env("CartPole-v1", n_envs=2, seed=1, **options))
 
 
+def _in_workers() -> VecEnv:
+    return VecNormalize(
+        make_vec_env("Pendulum-v1", n_envs=3, seed=1, vec_env_cls=WorkerVecEnv, vec_env_kwargs={"n_workers": 2})
+    )
+
+
+def _masked() -> VecEnv:
+    return DummyVecEnv([lambda: Monitor(Cells())] * 2)
+
+
 def _evaluating(folder: Path) -> list[BaseCallback]:
     env = _hopper(training=False, norm_reward=False)
     stop = StopTrainingOnNoModelImprovement(max_no_improvement_evals=50)
@@ -102,6 +113,13 @@ KINDS = {
     "cartpole": Kind(),
     "hopper": Kind(_hopper, callbacks=_evaluating),
     "gsde": Kind(_pendulum, settings={"use_sde": True, "sde_sample_freq": 16}),
+    "masked": Kind(_masked, MaskableTRPO),
+    "masked recurrent": Kind(
+        _masked,
+        MaskableRecurrentTRPO,
+        "MlpLstmPolicy",
+        {"batch_size": ROLLOUT, "policy_kwargs": {"lstm_hidden_size": 16}},
+    ),
     "pictures": Kind(
         _pictures, policy="CnnPolicy", settings={"policy_kwargs": {"features_extractor_kwargs": {"features_dim": 16}}}
     ),
@@ -111,6 +129,10 @@ KINDS = {
         _pendulum, settings={"sampling": "vine", "vine_kwargs": {"n_workers": 1, "branch_length": 4}}, rollouts=9
     ),
     "processes": Kind(_in_processes),
+    "workers": Kind(_in_workers),
+    "recurrent": Kind(
+        _pendulum, RecurrentTRPO, "MlpLstmPolicy", {"batch_size": ROLLOUT, "policy_kwargs": {"lstm_hidden_size": 16}}
+    ),
     "ppo": Kind(_hopper, PPO, callbacks=_evaluating),
     "a2c": Kind(algorithm=A2C, settings={"use_sde": False}),
     "ppo gsde": Kind(_pendulum, PPO, settings={"use_sde": True}),

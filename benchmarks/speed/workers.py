@@ -11,6 +11,7 @@ import os
 import resource
 import time
 from functools import partial
+from subprocess import Popen
 from typing import Any
 
 import gymnasium as gym
@@ -45,16 +46,21 @@ def model_for(task: str, n_workers: int | None) -> Any:
     if normalize:
         env = VecNormalize(env, gamma=settings.get("gamma", 0.99))
     settings["policy_kwargs"] = policy_kwargs_of(settings)
-    return ALGORITHMS[algo](**{"policy": "MlpPolicy", **settings}, env=env, seed=0, device="cpu").learn(1)
+    model = ALGORITHMS[algo](**{"policy": "MlpPolicy", **settings}, env=env, seed=0, device="cpu").learn(1)
+    for core, process in zip(sorted(os.sched_getaffinity(0)), _workers(model), strict=False):
+        os.sched_setaffinity(process.pid, {core})
+    return model
+
+
+def _workers(model: Any) -> list[Popen]:
+    inner = model.env.unwrapped
+    return inner._workers.processes if isinstance(inner, WorkerVecEnv) else []
 
 
 def _worker_seconds(model: Any) -> float:
     """Processor time of the workers."""
-    inner = model.env.unwrapped
-    if not isinstance(inner, WorkerVecEnv):
-        return 0.0
     ticks = 0
-    for process in inner._workers.processes:
+    for process in _workers(model):
         with open(f"/proc/{process.pid}/stat") as file:
             ticks += sum(map(int, file.read().rpartition(")")[2].split()[11:13]))
     return ticks / os.sysconf("SC_CLK_TCK")
@@ -109,7 +115,7 @@ def measure(cell: Cell) -> dict[str, Any]:
 def _memory(model: Any) -> float:
     """What a worker has to itself, in MB."""
     own = []
-    for process in model.env.unwrapped._workers.processes:
+    for process in _workers(model):
         with open(f"/proc/{process.pid}/smaps_rollup") as file:
             own.append(sum(int(line.split()[1]) for line in file if line.startswith("Private_")) / 1024)
     return float(np.median(own))

@@ -148,9 +148,9 @@ def run(cell: Cell) -> Run:
     steps = task.steps
     settings.pop("n_timesteps", None)
     n_envs, normalize = settings.pop("n_envs", 1), settings.pop("normalize", False)
-    for name in ("learning_rate", "clip_range"):
-        if isinstance(settings.get(name), str):  # RL Zoo's way to write a linear schedule
-            settings[name] = _linear(float(settings[name].removeprefix("lin_")))
+    for name, value in settings.items():
+        if isinstance(value, str) and value.startswith("lin_"):  # RL Zoo's way to write a linear schedule
+            settings[name] = _linear(float(value.removeprefix("lin_")))
     env: Any = make_vec_env(task.make, n_envs, cell.seed)
     held_out: Any = make_vec_env(task.make, EVALUATED_AT_ONCE, cell.seed + 10_000)
     if normalize:

@@ -15,7 +15,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sb3_trpo.policy.chain import ChainLinearization, forward
 from sb3_trpo.policy.distributions import action_distribution
-from sb3_trpo.policy.memory import overlaps
 from sb3_trpo.policy.observations import (
     Given,
     chunks_of,
@@ -26,6 +25,7 @@ from sb3_trpo.policy.observations import (
     select,
     values_of,
 )
+from sb3_trpo.policy.overlaps import overlaps
 from sb3_trpo.policy.recognition import actor_chain, is_library_made
 from sb3_trpo.trust_region import HALF, AutogradLinearization, Linearization, flatten, unflatten
 

@@ -10,7 +10,7 @@ import torch as th
 from torch import nn
 
 from sb3_trpo.policy.hooks import is_hooked
-from sb3_trpo.policy.memory import overlap
+from sb3_trpo.policy.overlaps import overlap
 from sb3_trpo.policy.tanh import Tanh, tanh
 from sb3_trpo.trust_region import HALF, unflatten
 

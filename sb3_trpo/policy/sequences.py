@@ -1,7 +1,7 @@
 """What a recurrent policy is given: whole sequences of steps, each with the LSTM's states that it begins with.
 
 π(a_t | h_t, s_t) with h_t computed from the state that the sequence began with, a constant, through the steps before. All
-sequences go through the LSTM at once, packed by length, so that every row is a real step.
+sequences go through the LSTM at once, packed or padded; what comes out is a row for each real step.
 
 The policy is sb3-contrib's ``RecurrentActorCriticPolicy``, known by its attributes: ``lstm_actor``, and for the critic
 ``lstm_critic``, ``shared_lstm`` or the layer ``critic``.
@@ -22,6 +22,7 @@ from torch.nn.utils.rnn import PackedSequence
 from sb3_trpo.policy.lstm import twice_differentiable
 from sb3_trpo.policy.masks import MaskedStates, possible
 from sb3_trpo.policy.observations import Given, States, observations_of, select, unmasked
+from sb3_trpo.policy.padding import Padding
 
 LstmState = tuple[th.Tensor, th.Tensor]  # hidden and cell states, each [layers, S, H]
 
@@ -101,6 +102,10 @@ class Sequences(States):
     def packing(self) -> Packing:
         return Packing.of(self.lengths, self.steps.device)
 
+    @cached_property
+    def padding(self) -> Padding:
+        return Padding.of(self.lengths, self.steps.device)
+
     @property
     def _masks(self) -> th.Tensor | None:
         return self.source.masks[self.steps] if isinstance(self.source, MaskedStates) else None
@@ -109,10 +114,9 @@ class Sequences(States):
     def observations(self) -> PyTorchObs:  # type: ignore[override]
         return select(observations_of(self.source), self.steps)
 
-    def _features(self, policy: Any, extractor: Any) -> th.Tensor:
-        """Of the packed rows."""
-        packed = select(observations_of(self.source), self.steps[self.packing.rows])
-        return BasePolicy.extract_features(policy, packed, extractor)
+    def _features(self, policy: Any, extractor: Any, packed: bool = False) -> th.Tensor:
+        steps = self.steps[self.packing.rows] if packed else self.steps
+        return BasePolicy.extract_features(policy, select(observations_of(self.source), steps), extractor)
 
     def unmasked(self) -> "Sequences":
         return Sequences(unmasked(self.source), self.steps, self.lengths, self.begin)
@@ -138,38 +142,41 @@ class Sequences(States):
         return [*slices, slice(begin, end)]
 
     def distribution(self, policy: Any) -> Distribution:
-        features = self._features(policy, policy.pi_features_extractor)
         if th.is_grad_enabled():
+            features = self._features(policy, policy.pi_features_extractor, packed=True)
             states = self._sorted(self.begin.actor)
-            outputs = twice_differentiable(policy.lstm_actor, features, self.packing.sizes, states)
+            outputs = twice_differentiable(policy.lstm_actor, features, self.packing.sizes, states)[self.packing.places]
         else:
-            outputs, _ = self._run(policy.lstm_actor, features, self.begin.actor)
-        distribution = policy._get_action_dist_from_latent(policy.mlp_extractor.forward_actor(outputs[self.packing.places]))
+            features = self._features(policy, policy.pi_features_extractor)
+            outputs = self.padding.outputs(policy.lstm_actor, features, self.begin.actor)
+        distribution = policy._get_action_dist_from_latent(policy.mlp_extractor.forward_actor(outputs))
         if self._masks is not None:
             distribution.apply_masking(self._masks)
         return distribution
 
     def values(self, policy: Any) -> th.Tensor:
-        return self.values_and_end(policy)[0]
+        features = self._features(policy, policy.vf_features_extractor)
+        lstm, begin = self._critics(policy)
+        outputs = policy.critic(features) if lstm is None else self.padding.outputs(lstm, features, begin)
+        return policy.value_net(policy.mlp_extractor.forward_critic(outputs.detach() if policy.shared_lstm else outputs))
 
     def values_and_end(self, policy: Any) -> tuple[th.Tensor, LstmState]:
         """V of each state ``[B, 1]``, and the critic's LSTM after each sequence's last step ``[layers, S, H]``."""
-        features = self._features(policy, policy.vf_features_extractor)
-        if policy.lstm_critic is not None:
-            outputs, end = self._run(policy.lstm_critic, features, self.begin.critic)
-        elif policy.shared_lstm:
-            outputs, end = self._run(policy.lstm_actor, features, self.begin.actor)
-            outputs = outputs.detach()
-        else:
-            outputs, end = policy.critic(features), self.begin.critic
-        values = policy.value_net(policy.mlp_extractor.forward_critic(outputs[self.packing.places]))
-        return values, end
+        lstm, end = self._critics(policy)
+        if lstm is None:
+            return self.values(policy), end
+        features = PackedSequence(
+            self._features(policy, policy.vf_features_extractor, packed=True), th.as_tensor(self.packing.sizes)
+        )
+        outputs, (hidden, cell) = lstm(features, self._sorted(end))
+        values = policy.value_net(policy.mlp_extractor.forward_critic(outputs.data[self.packing.places]))
+        return values, (hidden[:, self.packing.ranks], cell[:, self.packing.ranks])
 
-    def _run(self, lstm: nn.LSTM, features: th.Tensor, begin: LstmState) -> tuple[th.Tensor, LstmState]:
-        """Outputs ``[B, H]``, packed, and the states after each sequence's last step, in their own order."""
-        sizes = th.as_tensor(self.packing.sizes)
-        outputs, (hidden, cell) = lstm(PackedSequence(features, sizes), self._sorted(begin))
-        return outputs.data, (hidden[:, self.packing.ranks], cell[:, self.packing.ranks])
+    def _critics(self, policy: Any) -> tuple[nn.LSTM | None, LstmState]:
+        """The LSTM that the critic has, its own or the actor's, and what it begins with."""
+        if policy.lstm_critic is not None:
+            return policy.lstm_critic, self.begin.critic
+        return (policy.lstm_actor, self.begin.actor) if policy.shared_lstm else (None, self.begin.critic)
 
     def _sorted(self, states: LstmState) -> LstmState:
         hidden, cell = states

@@ -1,6 +1,6 @@
 """TRPO where an observation does not tell the state: policies with an LSTM."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
 from typing import Any, ClassVar, TypeVar
 
@@ -53,6 +53,7 @@ class RecurrentTRPO(TRPO):
     policy_base: ClassVar[type[BasePolicy]] = RecurrentActorCriticPolicy
     beside_observations: ClassVar[Collection[str]] = ("lstm_states", "episode_starts")
     masked_by: ClassVar[str | None] = "MaskableRecurrentTRPO"
+    carried: ClassVar[Sequence[str]] = ("_memory",)
 
     def _setup_model(self) -> None:
         self._path: RecurrentEvaluator | None = None

@@ -22,7 +22,7 @@ from sb3_trpo.zoo.resuming import check_checkpoint_options
 ALGO = "trpo"
 VARIANTS = ("trpo_mask", "trpo_lstm", "trpo_mask_lstm")
 LOGS = "logs"  # where train writes
-HUB = "rl-trained-agents"  # a folder of this name RL Zoo fills with models from the hub
+HUB = "rl-trained-agents"  # this repository's trained agents; a folder of this name RL Zoo fills with models from the hub
 SETTINGS = {None: "trpo.yml", "single_path": "trpo.yml", "vine": "trpo_vine.yml"}
 
 
@@ -93,13 +93,17 @@ def _check_algo(options: Namespace) -> None:
 
 
 def _find_model(options: Namespace) -> str | None:
-    """The folder of the model to load, by default of the last run that has one; None if RL Zoo is to download it."""
+    """The folder of the model to load; None if RL Zoo is to download it.
+
+    By default it is of the last run that has one, and if there is none, of the trained agent that is in the repository.
+    """
     _check_algo(options)
     check_environment(options.env.gym_id, getattr(options, "gym_packages", []))
     if options.exp_id == 0:  # RL Zoo would take the last run, even one that was cut short or was a search
-        runs = Path(options.folder, options.algo).glob(f"{options.env}_*")
-        ids = [run.name.removeprefix(f"{options.env}_") for run in runs if any(run.glob("*.zip"))]
-        options.exp_id = max((int(run_id) for run_id in ids if run_id.isdigit()), default=0)
+        options.exp_id = _last_run(options.folder, options)
+        trained = _last_run(HUB, options)
+        if not options.exp_id and trained and options.folder == LOGS:  # a clone of this repository has trained agents
+            options.folder, options.exp_id = HUB, trained
     choice = (options.load_best, options.load_checkpoint, options.load_last_checkpoint)
     try:
         with redirect_stdout(None):  # RL Zoo will say it, too
@@ -108,6 +112,13 @@ def _find_model(options: Namespace) -> str | None:
         if HUB in options.folder:
             return None
         raise ValueError(f"{error}: train one, or name another folder with --folder") from None
+
+
+def _last_run(folder: str, options: Namespace) -> int:
+    """The number of the last run that has a model, 0 if none has."""
+    runs = Path(folder, options.algo).glob(f"{options.env}_*")
+    ids = [run.name.removeprefix(f"{options.env}_") for run in runs if any(run.glob("*.zip"))]
+    return max((int(run_id) for run_id in ids if run_id.isdigit()), default=0)
 
 
 SCRIPTS = {

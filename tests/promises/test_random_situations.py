@@ -29,7 +29,6 @@ from tests.toys import buffer_observations, joint_kl, snapshot
 
 SITUATIONS = int(os.environ.get("SITUATIONS", "8"))
 STEPS = 16
-REFUSALS = ("cannot be copied", "Pair.__new__() missing")  # the second is pickle's, of what it cannot make again
 ACTIONS = [
     *(spaces.Discrete(2), spaces.Discrete(5), spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(3)),
     *(spaces.Box(-1.0, 1.0, (1,)), spaces.Box(-2.0, 3.0, (2, 2)), spaces.Box(0.0, 1.0, (3,), np.float64)),
@@ -152,8 +151,8 @@ def outcome(number: int) -> str:
             model.learn(1)
             if sampling == "vine":
                 model.close_vine()
-        except (ValueError, RuntimeError) as error:  # RuntimeError: by a process that runs branches, with its words
-            assert sampling == "vine" and any(text in str(error) for text in REFUSALS), (number, error)
+        except ValueError as error:
+            assert sampling == "vine" and "cannot be copied" in str(error), (number, error)
             return "refused"
         finally:
             env.close()

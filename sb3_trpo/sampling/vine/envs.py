@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from zlib import crc32
 
-import cloudpickle
 import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import (
@@ -12,8 +11,9 @@ from stable_baselines3.common.vec_env import (
 )
 from stable_baselines3.common.vec_env.util import dict_to_obs, obs_space_info
 
+from sb3_trpo.processes.messages import load
 from sb3_trpo.sampling.single_path import Observations
-from sb3_trpo.simulators import CannotCloneError, Models, check_clone, copy_env, restore_models, restore_state
+from sb3_trpo.simulators import CannotCloneError, CloneReport, Models, check_clone, copy_env, restore_models, restore_state
 from sb3_trpo.vec_env import RowState, WrapperStages, call_cloneable, clone_row_models, clone_rows, environment_at
 
 CHECKED_STEPS = 50
@@ -88,7 +88,7 @@ def branch_template(env: VecEnv) -> gym.Env:
         copies = call_cloneable(inner, "pickled_copy", range(inner.num_envs))
         for error in (copy for copy in copies if isinstance(copy, Exception)):
             raise error
-        templates = list(map(_unpickled, copies))
+        templates = list(map(unpickled, copies))
     models = clone_row_models(env)
     for template, own in zip(templates, models, strict=True):
         restore_models(template, own)
@@ -98,7 +98,7 @@ def branch_template(env: VecEnv) -> gym.Env:
             f"The vine branches in copies of one environment, but the training environments differ: {made}. Build all of "
             "them the same way."
         )
-    report = check_clone(templates[0], n_steps=CHECKED_STEPS, infos=False)  # branches do not look at them
+    report = _checked(templates[0])
     if not report.exact:
         raise ValueError(
             f"Branches would not be exact: a state of the environment saved with clone_state and restored gave another "
@@ -107,7 +107,7 @@ def branch_template(env: VecEnv) -> gym.Env:
         )
     for index, template in enumerate(templates[1:], start=1):
         restore_models(templates[0], models[index])
-        report = check_clone(template, templates[0], n_steps=CHECKED_STEPS, infos=False)
+        report = _checked(template, templates[0])
         if not report.exact:
             raise ValueError(
                 "The vine branches in copies of one environment, but the training environments differ: a state of environment "
@@ -117,10 +117,26 @@ def branch_template(env: VecEnv) -> gym.Env:
     return templates[0]
 
 
-def _unpickled(data: bytes) -> gym.Env:
-    """An environment of another process."""
+def _checked(template: gym.Env, other: gym.Env | None = None) -> CloneReport:
     try:
-        return cloudpickle.loads(data)
+        return check_clone(template, other, n_steps=CHECKED_STEPS, infos=False)  # branches do not look at them
+    except CannotCloneError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            "The training environments cannot be copied, which the vine's branches need: a copy raised "
+            f"{type(error).__name__}: {error} when it was reset and stepped. Give them the methods clone_state() and "
+            "restore_state(token), or mend what they are pickled by."
+        ) from error
+
+
+def unpickled(data: bytes) -> gym.Env:
+    """An environment that was pickled in another process.
+
+    :raises CannotCloneError: if it cannot be made again here
+    """
+    try:
+        return load(data)
     except Exception as error:
         reason = f"it can be pickled, but not unpickled in this process ({type(error).__name__}: {error})"
-        raise CannotCloneError("an environment of the SubprocVecEnv", reason) from error
+        raise CannotCloneError("an environment of another process", reason) from error

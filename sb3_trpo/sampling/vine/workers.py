@@ -15,9 +15,9 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 
 from sb3_trpo.policy.copies import contents, fill, recipe
 from sb3_trpo.processes import Workers, parts
-from sb3_trpo.processes.messages import dump, load
+from sb3_trpo.processes.messages import dump
 from sb3_trpo.sampling.vine.branches import Branch, BranchRules, Outcomes, run_branches
-from sb3_trpo.sampling.vine.envs import BranchEnvs
+from sb3_trpo.sampling.vine.envs import BranchEnvs, unpickled
 from sb3_trpo.sampling.vine.outputs import compare, outputs
 from sb3_trpo.simulators import Pickler, copy_env
 from sb3_trpo.vec_env import WrapperStages
@@ -32,7 +32,7 @@ class BranchRunner:
     """
 
     def __init__(self, pickled: bytes, policy: tuple[type[ActorCriticPolicy], dict[str, Any]], rows: int):
-        template = load(pickled)
+        template = unpickled(pickled)
         self.envs = [template, *(copy_env(template) for _ in range(rows - 1))]
         policy_class, arguments = policy
         self.policy = policy_class(**arguments).to("cpu")

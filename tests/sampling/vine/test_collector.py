@@ -1,5 +1,6 @@
 """The vine with everything it is used with, and steps that are all counted."""
 
+import copyreg
 import os
 from typing import Any
 
@@ -260,3 +261,28 @@ def test_environments_may_keep_their_actions_and_write_into_them(actions, settin
     np.testing.assert_array_equal(trpo.rollout_buffer.actions, twin.rollout_buffer.actions)
     np.testing.assert_array_equal(trpo.rollout_buffer.rewards, twin.rollout_buffer.rewards)
     assert trpo.last_update["train/kl_max"] == twin.last_update["train/kl_max"]
+
+
+class Halved(gym.Wrapper):
+    """Pickled, it loses what its step needs."""
+
+    def __init__(self, env: gym.Env):
+        super().__init__(env)
+        self.table = np.ones(2)
+
+    def __reduce__(self) -> Any:
+        return copyreg.__newobj__, (Halved,), {**vars(self), "table": None}
+
+    def step(self, action: Any) -> Any:
+        obs, reward, *rest = self.env.step(action)
+        return obs, reward * self.table[0], *rest
+
+
+def test_a_copy_that_fails_is_not_the_environments_fault():
+    """Environments of other processes are copied by pickle."""
+    env = SubprocVecEnv([lambda: CloneableEnv(Halved(ToyEnv()))], start_method="fork")
+    try:
+        with pytest.raises(ValueError, match=r"cannot be copied.*TypeError: 'NoneType' object is not subscriptable"):
+            model(env).learn(1)
+    finally:
+        env.close()

@@ -297,3 +297,8 @@ def test_what_cannot_be_sent_here_is_refused_in_words():
     with pytest.raises(CannotCloneError, match=r"not unpickled in this process.*Pair"):
         model(env).learn(1)
     env.close()
+
+
+def test_what_cannot_be_sent_there_is_refused_in_words():
+    with pytest.raises(ValueError, match=r"not unpickled in this process.*Pair(.|\n)*process 1 of the 1"):
+        model(Holding(), vine_kwargs={**VINE, "n_workers": 1}).learn(1)
