@@ -6,7 +6,8 @@ from torch import nn
 
 from sb3_trpo.critic.minibatches import Minibatch
 from sb3_trpo.critic.regression import mean_loss
-from sb3_trpo.policy import backward, forward, is_hooked, is_mlp
+from sb3_trpo.policy import backward, forward, is_mlp
+from sb3_trpo.policy.hooks import is_hooked
 from sb3_trpo.ranks import Ranks
 from sb3_trpo.trust_region import flatten, unflatten
 

@@ -13,7 +13,6 @@ from sb3_trpo.policy.acting import NumpyActor, actions_from_noise, draw_noise, m
 from sb3_trpo.policy.actor import PROBE, Actor
 from sb3_trpo.policy.chain import backward, forward, is_mlp
 from sb3_trpo.policy.distributions import ActionDistribution, action_distribution, draws, register
-from sb3_trpo.policy.hooks import is_hooked
 from sb3_trpo.policy.masks import MaskedStates, masked_distribution, outcomes
 from sb3_trpo.policy.observations import (
     Given,
@@ -65,7 +64,6 @@ __all__ = [
     "explores_by_state",
     "forward",
     "has_stock_methods",
-    "is_hooked",
     "is_library_made",
     "is_mlp",
     "make_actor",

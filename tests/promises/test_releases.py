@@ -33,6 +33,12 @@ def test_the_tag_is_the_version(tag: str, accepted: bool) -> None:
     assert (result.returncode == 0) == accepted
 
 
+def test_changelog_and_citation_have_the_version() -> None:
+    headings = [line for line in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines() if line.startswith("## ")]
+    assert headings[0].split()[1] == sb3_trpo.__version__
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == sb3_trpo.__version__
+
+
 def test_the_release_runs_the_ten_lines(tmp_path: Any) -> None:
     """The release takes them out of README.md whole, and nothing else."""
     (command,) = (line for line in _step("The wheel").splitlines() if line.startswith("sed"))
