@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 
 import sb3_trpo
 from sb3_trpo.processes import Workers
-from tests.vines import VINE, model
 
 ROOT = str(Path(sb3_trpo.__file__).parents[1])
 
@@ -130,15 +128,3 @@ def test_workers_that_would_start_workers_are_refused(tmp_path):
     """The worker imports a module that starts workers, because another one needs it."""
     result = run(tmp_path, "by_name.py")
     assert "put what it runs under" in result.stdout, result.stderr
-
-
-def test_a_copy_of_a_model_starts_its_own():
-    trpo = model("Pendulum-v1", vine_kwargs={**VINE, "n_workers": 1})
-    trpo.learn(1)
-    copied = deepcopy(trpo)
-    copied.learn(1)
-    own, other = (each._sampler._workers.workers.processes[0].pid for each in (trpo, copied))
-    assert own != other
-    trpo.close_vine()
-    copied.close_vine()
-    assert gone(own) and gone(other)

@@ -220,7 +220,7 @@ def test_another_world_in_workers_is_refused(env, kind, what, when, monkeypatch)
     assert trpo._sampler is None
 
 
-@pytest.mark.parametrize(("start_method", "n_workers"), [("fork", 0), ("forkserver", 0), ("spawn", 0), ("fork", 1)])
+@pytest.mark.parametrize(("start_method", "n_workers"), [("fork", 0), ("spawn", 0), ("fork", 1)])
 def test_another_world_in_the_training_environments_is_refused(start_method, n_workers, monkeypatch):
     """Truth is theirs: they have the value that was set when they were forked, workers the one that is imported."""
     if n_workers:
@@ -246,7 +246,7 @@ def test_only_the_training_environments_and_the_branches_must_agree(monkeypatch)
         env.close()
 
 
-@pytest.mark.parametrize("start_method", ["fork", "forkserver", "spawn"])
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
 def test_one_world_in_all_processes(start_method):
     """Nothing is refused, and nothing that is tried shows in the training environments."""
     batches = []

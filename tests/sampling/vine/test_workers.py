@@ -260,8 +260,9 @@ def test_no_process_is_left_behind(how):
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda trpo: pickle.loads(pickle.dumps(trpo))])
-@pytest.mark.parametrize("n_workers", [0, 1])
+@pytest.mark.parametrize(
+    ("n_workers", "duplicate"), [(0, copy.deepcopy), (0, lambda trpo: pickle.loads(pickle.dumps(trpo))), (1, copy.deepcopy)]
+)
 def test_a_copied_model_starts_workers_of_its_own(n_workers, duplicate):
     """And trains as the original does."""
     trpo = model(ToyEnv(), vine_kwargs={**VINE, "n_workers": n_workers})
