@@ -297,7 +297,8 @@ def test_memory_is_bounded():
     tracemalloc.start()
     before, after = episodes(20), episodes(40)
     tracemalloc.stop()
-    assert len(env.source.starts) == 50 and after < before + 10_000, (before, after)  # one state takes some 3,000 bytes
+    assert len(env.source.starts) == 50
+    assert after < before + 40_000, (before, after)  # a state takes some 3,000 bytes: one of each episode would be 120,000
 
 
 @pytest.mark.parametrize(
