@@ -126,7 +126,7 @@ def _checked(template: gym.Env, other: gym.Env | None = None) -> CloneReport:
         raise ValueError(
             "The training environments cannot be copied, which the vine's branches need: a copy raised "
             f"{type(error).__name__}: {error} when it was reset and stepped. Give them the methods clone_state() and "
-            "restore_state(token), or mend what they are pickled by."
+            "restore_state(token), or correct the way they are pickled (__reduce__, __getstate__)."
         ) from error
 
 
