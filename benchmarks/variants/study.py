@@ -58,8 +58,8 @@ MEMORY, MASKS = ("trpo_lstm", "ppo_lstm", "trpo"), ("trpo_mask", "ppo_mask")
 TASKS = {
     "CartPoleNoVel-v1": Task("CartPoleNoVel-v1", 100_000, MEMORY),
     "PendulumNoVel-v1": Task("PendulumNoVel-v1", 100_000, MEMORY),
-    "LunarLanderNoVel-v3": Task("LunarLanderNoVel-v3", 500_000, MEMORY),
-    "Hopper, positions alone": Task(HopperPositions, 500_000, MEMORY),
+    "LunarLanderNoVel-v3": Task("LunarLanderNoVel-v3", 300_000, MEMORY),
+    "Hopper, positions alone": Task(HopperPositions, 300_000, MEMORY),
     "RepeatPreviousEasy": Task(RepeatPrevious, 300_000, MEMORY),
     "Tour": Task(Tour, 200_000, MASKS),
     "Assignment": Task(Assignment, 200_000, MASKS),
