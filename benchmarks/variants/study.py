@@ -100,11 +100,7 @@ def settings_of(method: Method, task: str) -> dict[str, Any]:
     """Those of the file if it has the task, or its last version, else the method's own."""
     package, name = method.file
     entries = yaml.safe_load((files(package) / "hyperparams" / f"{name}.yml").read_text())
-    found = dict(entries.get(task) or entries.get(task.replace("-v3", "-v2")) or method.settings)
-    kwargs = found.get("policy_kwargs")
-    if isinstance(kwargs, str):
-        found["policy_kwargs"] = eval(kwargs, {"nn": th.nn, "dict": dict})
-    return {**found, "policy": method.policy}
+    return {**(entries.get(task) or entries.get(task.replace("-v3", "-v2")) or method.settings), "policy": method.policy}
 
 
 class Curve(BaseCallback):
@@ -148,6 +144,8 @@ def run(cell: Cell) -> Run:
     steps = task.steps
     settings.pop("n_timesteps", None)
     n_envs, normalize = settings.pop("n_envs", 1), settings.pop("normalize", False)
+    if isinstance(settings.get("policy_kwargs"), str):
+        settings["policy_kwargs"] = eval(settings["policy_kwargs"], {"nn": th.nn, "dict": dict})
     for name, value in settings.items():
         if isinstance(value, str) and value.startswith("lin_"):  # RL Zoo's way to write a linear schedule
             settings[name] = _linear(float(value.removeprefix("lin_")))
