@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up: a part imports from parts before its own. A folder's own files may import each other without a circle.
 FLOORS = """
-    checks schedules atomic ranks processes simulators trust_region vec_env policy policies callbacks
+    checks discrete schedules atomic ranks processes simulators trust_region vec_env policy policies callbacks
     distributed checkpoints restarts sampling update critic
     arguments settings diagnostics interruption loading atari trpo
     variants rollouts hyperparams zoo __main__

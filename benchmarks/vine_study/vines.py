@@ -13,6 +13,7 @@ from sb3_trpo.policy import Actor
 from sb3_trpo.ranks import Ranks
 from sb3_trpo.sampling import Batch, ImportanceSampled, Surrogate, Trunk, Vine, VineBatch
 from sb3_trpo.sampling.vine.branches import Branch
+from sb3_trpo.sampling.vine.first_actions import FirstActions
 
 
 class LargestAdvantages(Vine):
@@ -90,9 +91,9 @@ class TrunkAsBranch(Vine):
         value = 0.0 if starts.any() else gamma**length * float(buffer.values[step + length, env])
         return float(rewards[:taken] @ gamma ** np.arange(taken)) + value
 
-    def _branches(self, policy: ActorCriticPolicy, states: Any, actions: th.Tensor, *others: Any) -> list[Branch]:
-        branches = super()._branches(policy, states, actions, *others)
-        return [branch._replace(noise=self._noise[index // actions.shape[1]]) for index, branch in enumerate(branches)]
+    def _branches(self, policy: ActorCriticPolicy, states: Any, tried: FirstActions, *others: Any) -> list[Branch]:
+        branches = super()._branches(policy, states, tried, *others)
+        return [branch._replace(noise=self._noise[index // tried.shape[1]]) for index, branch in enumerate(branches)]
 
 
 @dataclass(frozen=True)

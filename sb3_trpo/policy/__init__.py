@@ -13,7 +13,7 @@ from sb3_trpo.policy.acting import NumpyActor, actions_from_noise, draw_noise, m
 from sb3_trpo.policy.actor import PROBE, Actor
 from sb3_trpo.policy.chain import backward, forward, is_mlp
 from sb3_trpo.policy.distributions import ActionDistribution, action_distribution, draws, register
-from sb3_trpo.policy.masks import MaskedStates, masked_distribution, outcomes
+from sb3_trpo.policy.masks import MaskedStates, masked_distribution
 from sb3_trpo.policy.observations import (
     Given,
     States,
@@ -70,7 +70,6 @@ __all__ = [
     "masked_distribution",
     "numpy_actor",
     "observations_of",
-    "outcomes",
     "overrides",
     "register",
     "register_extractor",

@@ -13,16 +13,19 @@ import torch as th
 from gymnasium.vector.utils import create_empty_array
 from stable_baselines3.common import distributions as sb3
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_trpo.policy.chain import NumpyChain, forward
 from sb3_trpo.policy.distributions import action_distribution
-from sb3_trpo.policy.masks import IMPOSSIBLE
+from sb3_trpo.policy.masks import IMPOSSIBLE, MaskedStates
+from sb3_trpo.policy.observations import Given, distribution_of
 from sb3_trpo.policy.recognition import numpy_layers
 
 # Multiplications of one layer beyond which NumPy's BLAS starts threads, at a cost above all that is saved here.
 LARGEST_PRODUCT = 2**17
+
+# Actions for observations and their noise ``[B, …]``, and for masks ``[B, P]`` where there are any
+Act = Callable[[Any, np.ndarray, np.ndarray | None], np.ndarray]
 
 
 def _agree(a: Any, b: Any) -> bool:
@@ -31,15 +34,15 @@ def _agree(a: Any, b: Any) -> bool:
 
 
 @th.no_grad()
-def actions_from_noise(policy: ActorCriticPolicy, observations: PyTorchObs, noise: np.ndarray) -> th.Tensor:
+def actions_from_noise(policy: ActorCriticPolicy, states: Given, noise: np.ndarray) -> th.Tensor:
     """What the policy does in B states, given the noise.
 
     :param policy: in eval mode; its own random state and exploration matrices are left alone
-    :param observations: ``[B, …]``
+    :param states: B observations, with masks where there are any
     :param noise: ``[B, …]``, of :func:`draw_noise`
     :return: actions as the distribution's ``log_prob`` takes them ``[B, …]``
     """
-    distribution = policy.get_distribution(observations)
+    distribution = distribution_of(policy, states)
     kind = action_distribution(distribution)
     return kind.act(distribution, th.as_tensor(noise, device=policy.device), getattr(policy, "log_std", None))
 
@@ -83,9 +86,7 @@ class NumpyActor:
         :param generator: of the random numbers; None for PyTorch's own
         """
         self.kind.redraw(self.noise, generator)
-        outputs = self.network(obs)
-        if masks is not None:
-            outputs[~masks] = IMPOSSIBLE
+        outputs = _restricted(self.network(obs), masks)
         return _drawn(outputs, self.deviation, self.noise.numpy()).reshape(self.shape)
 
 
@@ -113,7 +114,7 @@ def numpy_actor(policy: ActorCriticPolicy, obs: Any) -> NumpyActor | None:
     return actor if same_parameters and _agree(fast, plain) else None
 
 
-def make_actor(policy: ActorCriticPolicy, obs: Any, noise: np.ndarray) -> Callable[[Any, np.ndarray], np.ndarray]:
+def make_actor(policy: ActorCriticPolicy, obs: Any, noise: np.ndarray, masks: np.ndarray | None = None) -> Act:
     """:func:`actions_from_noise` for many calls with the same weights, written out if that gives the same on the first rows.
 
     The two give the same actions up to rounding. Of a multiple of 16 rows, each by itself gives equal rows equal actions,
@@ -122,10 +123,14 @@ def make_actor(policy: ActorCriticPolicy, obs: Any, noise: np.ndarray) -> Callab
     :param policy: in eval mode
     :param obs: the first observations ``[B, …]``
     :param noise: their noise
+    :param masks: which outcomes are possible ``[B, P]``; None: all
     """
 
-    def plain(obs: Any, noise: np.ndarray) -> np.ndarray:
-        return actions_from_noise(policy, obs_as_tensor(obs, policy.device), noise).cpu().numpy()
+    def plain(obs: Any, noise: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
+        states: Any = obs_as_tensor(obs, policy.device)
+        if masks is not None:
+            states = MaskedStates(states, th.as_tensor(masks, device=policy.device))
+        return actions_from_noise(policy, states, noise).cpu().numpy()
 
     layers = numpy_layers(policy)
     if not layers:
@@ -133,11 +138,18 @@ def make_actor(policy: ActorCriticPolicy, obs: Any, noise: np.ndarray) -> Callab
     weights = [weight.detach() for layer in layers for weight in layer.parameters()]
     deviation = policy.log_std.detach().exp().numpy() if hasattr(policy, "log_std") else None
 
-    def written_out(obs: Any, noise: np.ndarray) -> np.ndarray:
-        inputs = th.as_tensor(obs, dtype=th.float32).flatten(1)
-        return _drawn(forward(layers, weights, inputs)[-1].numpy(), deviation, noise)
+    def written_out(obs: Any, noise: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
+        outputs = forward(layers, weights, th.as_tensor(obs, dtype=th.float32).flatten(1))[-1].numpy()
+        return _drawn(_restricted(outputs, masks), deviation, noise)
 
-    return written_out if _agree(written_out(obs, noise), plain(obs, noise)) else plain
+    return written_out if _agree(written_out(obs, noise, masks), plain(obs, noise, masks)) else plain
+
+
+def _restricted(outputs: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
+    """A network's outputs, with the logits of what is impossible replaced in place."""
+    if masks is not None:
+        outputs[~masks] = IMPOSSIBLE
+    return outputs
 
 
 def _drawn(outputs: np.ndarray, deviation: np.ndarray | None, noise: np.ndarray) -> np.ndarray:

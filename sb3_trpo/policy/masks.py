@@ -17,6 +17,7 @@ from stable_baselines3.common.distributions import (
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
 
+from sb3_trpo.discrete import outcomes
 from sb3_trpo.policy.observations import States, select
 
 IMPOSSIBLE = -1e8  # a logit; finite, because ∞ − ∞ and 0 · ∞ are not numbers
@@ -88,23 +89,6 @@ class MaskedMultiCategorical(_Masking, MultiCategoricalDistribution):
     """
 
 
-def outcomes(space: spaces.Space) -> list[int]:
-    """Outcomes of each component of a discrete action.
-
-    :raises ValueError: for any other space
-    """
-    if isinstance(space, spaces.Discrete):
-        return [int(space.n)]
-    if isinstance(space, spaces.MultiDiscrete):
-        return [int(size) for size in space.nvec]
-    if isinstance(space, spaces.MultiBinary):
-        return [2] * int(space.n)  # type: ignore[arg-type]
-    raise ValueError(
-        f"There are no masks for actions in {space}: allowed are Discrete, MultiDiscrete and MultiBinary. Use TRPO, or let "
-        "the environment take discrete actions."
-    )
-
-
 def masked_distribution(space: spaces.Space) -> Distribution:
     """A distribution over possible actions.
 
@@ -112,4 +96,4 @@ def masked_distribution(space: spaces.Space) -> Distribution:
     :raises ValueError: if it is not discrete
     """
     sizes = outcomes(space)
-    return MaskedCategorical(sizes[0]) if isinstance(space, spaces.Discrete) else MaskedMultiCategorical(sizes)
+    return MaskedCategorical(sizes[0]) if isinstance(space, spaces.Discrete) else MaskedMultiCategorical(list(sizes))

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 
 from sb3_trpo.checks import check_count, check_real
+from sb3_trpo.discrete import draw_possible
 from sb3_trpo.restarts.cells import Cell, hashed
 from sb3_trpo.restarts.sources import RareFirst
 from sb3_trpo.restarts.starts import Start, Trajectory, Visit, Way, retrace
@@ -83,14 +84,14 @@ def explore(
 def _explore_from(
     found: Exploration, env: gym.Env, start: Start, actions: gym.Space, steps: int, repeat: float, rng: np.random.Generator
 ) -> None:
-    """Act at random from a saved state until the episode or the steps end."""
+    """Take random actions, possible ones, from a saved state until the episode or the steps end."""
     seed = int(rng.integers(2**32))
     start.restore(env, seed)
     taken: list[Any] = []
     total = start.total
     for _ in range(steps):
         again = bool(taken) and rng.random() < repeat
-        taken.append(taken[-1] if again else actions.sample())
+        taken.append(draw_possible(env, actions, taken[-1] if again else None))
         observation, reward, terminated, truncated, _ = env.step(taken[-1])
         found.steps += 1
         total += float(reward)

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
 
+from sb3_trpo.discrete import draw_possible
 from sb3_trpo.simulators.copies import copy_env
 from sb3_trpo.simulators.layers import Stack
 from sb3_trpo.simulators.state import clone_state, restore_state
@@ -57,8 +58,9 @@ def check_clone(
 
     The state goes through ``pickle``, into a second instance (a new one, if it is made here, and once it has been used), and
     into the first one, there once more with steps of the other instance in between. Each time the same random actions are
-    taken, episodes are begun anew where they end and once in between, and observation, reward, terminated, truncated and info
-    are compared bit for bit; only the clock ``["episode"]["t"]`` in an info is not.
+    taken (possible ones, where the environment has a method ``action_masks``), episodes are begun anew where they end and
+    once in between, and observation, reward, terminated, truncated and info are compared bit for bit; only the clock
+    ``["episode"]["t"]`` in an info is not.
 
     :param env: is reset with ``seed`` and stepped
     :param other: another instance built the same way; None to have one made (see :func:`copy_env`)
@@ -96,11 +98,12 @@ def _check(env: gym.Env, other: gym.Env | None, n_steps: int, warm_up: int, seed
     actions = deepcopy(env.action_space)
     actions.seed(seed)
     env.reset(seed=seed)
-    _run(env, [actions.sample() for _ in range(warm_up)])
+    _run(env, _Drawn(env, actions, warm_up))
     new = copy_env(env) if other is None else None
     data = pickle.dumps(clone_state(env))
-    state, plan = pickle.loads(data), [actions.sample() for _ in range(n_steps)]
-    expected = [_kept(outputs) for outputs in _steps(env, plan)]
+    drawn = _Drawn(env, actions, n_steps)
+    state, expected = pickle.loads(data), [_kept(outputs) for outputs in _steps(env, drawn)]
+    plan = drawn.actions
     restore_state(env, state)
 
     difference = None
@@ -110,7 +113,7 @@ def _check(env: gym.Env, other: gym.Env | None, n_steps: int, warm_up: int, seed
     other = new if other is None else other
     assert other is not None
     other.reset(seed=seed + 1)
-    _run(other, [actions.sample() for _ in range(_DIRTY_STEPS)])
+    _run(other, _Drawn(other, actions, _DIRTY_STEPS))
     for instance, where in ((other, "another instance"), (env, "the same instance")):
         if difference is None:
             restore_state(instance, state)
@@ -119,7 +122,7 @@ def _check(env: gym.Env, other: gym.Env | None, n_steps: int, warm_up: int, seed
     if difference is None:
         restore_state(env, state)
         other.reset(seed=seed + 2)
-        found = _first_difference(expected, _beside(env, plan, other, [actions.sample() for _ in plan]), infos)
+        found = _first_difference(expected, _beside(env, plan, other, _Drawn(other, actions, n_steps)), infos)
         difference = found and f"{found} while another instance was stepped, which must share something with it"
     restore_state(env, state)
     clone = _microseconds(lambda: clone_state(env))
@@ -127,7 +130,26 @@ def _check(env: gym.Env, other: gym.Env | None, n_steps: int, warm_up: int, seed
     return CloneReport(" < ".join(Stack.of(env).names), n_steps, difference, clone, restore, len(data))
 
 
-def _steps(env: gym.Env, plan: list[Any]) -> Iterator[tuple[Any, ...]]:
+class _Drawn:
+    """Random actions, each drawn when its turn comes: one that is possible then, if the environment has a mask."""
+
+    def __init__(self, env: gym.Env, space: gym.Space, n_steps: int):
+        self.env, self.space, self.n_steps = env, space, n_steps
+        self.actions: list[Any] = []
+
+    def __len__(self) -> int:
+        return self.n_steps
+
+    def __iter__(self) -> Iterator[Any]:
+        for _ in range(self.n_steps):
+            self.actions.append(draw_possible(self.env, self.space))
+            yield self.actions[-1]
+
+
+Plan: TypeAlias = list[Any] | _Drawn
+
+
+def _steps(env: gym.Env, plan: Plan) -> Iterator[tuple[Any, ...]]:
     """Outputs of every step, with those of a reset where an episode ends, and halfway."""
     for step, action in enumerate(plan, start=1):
         outputs = env.step(deepcopy(action))  # which the environment may write into
@@ -137,13 +159,13 @@ def _steps(env: gym.Env, plan: list[Any]) -> Iterator[tuple[Any, ...]]:
             yield outputs
 
 
-def _beside(env: gym.Env, plan: list[Any], other: gym.Env, other_plan: list[Any]) -> Iterator[tuple[Any, ...]]:
+def _beside(env: gym.Env, plan: Plan, other: gym.Env, other_plan: Plan) -> Iterator[tuple[Any, ...]]:
     """Outputs of every step of an environment, with a step of another one, in a state of its own, after each."""
     for outputs, _ in zip(map(_kept, _steps(env, plan)), _steps(other, other_plan), strict=True):
         yield outputs
 
 
-def _run(env: gym.Env, plan: list[Any]) -> None:
+def _run(env: gym.Env, plan: Plan) -> None:
     for _ in _steps(env, plan):
         pass
 

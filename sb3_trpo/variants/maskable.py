@@ -13,14 +13,16 @@ from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_trpo.policy import MaskedStates, masked_distribution, outcomes, register_policy
+from sb3_trpo.discrete import MASKS, outcomes
+from sb3_trpo.policy import MaskedStates, masked_distribution, register_policy
 from sb3_trpo.policy.masks import MaskedCategorical, MaskedMultiCategorical
-from sb3_trpo.sampling import Evaluator, Samples
+from sb3_trpo.sampling import Evaluator, Sampler, Samples, make_vine
+from sb3_trpo.sampling.masks import RolloutMasks
 from sb3_trpo.trpo import TRPO
 from sb3_trpo.variants.masked_evaluators import make_masked_evaluator
-from sb3_trpo.variants.masks import METHOD, RolloutMasks
-from sb3_trpo.variants.refusals import check_policy_class, refuse_own_buffer, refuse_vine
+from sb3_trpo.variants.refusals import check_policy_class, refuse_own_buffer
 
 SelfMaskableTRPO = TypeVar("SelfMaskableTRPO", bound="MaskableTRPO")
 
@@ -44,7 +46,9 @@ class MaskableTRPO(TRPO):
     ``"MultiInputPolicy"``, or a subclass of ``MaskableActorCriticPolicy``), and zip files go both ways with ``MaskablePPO``'s
     ``set_parameters`` and ``load``. Action spaces: ``Discrete``, ``MultiDiscrete``, ``MultiBinary``.
 
-    :raises ValueError: beside TRPO's, for another action space, ``sampling="vine"`` or a rollout buffer of another kind
+    The vine tries possible actions alone: all of them, or draws among them.
+
+    :raises ValueError: beside TRPO's, for another action space or a rollout buffer of another kind
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -53,7 +57,7 @@ class MaskableTRPO(TRPO):
         "MultiInputPolicy": MultiInputPolicy,
     }
     policy_base: ClassVar[type[BasePolicy]] = MaskableActorCriticPolicy
-    beside_observations: ClassVar[Collection[str]] = (METHOD,)
+    beside_observations: ClassVar[Collection[str]] = (MASKS,)
     masked_by: ClassVar[str | None] = None
 
     def _setup_model(self) -> None:
@@ -62,13 +66,9 @@ class MaskableTRPO(TRPO):
         if self.rollout_buffer_class in (MaskableRolloutBuffer, MaskableDictRolloutBuffer):
             self.rollout_buffer_class = None  # masks are kept beside the buffer
         outcomes(self.action_space)  # refuses others
-        self._check_variant()
+        check_policy_class(self)
         super()._setup_model()
         refuse_own_buffer(self.rollout_buffer)
-
-    def _check_variant(self) -> None:
-        check_policy_class(self)
-        refuse_vine(self, "its branches do not ask for masks")
 
     def _make_networks(self) -> None:
         """Without ``use_sde``, which these policies do not take."""
@@ -82,7 +82,7 @@ class MaskableTRPO(TRPO):
 
     def _take_settings(self) -> None:
         super()._take_settings()
-        self._check_variant()
+        check_policy_class(self)
 
     def _excluded_save_params(self) -> list[str]:
         unsaved = [*super()._excluded_save_params(), "_masks", "_use_masking"]
@@ -95,6 +95,11 @@ class MaskableTRPO(TRPO):
         if self._masks is None:
             return super()._make_evaluator(buffer, bootstrap_gamma)
         return make_masked_evaluator(self._masks, self.policy, buffer, self._last_obs, bootstrap_gamma)  # type: ignore[arg-type]
+
+    def _make_sampler(self, env: VecEnv) -> Sampler:
+        if self.sampling == "vine":
+            return make_vine(env, self.policy, self.vine_kwargs, self.n_steps, masks=lambda: self._masks)
+        return super()._make_sampler(env)
 
     def _ask_for_masks(self) -> RolloutMasks | None:
         """Where the masks of a rollout will be; None if all actions are taken for possible."""
@@ -136,7 +141,7 @@ class MaskableTRPO(TRPO):
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         if self._use_masking and self.env is not None and not is_masking_supported(self.env):
             raise ValueError(
-                f"The environment has no method {METHOD}(): give it one, wrap it in sb3_contrib.common.wrappers.ActionMasker, "
+                f"The environment has no method {MASKS}(): give it one, wrap it in sb3_contrib.common.wrappers.ActionMasker, "
                 "or call learn(..., use_masking=False)."
             )
         return super()._setup_learn(*args, **kwargs)

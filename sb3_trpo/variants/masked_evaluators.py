@@ -11,8 +11,8 @@ from stable_baselines3.common.utils import obs_as_tensor
 from sb3_trpo.policy import MaskedStates
 from sb3_trpo.sampling import Evaluator
 from sb3_trpo.sampling.evaluators import DeferredEvaluator, StepwiseEvaluator, may_defer
+from sb3_trpo.sampling.masks import RolloutMasks
 from sb3_trpo.sampling.single_path import Observations
-from sb3_trpo.variants.masks import RolloutMasks
 
 
 def make_masked_evaluator(

@@ -15,8 +15,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.policy import Memory, Sequences
 from sb3_trpo.sampling import Evaluator, Samples
+from sb3_trpo.sampling.masks import RolloutMasks
 from sb3_trpo.trpo import TRPO
-from sb3_trpo.variants.masks import RolloutMasks
 from sb3_trpo.variants.recurrent_evaluator import RecurrentEvaluator, sequences_of
 from sb3_trpo.variants.refusals import check_lstms, check_policy_class, refuse_own_buffer, refuse_vine
 
@@ -70,7 +70,7 @@ class RecurrentTRPO(TRPO):
 
     def _check_variant(self) -> None:
         check_policy_class(self)
-        refuse_vine(self, "a saved state has no LSTM's")
+        refuse_vine(self)
 
     def _take_settings(self) -> None:
         super()._take_settings()

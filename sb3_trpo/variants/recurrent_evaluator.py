@@ -11,8 +11,8 @@ from sb3_trpo.policy import Given, Memory, Sequences, select
 from sb3_trpo.sampling import Samples
 from sb3_trpo.sampling.defects import predicted_values
 from sb3_trpo.sampling.evaluators import DeferredEvaluator
+from sb3_trpo.sampling.masks import RolloutMasks
 from sb3_trpo.sampling.single_path import Observations, Transition
-from sb3_trpo.variants.masks import RolloutMasks
 
 ROWS = 4096  # steps whose features are held at a time, where no sequence is longer
 

@@ -33,14 +33,15 @@ def check_policy_class(model: Any) -> None:
         )
 
 
-def refuse_vine(model: Any, because: str) -> None:
+def refuse_vine(model: Any) -> None:
     """Refuse to branch.
 
-    :param because: what would be wrong
-    :raises ValueError: if the model is to
+    :raises ValueError: if a model with a memory is to
     """
     if model.sampling == "vine":
-        raise ValueError(f'{type(model).__name__} has no vine, because {because}: use sampling="single_path".')
+        raise ValueError(
+            f'{type(model).__name__} has no vine, because a saved state has no LSTM\'s: use sampling="single_path".'
+        )
 
 
 def refuse_own_buffer(buffer: RolloutBuffer) -> None:

@@ -19,6 +19,7 @@ from sb3_trpo.policy import Actor
 from sb3_trpo.ranks import ALONE
 from sb3_trpo.sampling import SAMPLERS, Batch, Samples, Vine, VineBatch, make_vine
 from sb3_trpo.sampling.vine import collector
+from sb3_trpo.sampling.vine.first_actions import FirstActions
 from sb3_trpo.simulators import check_clone
 from sb3_trpo.update import PolicyObjective
 
@@ -146,7 +147,7 @@ def test_a_branch_with_the_trunk_s_actions_gains_what_the_trunk_gains(monkeypatc
         def grow(self, policy, buffer, trunk, *others):
             steps, envs = np.transpose(trunk.places)
             actions = th.as_tensor(buffer.actions[steps, envs])[:, None].repeat(1, 2, 1)
-            monkeypatch.setattr(collector, "first_actions", lambda *_: (actions, th.zeros(6, 2)))
+            monkeypatch.setattr(collector, "first_actions", lambda *_: FirstActions(actions, th.zeros(6, 2)))
             self.batch = super().grow(policy, buffer, trunk, *others)
             return self.batch
 

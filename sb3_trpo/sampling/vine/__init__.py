@@ -1,6 +1,6 @@
 """The vine (paper, section 5.2): branches from states of a rollout, under common random numbers.
 
-``collector`` chooses states, saves them as the rollout passes, and tries actions there (``settings``: how many; ``discrete``).
+``collector`` chooses states, saves them as the rollout passes, and tries ``first_actions`` there (``settings``: how many).
 ``branches`` runs on from them in lock step, in ``envs``, under noise drawn beforehand, here or in other processes
 (``workers``; ``outputs`` compares their policies). ``trials`` takes some branches again, to see whether all processes simulate
 the same world, and ``surrogate`` says what the branches are worth.

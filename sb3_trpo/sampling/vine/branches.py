@@ -1,6 +1,6 @@
 """Branches of the vine (paper, section 5.2): from saved states, in lock step, under noise drawn beforehand."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock, Thread
@@ -12,6 +12,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_trpo.policy import make_actor
+from sb3_trpo.policy.acting import Act
 from sb3_trpo.sampling.defects import predicted_values
 from sb3_trpo.sampling.single_path import Observations, finite, to_env
 from sb3_trpo.sampling.vine.envs import BranchEnvs
@@ -39,12 +40,14 @@ class BranchRules:
     :param gamma: discount factor
     :param bootstrap: whether the critic stands in for what comes after a cut
     :param hold: policy steps that share one row of noise (gSDE keeps its exploration matrix for several)
+    :param outcomes: of each action component, if environments are asked which are possible; None: all are
     """
 
     length: int
     gamma: float
     bootstrap: bool
     hold: int
+    outcomes: tuple[int, ...] | None = None
 
 
 class Paths(NamedTuple):
@@ -137,7 +140,7 @@ class _Runner:
 
     def __init__(self, policy: ActorCriticPolicy, envs: BranchEnvs, branches: Sequence[Branch], rules: BranchRules):
         self.policy, self.envs, self.branches, self.rules = policy, envs, branches, rules
-        self.act: Callable[[Any, np.ndarray], np.ndarray] | None = None
+        self.act: Act | None = None
         self.to_env = to_env(policy)
         self.waiting = iter(range(len(branches)))
         self.obs: Observations | None = None
@@ -191,9 +194,11 @@ class _Runner:
         if later.any():
             noise = self.noise[np.arange(len(self.noise)), (self.taken - 1) // self.rules.hold]
             obs = finite(self.obs)  # type: ignore[arg-type]
+            outcomes = self.rules.outcomes
+            masks = None if outcomes is None else self.envs.masks(rows[later].tolist(), outcomes)
             if self.act is None:
-                self.act = make_actor(self.policy, obs, noise)
-            drawn = self.act(obs, noise)
+                self.act = make_actor(self.policy, obs, noise, masks)
+            drawn = self.act(obs, noise, masks)
             actions[later] = drawn[rows[later]]
         return self.to_env(actions.reshape(len(rows), *self.policy.action_space.shape))  # type: ignore[misc]
 

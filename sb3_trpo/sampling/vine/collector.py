@@ -4,9 +4,8 @@ The trunk is the rollout buffer, filled as in single path. States are chosen bef
 after it, several actions are tried in each, and a branch is run from every one.
 """
 
-import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,21 +13,21 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_trpo.policy import action_distribution, count, draw_noise, draws
+from sb3_trpo.policy import Given, MaskedStates, draw_noise, draws, explores_by_state, select
 from sb3_trpo.ranks import Ranks
 from sb3_trpo.sampling.batch import Batch
 from sb3_trpo.sampling.defects import Defect
+from sb3_trpo.sampling.masks import RolloutMasks
 from sb3_trpo.sampling.sampler import register_sampler
 from sb3_trpo.sampling.samples import single_precision
 from sb3_trpo.sampling.single_path import Transition
 from sb3_trpo.sampling.vine.branches import Branch, BranchRules, Outcomes, run_branches
-from sb3_trpo.sampling.vine.discrete import all_actions, random_actions, sizes
 from sb3_trpo.sampling.vine.envs import BranchEnvs, branch_template
+from sb3_trpo.sampling.vine.first_actions import FirstActions, first_actions
 from sb3_trpo.sampling.vine.settings import VineSettings
-from sb3_trpo.sampling.vine.surrogate import Branched
+from sb3_trpo.sampling.vine.surrogate import Branched, contrasts, spread
 from sb3_trpo.sampling.vine.trials import Trials
 from sb3_trpo.sampling.vine.workers import BranchWorkers
 from sb3_trpo.simulators import copy_env, reseed
@@ -41,30 +40,33 @@ ROWS = 32  # branches at a time; a multiple of 16, so that a network gives equal
 class VineBatch:
     """What the branches say of N states: the vine's :class:`~sb3_trpo.sampling.Experience`.
 
-    :param observations: of the states ``[N, …]``, or a dict of such
+    :param observations: of the states ``[N, …]``, or a dict of such, or these with masks
     :param actions: tried there ``[N, K, …]``, as the distribution's ``log_prob`` takes them
-    :param q_values: Q̂ of each ``[N, K]``, reward units
+    :param q_values: Q̂ of each ``[N, K]``, reward units; 0 for an action that is not possible
     :param log_proposal: log q of each, the density they were drawn with ``[N, K]``, nats; None if all were tried once
     :param places: step of the rollout and environment of each state
     :param steps: env steps that the branches took
     :param diagnostics: for the log
+    :param possible: which of the actions were tried ``[N, K]``; None: all
     """
 
-    observations: PyTorchObs
+    observations: Given
     actions: th.Tensor
     q_values: th.Tensor
     log_proposal: th.Tensor | None
     places: list[tuple[int, int]]
     steps: int
     diagnostics: dict[str, float]
+    possible: th.Tensor | None = None
 
     @property
     def contrasts(self) -> th.Tensor:
-        """Q̂ of each branch minus the mean over those of its state ``[N, K]``."""
-        return self.q_values - self.q_values.mean(dim=1, keepdim=True)
+        """Q̂ of each branch minus the mean over those of its state ``[N, K]``; 0 where there was none."""
+        return contrasts(self.q_values, self.possible)
 
     def surrogate(self, batch: Batch, normalize: bool, ranks: Ranks) -> Branched:
-        return Branched(self.observations, self.actions, self.contrasts, self.log_proposal, normalize, ranks)
+        tried = FirstActions(self.actions, self.log_proposal, self.possible)
+        return Branched(self.observations, tried, self.contrasts, normalize, ranks)
 
     def find_defect(self) -> Defect | None:
         """The first return of a branch that is NaN or infinite, or None."""
@@ -116,40 +118,17 @@ class Trunk:
         if due and self.places[len(self.states) :][:1] == due[:1]:
             self.take(clone_rows(self.env, [index for _, index in due]))
 
-    def observations(self, buffer: RolloutBuffer) -> PyTorchObs:
-        """What the policy saw in the chosen states ``[N, …]``, from the full buffer, not yet read from."""
+    def given(self, buffer: RolloutBuffer, masks: RolloutMasks | None) -> Given:
+        """What the policy was given in the chosen states, by the full buffer, not yet read from, and the rollout's masks."""
         rows = np.divmod(self.chosen, self.n_envs)
+        observations: Given
         if isinstance(buffer.observations, dict):
-            return {key: single_precision(array[rows], buffer.device) for key, array in buffer.observations.items()}
-        return single_precision(buffer.observations[rows], buffer.device)
-
-
-def first_actions(
-    policy: ActorCriticPolicy, observations: PyTorchObs, settings: VineSettings, rng: np.random.Generator
-) -> tuple[th.Tensor, th.Tensor | None]:
-    """Actions to try in N states, and the log-density they were drawn with.
-
-    All of a discrete space; or, drawn independently, uniformly from a discrete space and from the policy itself for a
-    continuous one, as the paper does.
-
-    :return: actions ``[N, K, …]`` and log q ``[N, K]``, or None if all were taken
-    """
-    space = policy.action_space
-    n_states = count(observations)
-    if settings.branches_per_state == "all":
-        every = th.as_tensor(all_actions(space), device=policy.device)
-        return every.expand(n_states, *every.shape), None
-    n_branches = int(settings.branches_per_state)  # type: ignore[arg-type]
-    choices = sizes(space)
-    if choices is not None:
-        actions = th.as_tensor(random_actions(space, rng, (n_states, n_branches)), device=policy.device)
-        return actions, th.full((n_states, n_branches), -math.log(math.prod(choices)), device=policy.device)
-    with th.no_grad():
-        noise = th.as_tensor(draw_noise(policy, rng, (n_branches, n_states)), device=policy.device)
-        distribution = policy.get_distribution(observations)
-        kind, log_std = action_distribution(distribution), getattr(policy, "log_std", None)
-        tried = [kind.act(distribution, each, log_std) for each in noise]
-        return th.stack(tried, dim=1), th.stack([distribution.log_prob(actions) for actions in tried], dim=1)
+            observations = {key: single_precision(array[rows], buffer.device) for key, array in buffer.observations.items()}
+        else:
+            observations = single_precision(buffer.observations[rows], buffer.device)
+        if masks is None:
+            return observations
+        return MaskedStates(observations, th.as_tensor(masks.masks[rows], device=buffer.device))
 
 
 class Vine:
@@ -158,17 +137,20 @@ class Vine:
     :param env: the training environments
     :param policy: says what kind of actions branches draw
     :param settings: complete
+    :param masks: gives those of the present rollout, None if all actions are possible
     :raises ValueError: if the environments cannot be copied exactly; the message names what is in the way
     :raises TypeError: for an action distribution that is not SB3's own
     """
 
-    def __init__(self, env: VecEnv, policy: ActorCriticPolicy, settings: VineSettings):
+    def __init__(
+        self, env: VecEnv, policy: ActorCriticPolicy, settings: VineSettings, masks: Callable[[], RolloutMasks | None]
+    ):
         if not draws(policy.action_dist):
             raise TypeError(
                 f"The vine cannot draw actions of a {type(policy.action_dist).__name__} from noise that branches share: "
                 'use one of Stable-Baselines3\'s own distributions, or sampling="single_path".'
             )
-        self.env, self.settings = env, settings
+        self.env, self.settings, self.masks = env, settings, masks
         self._stages = WrapperStages(env, ROWS)
         template = branch_template(env)
         self._trials = Trials(env, template, settings.n_workers)
@@ -208,46 +190,46 @@ class Vine:
         """
         begin = time.perf_counter()
         settings = self.settings
-        observations = trunk.observations(buffer)
-        actions, log_proposal = first_actions(policy, observations, settings, rng)
-        hold = 1 if not policy.use_sde else (sde_sample_freq if sde_sample_freq > 0 else settings.branch_length)
-        rules = BranchRules(settings.branch_length, gamma, settings.bootstrap, hold)
-        branches = self._branches(policy, trunk.states, actions, rng, rules)
+        masks = self.masks()
+        states = trunk.given(buffer, masks)
+        tried = first_actions(policy, states, settings, rng)
+        hold = 1 if not explores_by_state(policy) else (sde_sample_freq if sde_sample_freq > 0 else settings.branch_length)
+        rules = BranchRules(settings.branch_length, gamma, settings.bootstrap, hold, None if masks is None else masks.outcomes)
+        branches = self._branches(policy, trunk.states, tried, rng, rules)
         if self._workers is not None:
-            examples = (
-                {key: part[:ROWS] for key, part in observations.items()}
-                if isinstance(observations, dict)
-                else observations[:ROWS]
-            )
-            outcomes = self._workers.run(policy, self._stages, branches, rules, (examples, actions[:ROWS, 0]))
+            examples = select(states, slice(ROWS)), tried.actions[:ROWS, 0]
+            outcomes = self._workers.run(policy, self._stages, branches, rules, examples)
         else:
             assert self._here is not None, "closed"
             outcomes = run_branches(policy, self._here, branches, rules)
-        owners = [env for _, env in trunk.places for _ in range(actions.shape[1])]
-        self._trials.check(branches, outcomes, owners, rules.length)
-        q_values = th.as_tensor(outcomes.returns.reshape(actions.shape[:2]), dtype=th.float32, device=policy.device)
-        diagnostics = _diagnostics(outcomes, q_values, time.perf_counter() - begin)
+        places = tried.places()
+        self._trials.check(branches, outcomes, [trunk.places[state][1] for state, _ in places], rules.length)
+        returns = np.zeros(tried.shape)
+        returns[tuple(np.transpose(places))] = outcomes.returns
+        q_values = th.as_tensor(returns, dtype=th.float32, device=policy.device)
+        between = spread(contrasts(q_values, tried.possible), tried.possible)
+        diagnostics = _diagnostics(outcomes, between, time.perf_counter() - begin)
         steps = int(outcomes.lengths.sum())
-        return VineBatch(observations, actions, q_values, log_proposal, trunk.places, steps, diagnostics)
+        return VineBatch(states, tried.actions, q_values, tried.log_proposal, trunk.places, steps, diagnostics, tried.possible)
 
     def _branches(
         self,
         policy: ActorCriticPolicy,
         states: list[RowState],
-        actions: th.Tensor,
+        tried: FirstActions,
         rng: np.random.Generator,
         rules: BranchRules,
     ) -> list[Branch]:
-        n_states, n_branches = actions.shape[:2]
+        n_states, n_branches = tried.shape
         rows = max(0, -(-(rules.length - 1) // rules.hold))
         shared = self.settings.common_random_numbers
         noise = draw_noise(policy, rng, (n_states, 1 if shared else n_branches, rows))
-        tried = actions.cpu().numpy()
+        actions = tried.actions.cpu().numpy()
         branches = []
-        for index, state in enumerate(states):
-            for k in range(n_branches):
-                own = state if shared else state._replace(env=reseed(state.env, int(rng.integers(2**63))))
-                branches.append(Branch(own, tried[index, k], noise[index, 0 if shared else k]))
+        for index, k in tried.places():
+            state = states[index]
+            own = state if shared else state._replace(env=reseed(state.env, int(rng.integers(2**63))))
+            branches.append(Branch(own, actions[index, k], noise[index, 0 if shared else k]))
         return branches
 
     def close(self) -> None:
@@ -279,21 +261,26 @@ class Growth:
 
 
 def make_vine(
-    env: VecEnv, policy: ActorCriticPolicy, options: Mapping[str, Any] | None, n_steps: int, kind: type[Vine] = Vine
+    env: VecEnv,
+    policy: ActorCriticPolicy,
+    options: Mapping[str, Any] | None,
+    n_steps: int,
+    kind: type[Vine] = Vine,
+    masks: Callable[[], RolloutMasks | None] = lambda: None,
 ) -> Vine:
     """The vine of these environments, with a user's options; see :func:`~sb3_trpo.sampling.register_sampler`."""
-    return kind(env, policy, VineSettings.of(options, env.action_space, n_steps * env.num_envs))
+    return kind(env, policy, VineSettings.of(options, env.action_space, n_steps * env.num_envs), masks)
 
 
 register_sampler("vine", make_vine)
 
 
-def _diagnostics(outcomes: Outcomes, q_values: th.Tensor, seconds: float) -> dict[str, float]:
+def _diagnostics(outcomes: Outcomes, spread_of_states: float, seconds: float) -> dict[str, float]:
     """Number of branches, their mean length, share that terminated, spread of Q̂ between the branches of a state, steps/s."""
     return {
         "rollout/branch_count": len(outcomes.lengths),
         "rollout/branch_length_mean": float(outcomes.lengths.mean()),
         "rollout/branch_terminated": float(outcomes.terminated.mean()),
-        "rollout/branch_spread": float(q_values.std(dim=1, correction=min(1, q_values.shape[1] - 1)).mean()),
+        "rollout/branch_spread": spread_of_states,
         "rollout/branch_steps_per_second": float(outcomes.lengths.sum() / seconds),
     }

@@ -11,7 +11,9 @@ from stable_baselines3.common.vec_env import (
 )
 from stable_baselines3.common.vec_env.util import dict_to_obs, obs_space_info
 
+from sb3_trpo.discrete import MASKS
 from sb3_trpo.processes.messages import load
+from sb3_trpo.sampling.masks import read_masks
 from sb3_trpo.sampling.single_path import Observations
 from sb3_trpo.simulators import CannotCloneError, CloneReport, Models, check_clone, copy_env, restore_models, restore_state
 from sb3_trpo.vec_env import RowState, WrapperStages, call_cloneable, clone_row_models, clone_rows, environment_at
@@ -63,6 +65,18 @@ class BranchEnvs:
                 self.digests[row, part] = crc32(values[row])
         obs, rewards = self.stages.apply(dict_to_obs(self.space, self.raw), self.rewards)
         return obs, rewards, *ends
+
+    def masks(self, rows: Sequence[int], outcomes: tuple[int, ...]) -> np.ndarray:
+        """Which outcomes are possible now, of all rows ``[rows, P]``: asked of some, all of the others'.
+
+        :param rows: which to ask
+        :param outcomes: of each action component
+        :raises ValueError: for a mask that cannot be used
+        """
+        masks: np.ndarray = np.ones((len(self.envs), sum(outcomes)), dtype=bool)
+        given = [self.envs[row].get_wrapper_attr(MASKS)() for row in rows]
+        masks[rows] = read_masks(given, outcomes, lambda _: "an environment in which a branch runs")
+        return masks
 
     def close(self) -> None:
         for env in self.envs:

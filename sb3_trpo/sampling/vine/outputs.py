@@ -3,8 +3,8 @@
 import numpy as np
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import PyTorchObs
 
+from sb3_trpo.policy import Given, distribution_of
 from sb3_trpo.sampling.defects import predicted_values
 from sb3_trpo.sampling.vine.branches import one_thread
 
@@ -12,11 +12,11 @@ _CLOSE = 1e-2  # outputs of a policy on a GPU, which rounds in other ways, and o
 
 
 @th.no_grad()
-def outputs(policy: ActorCriticPolicy, observations: PyTorchObs, actions: th.Tensor) -> dict[str, np.ndarray]:
+def outputs(policy: ActorCriticPolicy, states: Given, actions: th.Tensor) -> dict[str, np.ndarray]:
     """What a policy says of some states and actions."""
     with one_thread():
-        log_probs = policy.get_distribution(observations).log_prob(actions)
-        values = predicted_values(policy, observations)
+        log_probs = distribution_of(policy, states).log_prob(actions)
+        values = predicted_values(policy, states)
     return {"log-probabilities": log_probs.cpu().numpy(), "values": values.cpu().numpy()}
 
 

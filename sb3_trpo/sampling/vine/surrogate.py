@@ -3,11 +3,29 @@
 from collections.abc import Iterator
 
 import torch as th
-from stable_baselines3.common.type_aliases import PyTorchObs
 
-from sb3_trpo.policy import Actor, select
+from sb3_trpo.policy import Actor, Given, select
 from sb3_trpo.ranks import Ranks, mean_and_std
+from sb3_trpo.sampling.vine.first_actions import FirstActions
 from sb3_trpo.trust_region import self_normalized, sum_over_actions
+
+
+def contrasts(q_values: th.Tensor, possible: th.Tensor | None) -> th.Tensor:
+    """Q̂ of each branch minus the mean over those of its state ``[N, K]``, reward units; 0 where there was none.
+
+    :param q_values: Q̂ ``[N, K]``
+    :param possible: where there was a branch ``[N, K]``; None: everywhere
+    """
+    if possible is None:
+        return q_values - q_values.mean(dim=1, keepdim=True)
+    mean = (q_values * possible).sum(dim=1, keepdim=True) / possible.sum(dim=1, keepdim=True)
+    return (q_values - mean) * possible
+
+
+def spread(contrasts: th.Tensor, possible: th.Tensor | None) -> float:
+    """Standard deviation between the branches of a state, mean over states, reward units."""
+    branches = th.tensor(contrasts.shape[1]) if possible is None else possible.sum(dim=1)
+    return float((contrasts.square().sum(dim=1) / (branches - 1).clamp(min=1)).sqrt().mean())
 
 
 class Branched:
@@ -16,25 +34,27 @@ class Branched:
     Only differences between the branches of a state matter to either estimator, so Q̂ is taken relative to its mean over
     them: exact, and kinder to float32.
 
-    :param observations: of the states ``[N, …]``, or a dict of such
-    :param actions: tried there ``[N, K, …]``
-    :param contrasts: Q̂ of each, minus the mean over its state's ``[N, K]``, reward units
-    :param log_proposal: log q of each ``[N, K]``, nats; None if all actions were tried
+    :param observations: of the states ``[N, …]``, or a dict of such, or these with masks
+    :param tried: K actions in each, of which impossible ones have probability 0
+    :param contrasts: of their Q̂ ``[N, K]``, reward units
     :param normalize: whether the differences are divided by their standard deviation
     :param ranks: processes that hold further branches, as many each
     """
 
     def __init__(
         self,
-        observations: PyTorchObs,
-        actions: th.Tensor,
+        observations: Given,
+        tried: FirstActions,
         contrasts: th.Tensor,
-        log_proposal: th.Tensor | None,
         normalize: bool,
         ranks: Ranks,
     ):
-        self.observations, self.actions, self.log_proposal = observations, actions, log_proposal
-        self.contrasts = contrasts / (mean_and_std(contrasts.flatten(), ranks)[1] + 1e-8) if normalize else contrasts
+        self.observations, self.tried, self.contrasts = observations, tried, contrasts
+        if normalize:
+            std = mean_and_std(contrasts.flatten(), ranks)[1]
+            if tried.possible is not None:  # the others' zeros are no differences
+                std = std / ranks.mean(tried.possible.float().mean()).sqrt()
+            self.contrasts = contrasts / (std + 1e-8)
 
     def on_path(self, rows: slice, ratio: th.Tensor) -> th.Tensor:
         return (0.0 * ratio).sum()  # with a graph: the entropy bonus alone does not reach all of θ
@@ -42,9 +62,9 @@ class Branched:
     def beside(self, actor: Actor) -> Iterator[th.Tensor]:
         for rows in actor.chunks(self.observations):
             distribution = actor.distribution_of(select(self.observations, rows))
-            log_prob = th.stack([distribution.log_prob(action) for action in self.actions[rows].unbind(dim=1)], dim=1)
-            if self.log_proposal is None:
+            log_prob = th.stack([distribution.log_prob(action) for action in self.tried.actions[rows].unbind(dim=1)], dim=1)
+            if self.tried.log_proposal is None:
                 terms = sum_over_actions(log_prob, self.contrasts[rows])
             else:
-                terms = self_normalized(log_prob - self.log_proposal[rows], self.contrasts[rows])
+                terms = self_normalized(log_prob - self.tried.log_proposal[rows], self.contrasts[rows])
             yield terms.sum() / len(self.contrasts)

@@ -11,8 +11,8 @@ import gymnasium as gym
 import numpy as np
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import PyTorchObs
 
+from sb3_trpo.policy import Given, MaskedStates
 from sb3_trpo.policy.copies import contents, fill, recipe
 from sb3_trpo.processes import Workers, parts
 from sb3_trpo.processes.messages import dump
@@ -70,26 +70,23 @@ class BranchWorkers:
         stages: WrapperStages,
         branches: Sequence[Branch],
         rules: BranchRules,
-        examples: tuple[PyTorchObs, th.Tensor],
+        examples: tuple[Given, th.Tensor],
     ) -> Outcomes:
         """What :func:`run_branches` gives, the branches in as many parts as there are processes.
 
-        :param examples: observations and actions to try the policy with
+        :param examples: states and actions to try the policy with
         :raises Exception: if a process fails: AttributeError, TypeError or ValueError if it has raised one, else RuntimeError
         :raises RuntimeError: if one ends, or has another policy; in any case all of them are ended then, as they are when this
             is interrupted
         """
-        observations, actions = examples
-        tensors = (
-            {key: part.cpu() for key, part in observations.items()} if isinstance(observations, dict) else observations.cpu()
-        )
-        common = pickle.dumps((contents(policy), stages, rules, (tensors, actions.cpu())))
+        states, actions = examples
+        common = pickle.dumps((contents(policy), stages, rules, (_on_cpu(states), actions.cpu())))
         self.workers.take_on_surroundings()
         shares = enumerate(parts(len(branches), len(self.workers)))
         requests = {place: ("run", (common, branches[part.start : part.stop])) for place, part in shares if part}
         try:
             self.workers.send({place: pickle.dumps(request) for place, request in requests.items()})
-            expected = outputs(policy, observations, actions)
+            expected = outputs(policy, states, actions)
             results = self.workers.receive()
             for _, found in results.values():
                 compare(policy, expected, found)
@@ -97,3 +94,9 @@ class BranchWorkers:
             self.workers.end_at_once()
             raise
         return Outcomes.joined([results[place][0] for place in sorted(results)])
+
+
+def _on_cpu(states: Given) -> Given:
+    if isinstance(states, MaskedStates):
+        return MaskedStates(_on_cpu(states.observations), states.masks.cpu())  # type: ignore[arg-type]
+    return {key: part.cpu() for key, part in states.items()} if isinstance(states, dict) else states.cpu()  # type: ignore[union-attr]

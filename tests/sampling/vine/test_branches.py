@@ -82,10 +82,10 @@ def test_the_action_of_a_row_does_not_depend_on_its_place(env_id, units):
     with th.no_grad():
         noise = draw_noise(policy, rng, (32,))
         act = make_actor(policy, obs, noise)
-        actions = act(obs, noise)
+        actions = act(obs, noise, None)
         for places in range(1, 32):
             assert np.array_equal(
-                act(np.roll(obs, places, axis=0), np.roll(noise, places, axis=0)), np.roll(actions, places, axis=0)
+                act(np.roll(obs, places, axis=0), np.roll(noise, places, axis=0), None), np.roll(actions, places, axis=0)
             )
         alone = [
             actions_from_noise(policy, th.as_tensor(obs[i : i + 1]).float(), noise[i : i + 1]).numpy()[0] for i in range(32)
@@ -132,7 +132,7 @@ def test_the_fast_actor_does_what_the_policy_does(space, monkeypatch):
     noise = draw_noise(policy, rng, (32,))
     act = make_actor(policy, obs, noise)
     monkeypatch.setattr(policy, "get_distribution", None)
-    actions = act(obs, noise)
+    actions = act(obs, noise, None)
     monkeypatch.undo()
     inner = policy.get_distribution(th.as_tensor(obs)).distribution
     if isinstance(space, spaces.Box):

@@ -15,7 +15,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
 from sb3_trpo import TRPO
-from sb3_trpo.sampling.vine.discrete import all_actions
+from sb3_trpo.discrete import all_actions
 from sb3_trpo.sampling.vine.trials import Trials
 from sb3_trpo.simulators import CloneableEnv, restore_state
 from tests.toys import DICT_OBSERVATIONS, ToyEnv, parameters, same

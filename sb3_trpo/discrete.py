@@ -1,0 +1,108 @@
+"""Actions of discrete spaces: how many there are, all of them, some at random, and those that a mask calls possible.
+
+A mask has a truth value for each outcome of each action component, side by side ``[P]``.
+"""
+
+from functools import cache
+from itertools import product
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+MASKS = "action_masks"  # the method of environments that gives a mask, as sb3-contrib has it
+
+
+def outcomes(space: spaces.Space) -> tuple[int, ...]:
+    """Outcomes of each component of a discrete action.
+
+    :raises ValueError: for any other space
+    """
+    if isinstance(space, spaces.Discrete):
+        return (int(space.n),)
+    if isinstance(space, spaces.MultiDiscrete):
+        return tuple(int(size) for size in space.nvec)
+    if isinstance(space, spaces.MultiBinary):
+        return (2,) * int(space.n)  # type: ignore[arg-type]
+    raise ValueError(
+        f"There are no masks for actions in {space}: allowed are Discrete, MultiDiscrete and MultiBinary. Use TRPO, or let "
+        "the environment take discrete actions."
+    )
+
+
+@cache
+def begins(sizes: tuple[int, ...]) -> np.ndarray:
+    """Where the outcomes of each component begin in a mask ``[d]``.
+
+    :param sizes: outcomes of each
+    """
+    return np.cumsum([0, *sizes[:-1]])
+
+
+def all_actions(space: spaces.Space) -> np.ndarray:
+    """Every action of a discrete space, the outcomes of its components ``[A, d]``."""
+    return np.array(list(product(*map(range, outcomes(space)))))
+
+
+def random_actions(
+    space: spaces.Space, rng: np.random.Generator, shape: tuple[int, int], masks: np.ndarray | None = None
+) -> np.ndarray:
+    """K actions for each of N states, drawn uniformly from those that are possible there ``[N, K, d]``.
+
+    :param shape: N and K
+    :param masks: ``[N, P]``; None: all are possible
+    """
+    sizes = outcomes(space)
+    if masks is None:
+        return rng.integers(sizes, size=(*shape, len(sizes)))
+    which = rng.integers(choices(space, masks)[:, None], size=(*shape, len(sizes)))
+    actions = np.empty_like(which)
+    for component, block in enumerate(np.split(masks, begins(sizes)[1:], axis=1)):
+        ranked = np.argsort(~block, axis=1, kind="stable")  # possible ones first, in their order
+        actions[..., component] = np.take_along_axis(ranked, which[..., component], axis=1)
+    return actions
+
+
+def choices(space: spaces.Space, masks: np.ndarray) -> np.ndarray:
+    """How many outcomes of each component are possible ``[N, d]``, by masks ``[N, P]``."""
+    return np.add.reduceat(masks, begins(outcomes(space)), axis=1, dtype=np.int64)
+
+
+def are_possible(space: spaces.Space, actions: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Which of A actions are possible in each of N states ``[N, A]``.
+
+    :param actions: outcomes of their components ``[A, d]``
+    :param masks: ``[N, P]``
+    """
+    return np.logical_and.reduce(masks[:, begins(outcomes(space)) + actions], axis=-1)
+
+
+def draw_possible(env: gym.Env, space: spaces.Space, before: Any = None) -> Any:
+    """A random action that is possible now, if the environment has a mask; else any.
+
+    :param env: asked for its mask
+    :param space: its actions, with the generator to draw with
+    :param before: an action to take once more, if it is possible; None for none
+    """
+    mask = _mask_of(env, space)
+    if before is not None and (mask is None or mask[begins(outcomes(space)) + np.atleast_1d(before) - _start(space)].all()):
+        return before
+    if mask is None:
+        return space.sample()
+    rng = space.np_random
+    action = random_actions(space, rng, (1, 1), mask[None])[0, 0] + _start(space)
+    return action[0] if isinstance(space, spaces.Discrete) else action.astype(space.dtype)
+
+
+def _start(space: spaces.Space) -> Any:
+    return getattr(space, "start", 0)
+
+
+def _mask_of(env: gym.Env, space: spaces.Space) -> np.ndarray | None:
+    """What is possible now ``[P]``; None where there is no mask, or one that cannot be used."""
+    if not isinstance(space, (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)) or not env.has_wrapper_attr(MASKS):
+        return None
+    mask = np.asarray(env.get_wrapper_attr(MASKS)(), dtype=bool).reshape(-1)
+    usable = mask.size == sum(outcomes(space)) and bool(choices(space, mask[None]).all())
+    return mask if usable else None
