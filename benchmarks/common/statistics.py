@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import bootstrap, trim_mean
+from scipy.stats import bootstrap, mannwhitneyu, trim_mean
 
 RESAMPLES = 10_000
 
@@ -33,7 +33,31 @@ def interval_of_difference(ours: Sequence[float], theirs: Sequence[float]) -> tu
     return _bounds((ours, theirs), difference)
 
 
-def _bounds(samples: tuple[Sequence[float], ...], statistic) -> tuple[float, float]:  # type: ignore[no-untyped-def]
+def probability_of_improvement(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> tuple[float, float, float]:
+    """That a run of ours scores more than one of theirs on the same task, a tie counting half: mean over tasks.
+
+    :param pairs: scores of ours and theirs on each task
+    :return: the probability (Mann and Whitney's U divided by the number of pairs of runs), and its 95 % bootstrap interval
+    """
+    flat = tuple(np.asarray(scores, dtype=float) for pair in pairs for scores in pair)
+
+    def statistic(*samples: np.ndarray, axis: int = -1) -> np.ndarray:
+        shares = []
+        for ours, theirs in zip(samples[::2], samples[1::2], strict=True):
+            pairs_of_runs = ours.shape[axis] * theirs.shape[axis]
+            shares.append(mannwhitneyu(ours, theirs, axis=axis, method="asymptotic").statistic / pairs_of_runs)
+        return np.mean(shares, axis=0)
+
+    return (float(statistic(*flat)), *_bounds(flat, statistic))
+
+
+def share_near_median(scores: Sequence[float], within: float = 0.2) -> float:
+    """Share of scores whose distance from the median is at most this share of it."""
+    middle = np.median(scores)
+    return float(np.mean(np.abs(np.asarray(scores) - middle) <= within * abs(middle)))
+
+
+def _bounds(samples: tuple[Sequence[float] | np.ndarray, ...], statistic) -> tuple[float, float]:  # type: ignore[no-untyped-def]
     if min(map(len, samples)) < 2:
         return float("nan"), float("nan")
     found = bootstrap(samples, statistic, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0))

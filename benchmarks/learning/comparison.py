@@ -4,23 +4,20 @@ Settings are those users take: ours from sb3_trpo/hyperparams/trpo.yml, the othe
 five episodes every 20,000 steps and thirty at the end.
 """
 
-from pathlib import Path
-from typing import NamedTuple
-
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 
-from benchmarks.common import Cell, Run, Runs, Study, markdown, notes_of
+from benchmarks.common import Cell, Run, Study, markdown
 from benchmarks.common.figures import band, save_panels
 from benchmarks.common.statistics import difference, interquartile_mean, interval
 from benchmarks.common.training import Plan, settings_for, train
 from benchmarks.learning.comparison_speed import seconds_a_step
-from benchmarks.learning.mujoco import FINAL_EPISODES, METHODS, STEPS, TASKS, action_dimensions
+from benchmarks.learning.mujoco import COLORS, FINAL_EPISODES, METHODS, STEPS, TASKS
+from benchmarks.learning.overall import improvement_table, plot_profile, seeds_table
+from benchmarks.learning.published import published_table
+from benchmarks.learning.scored import STORE, methods, runs
 
-STORE = Runs("comparison")
 SEEDS = {"sb3_trpo": 10, "sb3_contrib": 10, "ppo": 5}
-COLORS = {"sb3_trpo": "tab:blue", "sb3_contrib": "tab:orange", "ppo": "tab:green"}
 POINTS = 50
 AXES = (("steps", "million env steps", 1e6), ("seconds", "minutes", 60.0))
 
@@ -30,46 +27,6 @@ def run(cell: Cell) -> Run | None:
         cell.variant, cell.task, settings_for(cell.variant, cell.task), STEPS, cell.seed, final_episodes=FINAL_EPISODES
     )
     return train(plan, cell.changes)
-
-
-class Scored(NamedTuple):
-    """One run: its evaluations by steps and seconds, the KL of its updates, of the joint action, and its bound, nats.
-
-    sb3-contrib bounds the mean over action dimensions, so d times its ``target_kl`` for the joint action.
-    """
-
-    frame: pd.DataFrame
-    kl: list[float]
-    target_kl: float
-
-    @classmethod
-    def read(cls, path: Path) -> "Scored":
-        record = notes_of(path)
-        env_id, method = path.parent.name, path.stem.rpartition("_seed")[0]
-        d = action_dimensions(env_id) if method == "sb3_contrib" else 1
-        frame = pd.read_csv(path).assign(seconds=lambda rows: rows["steps"] * seconds_a_step(env_id, method))
-        return cls(frame, record["kl"], d * float(record["settings"].get("target_kl") or 0.01))
-
-    @property
-    def final(self) -> float:
-        return float(self.frame["mean"].iloc[-1])
-
-    def curve(self, column: str, places: np.ndarray) -> np.ndarray:
-        """Returns at some steps or seconds; before the first evaluation, that evaluation's."""
-        return np.interp(places, self.frame[column], self.frame["mean"])
-
-    def area(self, column: str, end: float) -> float:
-        """Mean return up to some step or second."""
-        return float(self.curve(column, np.linspace(0.0, end, 1001)).mean())
-
-
-def runs(env_id: str, method: str, store: Runs = STORE) -> list[Scored]:
-    return [Scored.read(path) for path in store.paths(env_id, method)]
-
-
-def methods(env_id: str) -> dict[str, list[Scored]]:
-    """The methods that have runs on a task."""
-    return {method: found for method in METHODS if (found := runs(env_id, method))}
 
 
 def fastest_finish(env_id: str) -> float:
@@ -151,6 +108,13 @@ STUDY = Study(
     seeds=tuple(range(10)),
     included=lambda cell: cell.seed < SEEDS[cell.variant],
     changeable=True,
-    tables={"comparison": table, "summary": summary, "differences": difference_table},
-    plots=(plot,),
+    tables={
+        "comparison": table,
+        "summary": summary,
+        "differences": difference_table,
+        "improvement": improvement_table,
+        "seeds": seeds_table,
+        "published": published_table,
+    },
+    plots=(plot, plot_profile),
 )

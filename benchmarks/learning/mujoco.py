@@ -8,6 +8,7 @@ TASKS = ("Hopper-v5", "Walker2d-v5", "HalfCheetah-v5", "Swimmer-v5", "Ant-v5")
 STEPS = 1_000_000
 FINAL_EPISODES = 30
 METHODS = {"sb3_trpo": "sb3_trpo", "sb3_contrib": "sb3-contrib TRPO", "ppo": "SB3 PPO"}
+COLORS = {"sb3_trpo": "tab:blue", "sb3_contrib": "tab:orange", "ppo": "tab:green"}
 
 
 @cache

@@ -9,8 +9,8 @@ from typing import Any
 from benchmarks.common import Cell, Run, Runs, Study, markdown
 from benchmarks.common.statistics import difference, interquartile_mean
 from benchmarks.common.training import Plan, settings_for, train
-from benchmarks.learning.comparison import Scored, runs
 from benchmarks.learning.mujoco import FINAL_EPISODES, STEPS, TASKS, action_dimensions
+from benchmarks.learning.scored import Scored, runs
 
 STORE = Runs("same_settings")
 SCORES: dict[str, Callable[[Scored], float]] = {

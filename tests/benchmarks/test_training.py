@@ -4,6 +4,7 @@ import inspect
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -13,7 +14,7 @@ import torch as th
 from benchmarks.atari import study as atari
 from benchmarks.common import Cell, environment, statistics
 from benchmarks.common.training import Plan, policy_kwargs_of, run, settings_for, train
-from benchmarks.learning import ablations, candidates, same_settings, tuning
+from benchmarks.learning import ablations, candidates, overall, same_settings, tuning
 from sb3_trpo import TRPO
 
 
@@ -77,6 +78,31 @@ def test_bootstrap_intervals() -> None:
     np.testing.assert_allclose(statistics.interval(list(ours)), np.percentile(means, [2.5, 97.5]), atol=0.05)
     difference = statistics.interval_of_difference(list(ours), list(theirs))
     np.testing.assert_allclose(difference, np.percentile(means - others, [2.5, 97.5]), atol=0.05)
+
+
+def test_the_probability_of_improvement_counts_pairs_of_runs() -> None:
+    """Two tasks: 5 of 6 pairs, of which one is a tie, and 1 of 4; the interval against 4,000 resamples counted by hand."""
+    pairs = [([3.0, 2.0], [1.0, 2.0, 0.0]), ([1.0, 5.0], [4.0, 6.0])]
+
+    def by_hand(pairs: list[Any]) -> float:
+        return float(np.mean([np.mean([(a > b) + (a == b) / 2 for a in ours for b in theirs]) for ours, theirs in pairs]))
+
+    probability, low, high = statistics.probability_of_improvement(pairs)
+    assert probability == pytest.approx(by_hand(pairs)) == pytest.approx((5.5 / 6 + 1 / 4) / 2)
+    rng = np.random.default_rng(0)
+    drawn = [by_hand([tuple(rng.choice(scores, len(scores)) for scores in pair) for pair in pairs]) for _ in range(4_000)]
+    np.testing.assert_allclose((low, high), np.percentile(drawn, [2.5, 97.5]), atol=0.05)
+
+
+def test_the_share_of_seeds_near_the_median() -> None:
+    assert statistics.share_near_median([79.0, 100.0, 120.0, 81.0, 300.0]) == pytest.approx(3 / 5)
+    assert statistics.share_near_median([-4.0, -4.1, -9.0]) == pytest.approx(2 / 3)
+
+
+def test_the_profile_is_the_mean_over_tasks_of_the_share_of_runs_above() -> None:
+    found = overall.profile([np.array([0.5, 1.2]), np.array([0.2])])
+    at = {round(float(tau), 2): share for tau, share in zip(overall.THRESHOLDS, found, strict=True)}
+    assert (at[0.1], at[0.2], at[0.6], at[1.3]) == (1.0, 0.5, 0.25, 0.0)
 
 
 def test_shares_of_our_runs_say_how_long_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
