@@ -4,6 +4,7 @@ A mask has a truth value for each outcome of each action component, side by side
 """
 
 from functools import cache
+from inspect import signature
 from itertools import product
 from typing import Any
 
@@ -78,31 +79,34 @@ def are_possible(space: spaces.Space, actions: np.ndarray, masks: np.ndarray) ->
     return np.logical_and.reduce(masks[:, begins(outcomes(space)) + actions], axis=-1)
 
 
-def draw_possible(env: gym.Env, space: spaces.Space, before: Any = None) -> Any:
-    """A random action that is possible now, if the environment has a mask; else any.
+def mask_of(env: gym.Env, space: spaces.Space) -> np.ndarray | None:
+    """What an environment calls possible now ``[P]``; None where it has no mask, or one that cannot be used.
 
-    :param env: asked for its mask
-    :param space: its actions, with the generator to draw with
+    :param space: its actions
+    """
+    if not isinstance(space, (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)):
+        return None
+    try:
+        method = env.get_wrapper_attr(MASKS)
+        signature(method).bind()
+    except (AttributeError, TypeError, ValueError):  # nothing of that name, or no method that can be called with nothing
+        return None
+    mask = np.asarray(method(), dtype=bool).reshape(-1)
+    usable = mask.size == sum(outcomes(space)) and bool(choices(space, mask[None]).all())
+    return mask if usable else None
+
+
+def draw_action(space: spaces.Space, mask: np.ndarray | None, before: Any = None) -> Any:
+    """A random action.
+
+    :param space: of the actions, with the generator to draw with
+    :param mask: which are possible ``[P]``; None: all
     :param before: an action to take once more, if it is possible; None for none
     """
-    mask = _mask_of(env, space)
-    if before is not None and (mask is None or mask[begins(outcomes(space)) + np.atleast_1d(before) - _start(space)].all()):
+    start = getattr(space, "start", 0)
+    if before is not None and (mask is None or mask[begins(outcomes(space)) + np.atleast_1d(before) - start].all()):
         return before
     if mask is None:
         return space.sample()
-    rng = space.np_random
-    action = random_actions(space, rng, (1, 1), mask[None])[0, 0] + _start(space)
+    action = random_actions(space, space.np_random, (1, 1), mask[None])[0, 0] + start
     return action[0] if isinstance(space, spaces.Discrete) else action.astype(space.dtype)
-
-
-def _start(space: spaces.Space) -> Any:
-    return getattr(space, "start", 0)
-
-
-def _mask_of(env: gym.Env, space: spaces.Space) -> np.ndarray | None:
-    """What is possible now ``[P]``; None where there is no mask, or one that cannot be used."""
-    if not isinstance(space, (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)) or not env.has_wrapper_attr(MASKS):
-        return None
-    mask = np.asarray(env.get_wrapper_attr(MASKS)(), dtype=bool).reshape(-1)
-    usable = mask.size == sum(outcomes(space)) and bool(choices(space, mask[None]).all())
-    return mask if usable else None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from sb3_trpo.discrete import all_actions, are_possible, choices, draw_possible, outcomes, random_actions
+from sb3_trpo.discrete import all_actions, are_possible, choices, draw_action, mask_of, outcomes, random_actions
 from tests.masked import SPACES, Cells, MaskedToy, random_masks, sizes
 
 
@@ -57,7 +57,7 @@ def test_one_action_in_an_environment_with_masks(space: spaces.Space) -> None:
     actions.seed(0)
     action, repeated = None, 0
     for _ in range(300):
-        before, action = action, draw_possible(env, actions, action)
+        before, action = action, draw_action(actions, mask_of(env, actions), action)
         assert env.action_space.contains(action)
         repeated += before is action
         if env.step(action)[3]:
@@ -72,18 +72,19 @@ def test_actions_that_do_not_begin_at_zero() -> None:
     env = Shifted()
     env.reset(seed=0)
     env.mask = np.array([0, 1, 0, 0, 1, 0], dtype=bool)
-    assert {int(draw_possible(env, env.action_space)) for _ in range(50)} == {-1, 2}
-    assert draw_possible(env, env.action_space, -1) == -1
-    assert draw_possible(env, env.action_space, 0) != 0
+    assert {int(draw_action(env.action_space, mask_of(env, env.action_space))) for _ in range(50)} == {-1, 2}
+    assert draw_action(env.action_space, env.mask, -1) == -1
+    assert draw_action(env.action_space, env.mask, 0) != 0
 
 
-@pytest.mark.parametrize("mask", [None, [True], np.ones((2, 6))])
+@pytest.mark.parametrize("mask", [None, lambda: [True], lambda: [False, False], lambda player: [True, False], np.ones(2)])
 def test_without_a_usable_mask_any_action_is_drawn_as_gymnasium_draws_it(mask: object) -> None:
     env = gym.make("CartPole-v1").unwrapped
     if mask is not None:
-        env.action_masks = lambda: mask  # type: ignore[attr-defined]
+        env.action_masks = mask  # type: ignore[attr-defined]
+    assert mask_of(env, env.action_space) is None
     env.action_space.seed(5)
-    drawn = [draw_possible(env, env.action_space) for _ in range(20)]
+    drawn = [draw_action(env.action_space, None) for _ in range(20)]
     env.action_space.seed(5)
     assert drawn == [env.action_space.sample() for _ in range(20)]
 

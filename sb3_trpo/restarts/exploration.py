@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 
 from sb3_trpo.checks import check_count, check_real
-from sb3_trpo.discrete import draw_possible
+from sb3_trpo.discrete import draw_action, mask_of
 from sb3_trpo.restarts.cells import Cell, hashed
 from sb3_trpo.restarts.sources import RareFirst
 from sb3_trpo.restarts.starts import Start, Trajectory, Visit, Way, retrace
@@ -57,7 +57,8 @@ def explore(
     :param steps: most env steps, ≥ 1
     :param cell: tells which states are alike
     :param segment: random actions after each return to a saved state, ≥ 1
-    :param repeat: probability that an action is the one before once more, in [0, 1); high for continuous control
+    :param repeat: probability that an action is the one before once more, if it is possible, in [0, 1); high for continuous
+        control
     :param until: ends as soon as a way has this return; None to use all steps
     :param capacity: cells kept
     :param seed: of the start and of all that is random
@@ -84,14 +85,14 @@ def explore(
 def _explore_from(
     found: Exploration, env: gym.Env, start: Start, actions: gym.Space, steps: int, repeat: float, rng: np.random.Generator
 ) -> None:
-    """Take random actions, possible ones, from a saved state until the episode or the steps end."""
+    """Take random possible actions from a saved state until the episode or the steps end."""
     seed = int(rng.integers(2**32))
     start.restore(env, seed)
     taken: list[Any] = []
     total = start.total
     for _ in range(steps):
         again = bool(taken) and rng.random() < repeat
-        taken.append(draw_possible(env, actions, taken[-1] if again else None))
+        taken.append(draw_action(actions, mask_of(env, actions), taken[-1] if again else None))
         observation, reward, terminated, truncated, _ = env.step(taken[-1])
         found.steps += 1
         total += float(reward)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 
+from sb3_trpo.discrete import mask_of
 from sb3_trpo.simulators import SimulatorState, clone_state, reseed, restore_state
 
 
@@ -128,6 +129,7 @@ def _played(env: gym.Env, visit: Visit, actions: Iterable[Any]) -> tuple[Traject
     starts = []
     for action in actions:
         starts.append(visit.save())
+        mask_of(env, env.action_space)  # who asks may change something: exploration did
         observation, reward, terminated, truncated, _ = env.step(action)
         visit = Visit(env, observation, visit.steps + 1, visit.total + float(reward))
         if terminated or truncated:

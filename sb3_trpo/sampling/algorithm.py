@@ -230,7 +230,7 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
 
 
 def _of_all(of_ranks: list[Mapping[str, float]]) -> dict[str, float]:
-    """Diagnostics of all ranks, as much experience on each: counts and speeds add up, the others are means."""
+    """Diagnostics of all ranks: counts and speeds add up, the others are means over ranks."""
     sums = {key: sum(diagnostics[key] for diagnostics in of_ranks) for key in of_ranks[0]}
     added = ("_count", "_per_second")
     return {key: total if key.endswith(added) else total / len(of_ranks) for key, total in sums.items()}

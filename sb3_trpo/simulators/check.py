@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from sb3_trpo.discrete import draw_possible
+from sb3_trpo.discrete import draw_action, mask_of
 from sb3_trpo.simulators.copies import copy_env
 from sb3_trpo.simulators.layers import Stack
 from sb3_trpo.simulators.state import clone_state, restore_state
 
-_OUTPUTS = ("observation", "reward", "terminated", "truncated", "info")
+_OUTPUTS = ("mask of actions", "observation", "reward", "terminated", "truncated", "info")
 _DIRTY_STEPS = 17  # any number that is not the one before the state is saved
 _TIMED = 20
 
@@ -58,9 +58,9 @@ def check_clone(
 
     The state goes through ``pickle``, into a second instance (a new one, if it is made here, and once it has been used), and
     into the first one, there once more with steps of the other instance in between. Each time the same random actions are
-    taken (possible ones, where the environment has a method ``action_masks``), episodes are begun anew where they end and
-    once in between, and observation, reward, terminated, truncated and info are compared bit for bit; only the clock
-    ``["episode"]["t"]`` in an info is not.
+    taken, episodes are begun anew where they end and once in between, and observation, reward, terminated, truncated and info
+    are compared bit for bit; only the clock ``["episode"]["t"]`` in an info is not. Where the environment has a method
+    ``action_masks``, possible actions are taken, and masks are compared, too.
 
     :param env: is reset with ``seed`` and stepped
     :param other: another instance built the same way; None to have one made (see :func:`copy_env`)
@@ -98,31 +98,31 @@ def _check(env: gym.Env, other: gym.Env | None, n_steps: int, warm_up: int, seed
     actions = deepcopy(env.action_space)
     actions.seed(seed)
     env.reset(seed=seed)
-    _run(env, _Drawn(env, actions, warm_up))
+    _run(env, warm_up, actions)
     new = copy_env(env) if other is None else None
     data = pickle.dumps(clone_state(env))
-    drawn = _Drawn(env, actions, n_steps)
-    state, expected = pickle.loads(data), [_kept(outputs) for outputs in _steps(env, drawn)]
-    plan = drawn.actions
+    state = pickle.loads(data)
+    plan: list[Any] = []
+    expected = [_kept(outputs) for outputs in _steps(env, n_steps, actions, plan)]
     restore_state(env, state)
 
     difference = None
     if new is not None:  # was never reset before the state came into it
-        found = _first_difference(expected, _steps(new, plan), infos)
+        found = _first_difference(expected, _steps(new, n_steps, plan), infos)
         difference = found and f"{found} in a new instance"
     other = new if other is None else other
     assert other is not None
     other.reset(seed=seed + 1)
-    _run(other, _Drawn(other, actions, _DIRTY_STEPS))
+    _run(other, _DIRTY_STEPS, actions)
     for instance, where in ((other, "another instance"), (env, "the same instance")):
         if difference is None:
             restore_state(instance, state)
-            found = _first_difference(expected, _steps(instance, plan), infos)
+            found = _first_difference(expected, _steps(instance, n_steps, plan), infos)
             difference = found and f"{found} in {where}"
     if difference is None:
         restore_state(env, state)
         other.reset(seed=seed + 2)
-        found = _first_difference(expected, _beside(env, plan, other, _Drawn(other, actions, n_steps)), infos)
+        found = _first_difference(expected, _beside(env, plan, other, actions), infos)
         difference = found and f"{found} while another instance was stepped, which must share something with it"
     restore_state(env, state)
     clone = _microseconds(lambda: clone_state(env))
@@ -130,43 +130,33 @@ def _check(env: gym.Env, other: gym.Env | None, n_steps: int, warm_up: int, seed
     return CloneReport(" < ".join(Stack.of(env).names), n_steps, difference, clone, restore, len(data))
 
 
-class _Drawn:
-    """Random actions, each drawn when its turn comes: one that is possible then, if the environment has a mask."""
+def _steps(
+    env: gym.Env, n_steps: int, actions: gym.Space | list[Any], taken: list[Any] | None = None
+) -> Iterator[tuple[Any, ...]]:
+    """Mask and outputs of every step, with those of a reset where an episode ends, and halfway.
 
-    def __init__(self, env: gym.Env, space: gym.Space, n_steps: int):
-        self.env, self.space, self.n_steps = env, space, n_steps
-        self.actions: list[Any] = []
-
-    def __len__(self) -> int:
-        return self.n_steps
-
-    def __iter__(self) -> Iterator[Any]:
-        for _ in range(self.n_steps):
-            self.actions.append(draw_possible(self.env, self.space))
-            yield self.actions[-1]
-
-
-Plan: TypeAlias = list[Any] | _Drawn
-
-
-def _steps(env: gym.Env, plan: Plan) -> Iterator[tuple[Any, ...]]:
-    """Outputs of every step, with those of a reset where an episode ends, and halfway."""
-    for step, action in enumerate(plan, start=1):
-        outputs = env.step(deepcopy(action))  # which the environment may write into
-        if outputs[2] or outputs[3] or step == len(plan) // 2:
-            yield (*outputs, *env.reset())
-        else:
-            yield outputs
+    :param actions: a space to draw them from, or the actions themselves
+    :param taken: gets those that are taken
+    """
+    for step in range(n_steps):
+        mask = mask_of(env, env.action_space)
+        action = actions[step] if isinstance(actions, list) else draw_action(actions, mask)
+        if taken is not None:
+            taken.append(action)
+        outputs = (mask, *env.step(deepcopy(action)))  # which the environment may write into
+        ended = outputs[3] or outputs[4] or step + 1 == n_steps // 2
+        yield (*outputs, *env.reset()) if ended else outputs
 
 
-def _beside(env: gym.Env, plan: Plan, other: gym.Env, other_plan: Plan) -> Iterator[tuple[Any, ...]]:
+def _beside(env: gym.Env, plan: list[Any], other: gym.Env, actions: gym.Space) -> Iterator[tuple[Any, ...]]:
     """Outputs of every step of an environment, with a step of another one, in a state of its own, after each."""
-    for outputs, _ in zip(map(_kept, _steps(env, plan)), _steps(other, other_plan), strict=True):
+    n_steps = len(plan)
+    for outputs, _ in zip(map(_kept, _steps(env, n_steps, plan)), _steps(other, n_steps, actions), strict=True):
         yield outputs
 
 
-def _run(env: gym.Env, plan: Plan) -> None:
-    for _ in _steps(env, plan):
+def _run(env: gym.Env, n_steps: int, actions: gym.Space) -> None:
+    for _ in _steps(env, n_steps, actions):
         pass
 
 

@@ -213,11 +213,13 @@ class CloneableEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
         """See :func:`sb3_trpo.simulators.restore_models`."""
         restore_models(self.env, models)
 
-    def replay(self, state: SimulatorState, models: Models | None, actions: Sequence[Any]) -> list[Replayed]:
+    def replay(
+        self, state: SimulatorState, models: Models | None, actions: Sequence[Any], masked: bool = False
+    ) -> list[Replayed]:
         """See :func:`sb3_trpo.simulators.replay`; in a copy, so that the environment stays where it is and records nothing."""
         if self._copy is None:
             self._copy = copy_env(self.env)
-        return replay(self._copy, state, models, actions)
+        return replay(self._copy, state, models, actions, masked)
 
     def pickled_copy(self) -> bytes | CannotCloneError:
         """A second instance of the environment inside, to be sent to another process (see ``copy_env``); or why there is none.

@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from sb3_trpo.discrete import mask_of
 from sb3_trpo.simulators import objects
 from sb3_trpo.simulators.attributes import LayerState, load_layers, reseeded_layer, save_layers, saver
 from sb3_trpo.simulators.instances import UNSHARED_DICT
@@ -229,19 +230,24 @@ def _checksums(space: spaces.Space, obs: Any) -> tuple[int, ...]:
     return (crc32(np.ascontiguousarray(obs, dtype=space.dtype)),)  # type: ignore[arg-type]
 
 
-def replay(env: gym.Env, state: SimulatorState, models: Models | None, actions: Iterable[Any]) -> list[Replayed]:
+def replay(
+    env: gym.Env, state: SimulatorState, models: Models | None, actions: Iterable[Any], masked: bool = False
+) -> list[Replayed]:
     """Take actions from a saved state until they or the episode end.
 
     :param env: is left where that leads
     :param state: saved anywhere
     :param models: those of the environment that the state was saved in; None to leave them as they are
     :param actions: one for each step
+    :param masked: whether to ask for the mask before each step, as it was done before these
     """
     if models is not None:
         restore_models(env, models)
     restore_state(env, state)
     steps = []
     for action in actions:
+        if masked:
+            mask_of(env, env.action_space)
         obs, reward, terminated, truncated, _ = env.step(action)
         steps.append(Replayed(_checksums(env.observation_space, obs), float(reward), bool(terminated), bool(truncated)))
         if terminated or truncated:

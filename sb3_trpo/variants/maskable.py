@@ -18,8 +18,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_trpo.discrete import MASKS, outcomes
 from sb3_trpo.policy import MaskedStates, masked_distribution, register_policy
 from sb3_trpo.policy.masks import MaskedCategorical, MaskedMultiCategorical
-from sb3_trpo.sampling import Evaluator, Sampler, Samples, make_vine
-from sb3_trpo.sampling.masks import RolloutMasks
+from sb3_trpo.sampling import Evaluator, Sampler, Samples, Vine
+from sb3_trpo.sampling.masks import RolloutMasks, read_masks
 from sb3_trpo.trpo import TRPO
 from sb3_trpo.variants.masked_evaluators import make_masked_evaluator
 from sb3_trpo.variants.refusals import check_policy_class, refuse_own_buffer
@@ -46,7 +46,7 @@ class MaskableTRPO(TRPO):
     ``"MultiInputPolicy"``, or a subclass of ``MaskableActorCriticPolicy``), and zip files go both ways with ``MaskablePPO``'s
     ``set_parameters`` and ``load``. Action spaces: ``Discrete``, ``MultiDiscrete``, ``MultiBinary``.
 
-    The vine tries possible actions alone: all of them, or draws among them.
+    The vine tries only possible actions: all of them, or some that it draws from them.
 
     :raises ValueError: beside TRPO's, for another action space or a rollout buffer of another kind
     """
@@ -97,9 +97,12 @@ class MaskableTRPO(TRPO):
         return make_masked_evaluator(self._masks, self.policy, buffer, self._last_obs, bootstrap_gamma)  # type: ignore[arg-type]
 
     def _make_sampler(self, env: VecEnv) -> Sampler:
-        if self.sampling == "vine":
-            return make_vine(env, self.policy, self.vine_kwargs, self.n_steps, masks=lambda: self._masks)
-        return super()._make_sampler(env)
+        if self._use_masking and self.sampling == "vine":  # else a copy of the environment would be said to fail
+            read_masks(env.env_method(MASKS), outcomes(self.action_space), lambda index: f"environment {index}")
+        sampler = super()._make_sampler(env)
+        if isinstance(sampler, Vine):
+            sampler.masks = lambda: self._masks
+        return sampler
 
     def _ask_for_masks(self) -> RolloutMasks | None:
         """Where the masks of a rollout will be; None if all actions are taken for possible."""

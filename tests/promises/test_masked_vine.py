@@ -172,8 +172,69 @@ def test_the_gradient_is_that_of_possible_actions_alone(space: Any, normalize: b
 def test_a_mask_that_leaves_nothing_in_a_branch() -> None:
     env = MaskedToy(SPACES["discrete"], lambda env: np.full(5, env.time < 6))
     model = masked_model(env, n_steps=4, batch_size=4, vine_kwargs={**VINE, "n_states": 4, "branch_length": 9})
-    with pytest.raises(ValueError, match="an environment in which a branch runs left no outcome of action component 0"):
+    with pytest.raises(ValueError, match=r"an environment at step [2-6] of a branch left no outcome of action component 0"):
         model.learn(1)
+
+
+POSSIBLE = np.ones(5, dtype=bool)
+
+
+def test_a_mask_that_is_no_part_of_the_state() -> None:
+    """A module's variable that changes during the rollout, so that the mask of a saved state is another afterwards."""
+    POSSIBLE[:] = True
+
+    def forbid(given: dict[str, Any], _: Any) -> bool:
+        POSSIBLE[3] = given["n_steps"] < 30
+        return True
+
+    model = masked_model(MaskedToy(SPACES["discrete"], lambda _: POSSIBLE.copy()))
+    with pytest.raises(RuntimeError, match="gave another mask where a branch begins"):
+        model.learn(1, forbid)
+
+
+def test_a_mask_that_a_check_finds_to_be_no_part_of_the_state() -> None:
+    class Counting(MaskedToy):
+        asked = 0
+
+        def action_masks(self) -> np.ndarray:
+            type(self).asked += 1
+            return np.arange(5) != type(self).asked % 5
+
+    model = masked_model(Counting(SPACES["discrete"], everything))
+    with pytest.raises(ValueError, match="gave another mask of actions at step 0"):
+        model.learn(1)
+
+
+def test_a_mask_of_another_size_is_refused_as_a_mask() -> None:
+    model = masked_model(MaskedToy(SPACES["discrete"], lambda _: [True, True]))
+    with pytest.raises(ValueError, match=r"action_masks\(\) of environment 0 gave an array of shape \(2,\)"):
+        model.learn(1)
+
+
+class Listing(Cells):
+    """Lists what is possible when it is asked, and steps by that list."""
+
+    listed: Any = None
+
+    def action_masks(self) -> np.ndarray:
+        self.listed = np.flatnonzero(self.mask)
+        return self.mask
+
+    def step(self, action: Any) -> Any:
+        assert action in self.listed
+        self.listed = None
+        return super().step(action)
+
+
+def test_masks_are_asked_for_before_every_step_wherever_it_is_taken() -> None:
+    """In the trunk, in branches, in branches taken again, in checks, and on the ways that an exploration goes again."""
+    assert check_clone(Listing()).exact
+    found = explore(Listing(), 300)
+    assert found.trajectory(Listing()).starts
+    for n_workers in (0, 1):
+        model = masked_model(Listing(), vine_kwargs={**VINE, "n_workers": n_workers})
+        assert model.learn(200)._n_updates > 1
+        model.close_vine()
 
 
 def test_without_masking_all_actions_are_tried() -> None:

@@ -73,3 +73,20 @@ def test_two_ranks_of_two_environments_are_one_process_of_four(kind: str) -> Non
     assert float((first["step"] - whole["step"]).norm()) < 0.005 * float(whole["step"].norm())
     for key in ("train/kl_divergence_loss", "train/kl_max", "train/policy_objective"):
         assert first["log"][key] == pytest.approx(whole["log"][key], rel=0.01)
+
+
+def one_update_of_a_vine() -> dict[str, Any]:
+    """All actions are possible on the first rank, three of five on the others."""
+    rank, _ = rank_and_size()
+    mask = np.arange(N_ACTIONS) < (N_ACTIONS if rank == 0 else 3)
+    env = make_vec_env(lambda: MaskedToy(spaces.Discrete(N_ACTIONS), lambda _: mask), 2)
+    options = {"n_states": 4, "branches_per_state": "all", "branch_length": 3}
+    model = MaskableTRPO("MlpPolicy", env, sampling="vine", vine_kwargs=options, **SMALL)
+    model.learn(1)
+    return {"theta": flatten(list(model.policy.parameters())).detach(), "possible": model._experience.possible is None}
+
+
+def test_ranks_need_not_all_have_impossible_actions_to_branch_into() -> None:
+    first, second = on_ranks(one_update_of_a_vine)
+    assert (first["possible"], second["possible"]) == (True, False)
+    assert th.equal(first["theta"], second["theta"])

@@ -11,12 +11,19 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
+from sb3_trpo.discrete import MASKS
 from sb3_trpo.policy import make_actor
 from sb3_trpo.policy.acting import Act
 from sb3_trpo.sampling.defects import predicted_values
 from sb3_trpo.sampling.single_path import Observations, finite, to_env
 from sb3_trpo.sampling.vine.envs import BranchEnvs
 from sb3_trpo.vec_env import RowState
+
+ANOTHER_MASK = (
+    f"{MASKS}() gave another mask where a branch begins than in the same state of the rollout. It depends on something that "
+    "is no part of the environment's state: a variable of a module, another environment, or what the environment's own "
+    "clone_state() leaves out. Let it depend only on attributes of the environment."
+)
 
 
 class Branch(NamedTuple):
@@ -25,11 +32,13 @@ class Branch(NamedTuple):
     :param state: where it starts
     :param first_action: the action tried there, as the distribution gives it
     :param noise: behind the policy's later actions, one row for every :attr:`BranchRules.hold` of them
+    :param mask: what was possible in the state ``[P]``, if environments are asked
     """
 
     state: RowState
     first_action: np.ndarray
     noise: np.ndarray
+    mask: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -189,18 +198,27 @@ class _Runner:
 
     def _actions(self, rows: np.ndarray) -> np.ndarray:
         """First actions where a branch begins, the policy's elsewhere; as the environments take them."""
+        masks = self._masks(rows)
         actions = self.first_actions[rows]
         later = self.taken[rows] > 0
         if later.any():
             noise = self.noise[np.arange(len(self.noise)), (self.taken - 1) // self.rules.hold]
             obs = finite(self.obs)  # type: ignore[arg-type]
-            outcomes = self.rules.outcomes
-            masks = None if outcomes is None else self.envs.masks(rows[later].tolist(), outcomes)
             if self.act is None:
                 self.act = make_actor(self.policy, obs, noise, masks)
             drawn = self.act(obs, noise, masks)
             actions[later] = drawn[rows[later]]
         return self.to_env(actions.reshape(len(rows), *self.policy.action_space.shape))  # type: ignore[misc]
+
+    def _masks(self, rows: np.ndarray) -> np.ndarray | None:
+        """What is possible now, of all rows ``[rows, P]``, if environments are asked."""
+        if self.rules.outcomes is None:
+            return None
+        masks = self.envs.masks(rows, self.taken[rows], self.rules.outcomes)
+        for row in rows[self.taken[rows] == 0]:
+            if not np.array_equal(masks[row], self.branches[self.current[row]].mask):
+                raise RuntimeError(ANOTHER_MASK)
+        return masks
 
     def bootstrap(self) -> None:
         """Add γ^T V(s_T) to every branch that was cut, in batches of as many rows as act together."""

@@ -137,20 +137,18 @@ class Vine:
     :param env: the training environments
     :param policy: says what kind of actions branches draw
     :param settings: complete
-    :param masks: gives those of the present rollout, None if all actions are possible
     :raises ValueError: if the environments cannot be copied exactly; the message names what is in the way
     :raises TypeError: for an action distribution that is not SB3's own
     """
 
-    def __init__(
-        self, env: VecEnv, policy: ActorCriticPolicy, settings: VineSettings, masks: Callable[[], RolloutMasks | None]
-    ):
+    def __init__(self, env: VecEnv, policy: ActorCriticPolicy, settings: VineSettings):
         if not draws(policy.action_dist):
             raise TypeError(
                 f"The vine cannot draw actions of a {type(policy.action_dist).__name__} from noise that branches share: "
                 'use one of Stable-Baselines3\'s own distributions, or sampling="single_path".'
             )
-        self.env, self.settings, self.masks = env, settings, masks
+        self.env, self.settings = env, settings
+        self.masks: Callable[[], RolloutMasks | None] = lambda: None  # those of the present rollout; None: all is possible
         self._stages = WrapperStages(env, ROWS)
         template = branch_template(env)
         self._trials = Trials(env, template, settings.n_workers)
@@ -195,15 +193,17 @@ class Vine:
         tried = first_actions(policy, states, settings, rng)
         hold = 1 if not explores_by_state(policy) else (sde_sample_freq if sde_sample_freq > 0 else settings.branch_length)
         rules = BranchRules(settings.branch_length, gamma, settings.bootstrap, hold, None if masks is None else masks.outcomes)
-        branches = self._branches(policy, trunk.states, tried, rng, rules)
+        branches, places = self._branches(policy, trunk.states, tried, rng, rules), tried.places()
+        if isinstance(states, MaskedStates):
+            possible = states.masks.cpu().numpy()
+            branches = [branch._replace(mask=possible[state]) for branch, (state, _) in zip(branches, places, strict=True)]
         if self._workers is not None:
             examples = select(states, slice(ROWS)), tried.actions[:ROWS, 0]
             outcomes = self._workers.run(policy, self._stages, branches, rules, examples)
         else:
             assert self._here is not None, "closed"
             outcomes = run_branches(policy, self._here, branches, rules)
-        places = tried.places()
-        self._trials.check(branches, outcomes, [trunk.places[state][1] for state, _ in places], rules.length)
+        self._trials.check(branches, outcomes, [trunk.places[state][1] for state, _ in places], rules)
         returns = np.zeros(tried.shape)
         returns[tuple(np.transpose(places))] = outcomes.returns
         q_values = th.as_tensor(returns, dtype=th.float32, device=policy.device)
@@ -261,15 +261,10 @@ class Growth:
 
 
 def make_vine(
-    env: VecEnv,
-    policy: ActorCriticPolicy,
-    options: Mapping[str, Any] | None,
-    n_steps: int,
-    kind: type[Vine] = Vine,
-    masks: Callable[[], RolloutMasks | None] = lambda: None,
+    env: VecEnv, policy: ActorCriticPolicy, options: Mapping[str, Any] | None, n_steps: int, kind: type[Vine] = Vine
 ) -> Vine:
     """The vine of these environments, with a user's options; see :func:`~sb3_trpo.sampling.register_sampler`."""
-    return kind(env, policy, VineSettings.of(options, env.action_space, n_steps * env.num_envs), masks)
+    return kind(env, policy, VineSettings.of(options, env.action_space, n_steps * env.num_envs))
 
 
 register_sampler("vine", make_vine)

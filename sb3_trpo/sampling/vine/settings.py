@@ -19,8 +19,8 @@ class VineSettings:
     """Options of the vine; the defaults are those with which Hopper learned most in ``benchmarks/learning/vine_defaults.py``.
 
     :param n_states: N, states to branch from in every iteration, at least 1; None for as many as make the branches take
-        about as many steps as the trunk, if they run to their full length
-    :param branches_per_state: K ≥ 2 actions tried in each state, or ``"all"`` for every action of a discrete space once;
+        about as many steps as the trunk, if they run to their full length and all actions are possible
+    :param branches_per_state: K ≥ 2 actions tried in each state, or ``"all"`` for every possible discrete action once;
         None for all where there are at most eight, else 4
     :param branch_length: m ≥ 1, most steps of a branch, its first action included
     :param bootstrap: whether the critic stands in for what comes after a branch that was cut

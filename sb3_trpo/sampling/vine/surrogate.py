@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch as th
 
-from sb3_trpo.policy import Actor, Given, select
+from sb3_trpo.policy import Actor, Given, MaskedStates, select
 from sb3_trpo.ranks import Ranks, mean_and_std
 from sb3_trpo.sampling.vine.first_actions import FirstActions
 from sb3_trpo.trust_region import self_normalized, sum_over_actions
@@ -52,8 +52,9 @@ class Branched:
         self.observations, self.tried, self.contrasts = observations, tried, contrasts
         if normalize:
             std = mean_and_std(contrasts.flatten(), ranks)[1]
-            if tried.possible is not None:  # the others' zeros are no differences
-                std = std / ranks.mean(tried.possible.float().mean()).sqrt()
+            if isinstance(observations, MaskedStates):  # on all ranks or on none; the zeros of impossible actions do not count
+                share = contrasts.new_ones(()) if tried.possible is None else tried.possible.float().mean()
+                std = std / ranks.mean(share).sqrt()
             self.contrasts = contrasts / (std + 1e-8)
 
     def on_path(self, rows: slice, ratio: th.Tensor) -> th.Tensor:

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_trpo.processes import parts
-from sb3_trpo.sampling.vine.branches import Branch, Outcomes, Paths
+from sb3_trpo.sampling.vine.branches import Branch, BranchRules, Outcomes, Paths
 from sb3_trpo.simulators import Replayed, replay
 from sb3_trpo.vec_env import call_cloneable
 
@@ -32,13 +32,13 @@ class Trials:
         self.env, self.template, self.n_workers = env.unwrapped, template, n_workers
         self._rng, self._turn = np.random.default_rng(0), 0
 
-    def check(self, branches: Sequence[Branch], outcomes: Outcomes, owners: Sequence[int], length: int) -> None:
+    def check(self, branches: Sequence[Branch], outcomes: Outcomes, owners: Sequence[int], rules: BranchRules) -> None:
         """Try some branches.
 
         :param branches: J branches
         :param outcomes: what came of them
         :param owners: the training environment that each one's state was saved in ``[J]``
-        :param length: most steps of a branch
+        :param rules: that they followed
         :raises RuntimeError: if one leads elsewhere; the message names the output, the step, and what to do
         """
         there = not isinstance(self.env, DummyVecEnv)
@@ -47,12 +47,15 @@ class Trials:
         for part in filter(None, parts(len(branches), max(1, self.n_workers))):
             for index in self._choose(outcomes.returns[part.start : part.stop]) + part.start:
                 path = outcomes.paths.of(index)
-                arguments = (branches[index].state.env, branches[index].state.models, path.actions)
+                masked = rules.outcomes is not None
+                arguments = (branches[index].state.env, branches[index].state.models, path.actions, masked)
                 if there:
                     (replayed,) = call_cloneable(self.env, "replay", [owners[index]], arguments)
                 else:
                     replayed = replay(self.template, *arguments)
-                found = _difference(path, bool(outcomes.terminated[index]), replayed, length, self.template.observation_space)
+                found = _difference(
+                    path, bool(outcomes.terminated[index]), replayed, rules.length, self.template.observation_space
+                )
                 if found is not None:
                     raise RuntimeError(
                         "A branch was taken again in the process of the training environment, with the same actions from the "
