@@ -26,6 +26,7 @@ STUDIES = {  # name -> where it is declared
     "variant_speed": "benchmarks.variants.speed",
     "atari": "benchmarks.atari.study",
     "atari_speed": "benchmarks.atari.speed",
+    "atari_workers": "benchmarks.atari.workers",
     "atari_memory": "benchmarks.atari.memory",
     "throughput": "benchmarks.speed.throughput",
     "time_budget": "benchmarks.speed.time_budget",

@@ -47,9 +47,14 @@ def model_for(task: str, n_workers: int | None) -> Any:
         env = VecNormalize(env, gamma=settings.get("gamma", 0.99))
     settings["policy_kwargs"] = policy_kwargs_of(settings)
     model = ALGORITHMS[algo](**{"policy": "MlpPolicy", **settings}, env=env, seed=0, device="cpu").learn(1)
+    hold(model)
+    return model
+
+
+def hold(model: Any) -> None:
+    """Give every worker a core."""
     for core, process in zip(sorted(os.sched_getaffinity(0)), _workers(model), strict=False):
         os.sched_setaffinity(process.pid, {core})
-    return model
 
 
 def _workers(model: Any) -> list[Popen]:
