@@ -1,0 +1,117 @@
+"""Changes of the method, not of its settings, that might learn more from the same env steps: a screening.
+
+500,000 steps with each task's settings, three seeds that no other study uses. What is ahead here is compared again over
+1,000,000 steps with ten seeds before it becomes an option; what is not stays a row of the table.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.buffers import RolloutBuffer
+
+from benchmarks.common import Cell, Run, Runs, Study, markdown
+from benchmarks.common.statistics import difference
+from benchmarks.common.training import Plan, Variant, settings_for, train
+from benchmarks.learning.mujoco import TASKS
+from sb3_trpo import TRPO
+from sb3_trpo.critic import fit_critic
+from sb3_trpo.policy import Actor, values_of
+from sb3_trpo.sampling import Evaluator
+from sb3_trpo.sampling.evaluators import DeferredEvaluator
+from sb3_trpo.trust_region import FullStep, Solution, full_step
+from sb3_trpo.update import PolicyObjective, Step, StepOptions, policy_step
+
+STORE = Runs("gains")
+STEPS, SEEDS = 500_000, (201, 202, 203)
+COLOR, MOMENTUM = 0.5, 0.5
+
+
+def colored(rng: np.random.Generator, n_steps: int, shape: tuple[int, ...], beta: float) -> np.ndarray:
+    """Gaussian noise whose power falls with frequency f as f^−β, each value of variance 1 ``[n_steps, *shape]``.
+
+    :param beta: 0 is white noise, 1 pink
+    """
+    frequencies = np.fft.rfftfreq(n_steps)
+    frequencies[0] = frequencies[1]
+    amplitude = frequencies ** (-beta / 2.0)
+    amplitude /= math.sqrt(np.mean(np.fft.irfft(amplitude**2, n_steps)[0]))
+    white = rng.standard_normal((n_steps, *shape))
+    spectrum = np.fft.rfft(white, axis=0) * amplitude.reshape(-1, *(1 for _ in shape))
+    return np.fft.irfft(spectrum, n_steps, axis=0)
+
+
+def with_colored_noise(model: TRPO, buffer: RolloutBuffer, gamma: float) -> Evaluator:
+    """TRPO's evaluator with the noise of a whole rollout drawn at once (Hollenstein et al. 2024); every action alone follows
+    the policy.
+    """
+    evaluator = TRPO._make_evaluator(model, buffer, gamma)
+    assert isinstance(evaluator, DeferredEvaluator) and evaluator.fast is not None
+    rng = np.random.default_rng([model.seed or 0, model.num_timesteps])
+    rows = iter(colored(rng, buffer.buffer_size, tuple(evaluator.fast.noise.shape), COLOR))
+
+    def redraw(noise: th.Tensor, generator: th.Generator | None = None) -> th.Tensor:
+        return noise.copy_(th.as_tensor(next(rows)))
+
+    evaluator.fast.kind.redraw = redraw  # type: ignore[method-assign]
+    return evaluator
+
+
+def with_the_critic_first(model: TRPO, buffer: RolloutBuffer) -> Any:
+    """Advantages by a critic that was fitted to this very rollout, with half of the passes; the other half come afterwards."""
+    TRPO._estimate_advantages(model, buffer)
+    samples = model._read_samples()
+    actor = Actor(model.policy, samples.observations)
+    fit_critic(actor, samples, model.n_critic_updates, model.batch_size, model._ranks, model._left_out)
+    with th.no_grad():
+        values = values_of(model.policy, samples.observations).numpy()
+    buffer.values = values.reshape(buffer.values.shape)
+    return TRPO._estimate_advantages(model, buffer)
+
+
+def with_momentum(model: TRPO, objective: PolicyObjective) -> Step:
+    """The natural gradient's direction plus a part of the step before, as long as the trust region allows."""
+    options = StepOptions.of(model)
+    before: th.Tensor | None = getattr(model, "_step_before", None)
+
+    def length(solution: Solution, gradient: th.Tensor, target_kl: float) -> FullStep:
+        full = full_step(solution, gradient, target_kl)
+        if before is None or not full.status.usable:
+            return full
+        vector = full.vector + MOMENTUM * before
+        size = math.sqrt(2.0 * target_kl / objective.fisher(options.cg_damping).quadratic_form(vector))
+        return FullStep(size * vector, full.size, float(gradient @ vector) * size, full.status)
+
+    step = policy_step(objective, options, model._ranks, length)
+    model._step_before = step.search.theta - objective.theta  # type: ignore[attr-defined]
+    return step
+
+
+VARIANTS: dict[str, Variant] = {
+    "as it is": Variant(),
+    "coloured noise": Variant(methods={"_make_evaluator": with_colored_noise}),
+    "critic first": Variant(methods={"_estimate_advantages": with_the_critic_first}),
+    "momentum": Variant(methods={"_find_step": with_momentum}),
+}
+
+
+def run(cell: Cell) -> Run | None:
+    settings, variant = settings_for("sb3_trpo", cell.task), VARIANTS[cell.variant]
+    if cell.variant == "critic first":
+        settings["n_critic_updates"] = settings.get("n_critic_updates", 10) // 2
+    return train(Plan("sb3_trpo", cell.task, settings, STEPS, cell.seed, methods=variant.methods), cell.changes)
+
+
+def table() -> str:
+    """Mean of all evaluations of a run, less that of the method as it is, with 95 % intervals of three seeds."""
+    rows = []
+    for env_id in TASKS:
+        means = {name: [float(frame["mean"].mean()) for frame in STORE.frames(env_id, name)] for name in VARIANTS}
+        plain = means.pop("as it is")
+        cells = (difference(found, plain) if found and plain else "" for found in means.values())
+        rows.append([env_id, f"{np.mean(plain):.0f}" if plain else "", *cells])
+    return markdown.table(["mean over the run", *VARIANTS], rows)
+
+
+STUDY = Study(run=run, store=STORE, tasks=TASKS, variants=VARIANTS, seeds=SEEDS, changeable=True, tables={"gains": table})
