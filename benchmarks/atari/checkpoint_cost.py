@@ -72,7 +72,7 @@ def measure(cell: Cell) -> dict[str, Any]:
 
 
 def table() -> str:
-    head = ["one exact checkpoint", "processor", "clock", "of a minute, by the clock", "on the disk"]
+    head = ["one exact checkpoint", "CPU time", "wall time", "share of one minute", "on the disk"]
     rows = []
     for row in STORE.rows():
         seconds = [f"{1000 * row[key]:.0f} ms" for key in ("processor_seconds", "clock_seconds")]

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rl_zoo3.exp_manager import ExperimentManager
 from rl_zoo3.utils import create_test_env, get_saved_hyperparams
 from scipy.stats import bootstrap
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv
 
 from benchmarks.common import Cell, Rows, Study, markdown
@@ -55,10 +57,16 @@ def load(env_id: str, seed: int, **env_kwargs: Any) -> tuple[TRPO, VecEnv]:
     return TRPO.load(folder / f"{env_id}.zip", device="cpu"), env
 
 
+def deterministic(env_id: str) -> bool:
+    """Whether an agent takes the likeliest action: all but Atari's, which draw theirs, as RL Zoo's ``enjoy`` has it."""
+    return not ExperimentManager.is_atari(env_id)
+
+
 def measure(cell: Cell) -> dict[str, Any]:
-    """Undiscounted returns of whole episodes, the likeliest action at each step."""
+    """Undiscounted returns of whole episodes."""
+    set_random_seed(cell.seed)
     model, env = load(cell.task, cell.seed)
-    returns: Any = evaluate_policy(model, env, EPISODES, return_episode_rewards=True)[0]
+    returns: Any = evaluate_policy(model, env, EPISODES, deterministic(cell.task), return_episode_rewards=True)[0]
     env.close()
     return {"returns": [round(value, 2) for value in returns], "sha256": checksums(cell.task)}
 
