@@ -33,5 +33,4 @@ def environments(game: str, n_envs: int, seed: int, **kwargs: Any) -> VecFrameSt
 
 def pong(n_envs: int, wrapper: Any, kind: type[VecEnv] = DummyVecEnv) -> VecFrameStack:
     """Stacks of four pictures of Pong, for measurements of time and memory."""
-    gym.register_envs(ale_py)
-    return VecFrameStack(make_vec_env("PongNoFrameskip-v4", n_envs, seed=0, wrapper_class=wrapper, vec_env_cls=kind), 4)  # type: ignore[arg-type]
+    return VecFrameStack(make_vec_env("ale_py:PongNoFrameskip-v4", n_envs, seed=0, wrapper_class=wrapper, vec_env_cls=kind), 4)  # type: ignore[arg-type]

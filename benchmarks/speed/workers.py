@@ -20,7 +20,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from benchmarks.common import Cell, Rows, Study, markdown
-from benchmarks.common.timing import in_turn, spread
+from benchmarks.common.timing import hold_processes, in_turn, spread
 from benchmarks.common.training import ALGORITHMS, policy_kwargs_of, settings_for
 from sb3_trpo import WorkerVecEnv
 
@@ -53,8 +53,7 @@ def model_for(task: str, n_workers: int | None) -> Any:
 
 def hold(model: Any) -> None:
     """Give every worker a core."""
-    for core, process in zip(sorted(os.sched_getaffinity(0)), _workers(model), strict=False):
-        os.sched_setaffinity(process.pid, {core})
+    hold_processes(_workers(model))
 
 
 def _workers(model: Any) -> list[Popen]:

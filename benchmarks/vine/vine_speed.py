@@ -17,8 +17,8 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize
 
 from benchmarks.common import Cell, Rows, Study, markdown
-from benchmarks.common.timing import Stopwatch, in_turn, spread
-from sb3_trpo import TRPO
+from benchmarks.common.timing import Stopwatch, hold_processes, in_turn, spread
+from sb3_trpo import TRPO, WorkerVecEnv
 from sb3_trpo.atari import PaperAtariWrapper
 from sb3_trpo.sampling.vine import collector
 from sb3_trpo.sampling.vine.branches import _Runner
@@ -31,12 +31,22 @@ ATARI = {"n_steps": 512, "fisher_sample_fraction": 0.1}
 LONG = {"n_states": 256, "branches_per_state": 4, "branch_length": 100}
 LONG_OF_TWO = {"n_states": 1024, "branch_length": 100}
 ALL_OF_SIX = {"n_states": 128, "branch_length": 20}
+IN_WORKERS = "in two workers"
 # environment, policy, settings, the vine's settings
 CASES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
     "Hopper-v5, default settings": ("Hopper-v5", "MlpPolicy", {}, {}),
     "Hopper-v5, 256 states × 4 × 100 steps": ("Hopper-v5", "MlpPolicy", {}, LONG),
     "Humanoid-v5, default settings": ("Humanoid-v5", "MlpPolicy", {}, {}),
     "Humanoid-v5, 256 states × 4 × 100 steps": ("Humanoid-v5", "MlpPolicy", {}, LONG),
+    **{
+        f"{env_id}, default settings, trunk of two environments in two workers, too": (
+            f"{env_id} {IN_WORKERS}",
+            "MlpPolicy",
+            {"n_steps": 1024},
+            {},
+        )
+        for env_id in ("Hopper-v5", "Humanoid-v5")
+    },
     "CartPole-v1, default settings": ("CartPole-v1", "MlpPolicy", {}, {}),
     "CartPole-v1, 1,024 states × 2 × 100 steps": ("CartPole-v1", "MlpPolicy", {}, LONG_OF_TWO),
     "Pong, AtariWrapper, NatureCNN, 128 states × 6 × 20 steps, Fisher on a tenth": ("Pong", "CnnPolicy", ATARI, ALL_OF_SIX),
@@ -53,13 +63,16 @@ def make_env(env_id: str) -> VecEnv:
     if env_id in PONG:
         settings = {"frameskip": 1, "repeat_action_probability": 0.0}
         return VecFrameStack(make_vec_env("ALE/Pong-v5", 1, seed=0, wrapper_class=PONG[env_id], env_kwargs=settings), 4)
+    if env_id.endswith(IN_WORKERS):
+        workers: Any = {"vec_env_cls": WorkerVecEnv, "vec_env_kwargs": {"n_workers": 2}}
+        return VecNormalize(make_vec_env(env_id.removesuffix(IN_WORKERS).strip(), 2, seed=0, **workers))
     env = make_vec_env(env_id, 1, seed=0)
     return env if env_id == "CartPole-v1" else VecNormalize(env)
 
 
 def bare_speed(env_id: str, seconds: float = 2.0) -> float:
     """Steps a second of ``env.step`` with random actions drawn beforehand, in what ``gym.make`` gives."""
-    env = make_env(env_id).get_attr("env")[0] if env_id in PONG else gym.make(env_id)
+    env = make_env(env_id).get_attr("env")[0] if env_id in PONG else gym.make(env_id.removesuffix(IN_WORKERS).strip())
     env.reset(seed=0)
     actions = [env.action_space.sample() for _ in range(1000)]
     steps, begin = 0, time.perf_counter()
@@ -116,6 +129,9 @@ def measure(cell: Cell) -> dict[str, Any]:
     iterations = 4 if env_id == "CartPole-v1" or not vine else 1
     model = make(cell.task, 2)
     model.learn(1)
+    hold_processes(model._sampler._workers.workers.processes)  # type: ignore[union-attr]
+    if isinstance(model.env.unwrapped, WorkerVecEnv):  # type: ignore[union-attr]
+        hold_processes(model.env.unwrapped._workers.processes)  # type: ignore[union-attr]
     speeds = in_turn(ROUNDS, {"bare": partial(bare_speed, env_id), "ours": partial(vine_speed, model, iterations)})
     model.close_vine()
     return {
