@@ -1,5 +1,6 @@
 """One stream of noise: every way to act draws, from the same random numbers, the actions that SB3's own ``forward`` draws."""
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -235,3 +236,14 @@ def test_a_head_of_ones_own_is_called_at_every_step() -> None:
     calls: list[int] = []
     model.learn(64, callback=lambda *_: calls.append(head.calls) or True)
     assert all(after > before for before, after in zip([0, *calls], calls, strict=False))
+
+
+def test_a_pickled_actor_draws_new_noise_at_every_step() -> None:
+    """As the first one does, from the same random numbers."""
+    policy = TRPO("MlpPolicy", "Pendulum-v1", seed=0, device="cpu").policy
+    obs = np.zeros((1, 3), dtype=np.float32)
+    actor = numpy_actor(policy, obs)
+    assert actor is not None
+    sent = pickle.loads(pickle.dumps(actor))
+    drawn = [[each.act(obs, generator=th.Generator().manual_seed(seed)).copy() for seed in (1, 2)] for each in (actor, sent)]
+    assert np.array_equal(*drawn) and not np.array_equal(*drawn[1])
