@@ -31,7 +31,7 @@ ATARI = {"n_steps": 512, "fisher_sample_fraction": 0.1}
 LONG = {"n_states": 256, "branches_per_state": 4, "branch_length": 100}
 LONG_OF_TWO = {"n_states": 1024, "branch_length": 100}
 ALL_OF_SIX = {"n_states": 128, "branch_length": 20}
-IN_WORKERS = "in two workers"
+IN_WORKERS = " in two workers"
 # environment, policy, settings, the vine's settings
 CASES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
     "Hopper-v5, default settings": ("Hopper-v5", "MlpPolicy", {}, {}),
@@ -40,7 +40,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
     "Humanoid-v5, 256 states × 4 × 100 steps": ("Humanoid-v5", "MlpPolicy", {}, LONG),
     **{
         f"{env_id}, default settings, trunk of two environments in two workers, too": (
-            f"{env_id} {IN_WORKERS}",
+            f"{env_id}{IN_WORKERS}",
             "MlpPolicy",
             {"n_steps": 1024},
             {},
@@ -65,14 +65,14 @@ def make_env(env_id: str) -> VecEnv:
         return VecFrameStack(make_vec_env("ALE/Pong-v5", 1, seed=0, wrapper_class=PONG[env_id], env_kwargs=settings), 4)
     if env_id.endswith(IN_WORKERS):
         workers: Any = {"vec_env_cls": WorkerVecEnv, "vec_env_kwargs": {"n_workers": 2}}
-        return VecNormalize(make_vec_env(env_id.removesuffix(IN_WORKERS).strip(), 2, seed=0, **workers))
+        return VecNormalize(make_vec_env(env_id.removesuffix(IN_WORKERS), 2, seed=0, **workers))
     env = make_vec_env(env_id, 1, seed=0)
     return env if env_id == "CartPole-v1" else VecNormalize(env)
 
 
 def bare_speed(env_id: str, seconds: float = 2.0) -> float:
     """Steps a second of ``env.step`` with random actions drawn beforehand, in what ``gym.make`` gives."""
-    env = make_env(env_id).get_attr("env")[0] if env_id in PONG else gym.make(env_id.removesuffix(IN_WORKERS).strip())
+    env = make_env(env_id).get_attr("env")[0] if env_id in PONG else gym.make(env_id.removesuffix(IN_WORKERS))
     env.reset(seed=0)
     actions = [env.action_space.sample() for _ in range(1000)]
     steps, begin = 0, time.perf_counter()

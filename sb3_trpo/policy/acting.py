@@ -76,7 +76,7 @@ class NumpyActor:
         leading = (len(self.kind.parameters(distribution)),)
         with th.random.fork_rng([]):
             self.noise = self.kind.noise(leading)
-        self._numbers = self.noise.numpy()  # the same memory: asked for at every step, it would cost a tenth of CartPole's
+        self._numbers = self.noise.numpy()  # a view; to make it at every step takes a tenth of CartPole's collection
         self.shape = (*leading, *policy.action_space.shape)  # type: ignore[misc]
         self.deviation = policy.log_std.detach().exp().numpy() if hasattr(policy, "log_std") else None
 

@@ -43,7 +43,7 @@ class Source:
         """
 
     def clone_state(self) -> dict[str, Any]:
-        """All that changes in the source, for an exact checkpoint. The saved states in it are the source's own, not copies."""
+        """Everything in the source that changes, for an exact checkpoint. The saved states are not copied."""
         return {name: copy(value) for name, value in vars(self).items() if not callable(value)}
 
     def restore_state(self, state: dict[str, Any]) -> None:

@@ -40,7 +40,8 @@ def refuse_vine(model: Any) -> None:
     """
     if model.sampling == "vine":
         raise ValueError(
-            f'{type(model).__name__} has no vine, because a saved state has no LSTM\'s: use sampling="single_path".'
+            f"{type(model).__name__} has no vine, because a simulator's saved state does not hold the state of the LSTM: use "
+            'sampling="single_path".'
         )
 
 

@@ -112,9 +112,7 @@ def test_the_values_of_branches_are_those_of_the_mdp(branches: Any) -> None:
     with th.no_grad():
         policy = model.policy.get_distribution(th.eye(6), action_masks=possible).distribution.probs.numpy()
     assert (policy[~possible] == 0.0).all()
-    q_values = inner.rewards
-    for _ in range(horizon - 1):
-        q_values = inner.rewards + gamma * inner.transitions @ (policy * q_values).sum(1)
+    q_values = inner.q_values(policy, horizon, gamma)
 
     errors: dict[tuple[int, int], list[float]] = {}
     for _ in range(40):

@@ -81,6 +81,13 @@ class Tabular(gym.Env):
         rng = np.random.default_rng(8)
         self.transitions, self.rewards = rng.dirichlet(np.ones(6) / 2, (6, 3)), rng.normal(size=(6, 3))
 
+    def q_values(self, policy: np.ndarray, horizon: int, gamma: float) -> np.ndarray:
+        """Q of that many steps by dynamic programming ``[6, 3]``, for a policy's probabilities ``[6, 3]``."""
+        q_values = self.rewards
+        for _ in range(horizon - 1):
+            q_values = self.rewards + gamma * self.transitions @ (policy * q_values).sum(1)
+        return q_values
+
     def _observe(self) -> np.ndarray:
         return np.eye(6, dtype=np.float32)[self.state]
 
@@ -106,9 +113,7 @@ def test_the_values_of_branches_are_those_of_the_mdp(common):
     inner = env.unwrapped
     with th.no_grad():
         policy = trpo.policy.get_distribution(th.eye(6)).distribution.probs.numpy()
-    q_values = inner.rewards
-    for _ in range(horizon - 1):
-        q_values = inner.rewards + gamma * inner.transitions @ (policy * q_values).sum(1)
+    q_values = inner.q_values(policy, horizon, gamma)
 
     errors: dict[tuple[int, int], list[float]] = {}
     for _ in range(40):
