@@ -49,12 +49,7 @@ def with_colored_noise(model: TRPO, buffer: RolloutBuffer, gamma: float) -> Eval
     evaluator = TRPO._make_evaluator(model, buffer, gamma)
     assert isinstance(evaluator, DeferredEvaluator) and evaluator.fast is not None
     rng = np.random.default_rng([model.seed or 0, model.num_timesteps])
-    rows = iter(colored(rng, buffer.buffer_size, tuple(evaluator.fast.noise.shape), COLOR))
-
-    def redraw(noise: th.Tensor, generator: th.Generator | None = None) -> th.Tensor:
-        return noise.copy_(th.as_tensor(next(rows)))
-
-    evaluator.fast.kind.redraw = redraw  # type: ignore[method-assign]
+    evaluator.noise = iter(evaluator.fast.deviation * colored(rng, buffer.buffer_size, evaluator.fast.noise_shape, COLOR))
     return evaluator
 
 

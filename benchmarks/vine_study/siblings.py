@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 
 from sb3_trpo import TRPO
@@ -72,13 +71,6 @@ def with_mirrored_noise(model: TRPO, buffer: RolloutBuffer, gamma: float) -> Eva
     """
     evaluator = TRPO._make_evaluator(model, buffer, gamma)
     assert isinstance(evaluator, DeferredEvaluator) and evaluator.fast is not None
-    kind = evaluator.fast.kind
-    own = kind.redraw
-
-    def mirrored(noise: th.Tensor, generator: th.Generator | None = None) -> th.Tensor:
-        first, second = own(noise, generator).chunk(2)
-        second.copy_(-first)
-        return noise
-
-    kind.redraw = mirrored  # type: ignore[method-assign]
+    own = evaluator.noise
+    evaluator.noise = (np.concatenate([half, -half]) for half in (noise[: len(noise) // 2] for noise in own))
     return evaluator

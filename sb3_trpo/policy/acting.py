@@ -1,10 +1,10 @@
 """Actions as a function of observations and noise, one function for every way to act.
 
-SB3's ``forward`` draws them at every step. :class:`NumpyActor` gives the same actions, up to rounding, from the same random
-numbers. :func:`make_actor` takes noise drawn beforehand, for branches that share it (paper, section 5.2).
+SB3's ``forward`` draws the noise at every step. :class:`NumpyActor` gives the same actions, up to rounding, from the same
+random numbers. :func:`make_actor` takes noise drawn beforehand, for branches that share it (paper, section 5.2).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from typing import Any
 
@@ -23,6 +23,7 @@ from sb3_trpo.policy.recognition import numpy_layers
 
 # Multiplications of one layer beyond which NumPy's BLAS starts threads, at a cost above all that is saved here.
 LARGEST_PRODUCT = 2**17
+BLOCK = 256  # steps whose noise is drawn at a time: between two steps of a simulator, PyTorch finds the caches cold
 
 # Actions for observations and their noise ``[B, …]``, and for masks ``[B, P]`` where there are any
 Act = Callable[[Any, np.ndarray, np.ndarray | None], np.ndarray]
@@ -61,7 +62,7 @@ def draw_noise(policy: ActorCriticPolicy, rng: np.random.Generator, leading: Seq
 
 
 class NumpyActor:
-    """Draws actions of a Gaussian or categorical MLP policy from the random numbers that SB3 would draw them from.
+    """Acts for a Gaussian or categorical MLP policy, with the random numbers that SB3 would draw.
 
     For a few observations PyTorch's calls cost thirty times the arithmetic. Weights are read at construction: an actor
     serves one rollout.
@@ -75,24 +76,34 @@ class NumpyActor:
         self.network, self.kind = NumpyChain(layers), action_distribution(distribution)
         leading = (len(self.kind.parameters(distribution)),)
         with th.random.fork_rng([]):
-            self.noise = self.kind.noise(leading)
-        self._numbers = self.noise.numpy()  # a view; to make it at every step takes a tenth of CartPole's collection
+            self.noise_shape = tuple(self.kind.noise(leading).shape)
         self.shape = (*leading, *policy.action_space.shape)  # type: ignore[misc]
         self.deviation = policy.log_std.detach().exp().numpy() if hasattr(policy, "log_std") else None
 
-    def act(self, obs: np.ndarray, masks: np.ndarray | None = None, generator: th.Generator | None = None) -> np.ndarray:
-        """Actions ``[n_envs, …]`` for observations ``[n_envs, …]``.
+    def noise(self, n_steps: int, generator: th.Generator | None = None) -> Iterator[np.ndarray]:
+        """What is added to mean or logits at each step, drawn up to :data:`BLOCK` steps ahead by the calls of SB3's steps.
 
-        :param masks: which outcomes are possible ``[n_envs, P]``; None: all
+        :param n_steps: of the path
         :param generator: of the random numbers; None for PyTorch's own
         """
-        self.kind.redraw(self.noise, generator)
-        outputs = _restricted(self.network(obs), masks)
-        return _drawn(outputs, self.deviation, self._numbers).reshape(self.shape)
+        noise = th.empty(self.noise_shape)
+        drawn = noise.numpy()  # a view
+        for begin in range(0, n_steps, BLOCK):
+            block = np.empty((min(BLOCK, n_steps - begin), *self.noise_shape), dtype=np.float32)
+            for row in block:
+                self.kind.redraw(noise, generator)
+                row[:] = drawn
+            yield from _added(block, self.deviation)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._numbers = self.noise.numpy()
+    def act(self, obs: np.ndarray, noise: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
+        """Actions ``[n_envs, …]`` for observations ``[n_envs, …]``.
+
+        :param noise: of one step, from :meth:`noise`
+        :param masks: which outcomes are possible ``[n_envs, P]``; None: all
+        """
+        outputs = _restricted(self.network(obs), masks)
+        outputs += noise
+        return (outputs if self.deviation is not None else outputs.argmax(axis=1)).reshape(self.shape)
 
 
 @th.no_grad()
@@ -112,7 +123,7 @@ def numpy_actor(policy: ActorCriticPolicy, obs: Any) -> NumpyActor | None:
     found = copy(policy.action_dist).proba_distribution(*arguments)  # type: ignore[arg-type]
     same_parameters = _agree(actor.kind.parameters(found), actor.kind.parameters(distribution))
     state = th.get_rng_state()
-    fast = actor.act(obs)
+    fast = actor.act(obs, next(actor.noise(1)))
     th.set_rng_state(state)
     plain = distribution.get_actions().numpy().reshape(fast.shape)
     th.set_rng_state(state)
@@ -145,7 +156,9 @@ def make_actor(policy: ActorCriticPolicy, obs: Any, noise: np.ndarray, masks: np
 
     def written_out(obs: Any, noise: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
         outputs = forward(layers, weights, th.as_tensor(obs, dtype=th.float32).flatten(1))[-1].numpy()
-        return _drawn(_restricted(outputs, masks), deviation, noise)
+        outputs = _restricted(outputs, masks)
+        outputs += _added(noise, deviation)
+        return outputs if deviation is not None else outputs.argmax(axis=1)
 
     return written_out if _agree(written_out(obs, noise, masks), plain(obs, noise, masks)) else plain
 
@@ -157,10 +170,6 @@ def _restricted(outputs: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
     return outputs
 
 
-def _drawn(outputs: np.ndarray, deviation: np.ndarray | None, noise: np.ndarray) -> np.ndarray:
-    """A Gaussian's mean + σ ε, or a categorical's largest p/q, of a network's outputs, which are written to."""
-    if deviation is None:
-        outputs -= np.log(noise)
-        return outputs.argmax(axis=1)
-    outputs += deviation * noise
-    return outputs
+def _added(noise: np.ndarray, deviation: np.ndarray | None) -> np.ndarray:
+    """What noise adds: σ ε to a Gaussian's mean; −log q to logits, whose largest sum is that of the largest p/q."""
+    return -np.log(noise) if deviation is None else deviation * noise

@@ -38,12 +38,19 @@ class Acted(NamedTuple):
 class ShareActor(Protocol):
     """Acts for a share of the rows."""
 
-    def act(self, obs: Any, rows: slice, generator: th.Generator) -> Acted:
-        """Act in the states of a share.
+    def begin(self, rows: slice, n_steps: int, generator: th.Generator) -> None:
+        """Begin a segment.
+
+        :param rows: which of all
+        :param n_steps: of the segment
+        :param generator: of the random numbers of all rows
+        """
+        ...
+
+    def act(self, obs: Any) -> Acted:
+        """Act in the states of the share.
 
         :param obs: finite observations ``[rows, …]``
-        :param rows: which they are among all
-        :param generator: of the random numbers of all rows
         """
         ...
 
@@ -64,12 +71,15 @@ class NumpyShare:
         self.actor = actor
         self._all: np.ndarray | None = None
 
-    def act(self, obs: np.ndarray, rows: slice, generator: th.Generator) -> Acted:
+    def begin(self, rows: slice, n_steps: int, generator: th.Generator) -> None:
+        self._rows, self._noise = rows, self.actor.noise(n_steps, generator)
+
+    def act(self, obs: np.ndarray) -> Acted:
         vectors = obs.reshape(len(obs), -1)
         if self._all is None:
             self._all = np.zeros((self.actor.shape[0], vectors.shape[1]), dtype=np.float32)
-        self._all[rows] = vectors
-        return Acted(self.actor.act(self._all, generator=generator)[rows])
+        self._all[self._rows] = vectors
+        return Acted(self.actor.act(self._all, next(self._noise))[self._rows])
 
 
 class PolicyShare:
@@ -85,8 +95,12 @@ class PolicyShare:
         self.policy, self.n_envs, self.alone, self.with_values = policy, n_envs, alone, with_values
         self.shape = policy.action_space.shape
 
+    def begin(self, rows: slice, n_steps: int, generator: th.Generator) -> None:
+        self._rows, self._generator = rows, generator
+
     @th.no_grad()
-    def act(self, obs: Any, rows: slice, generator: th.Generator) -> Acted:
+    def act(self, obs: Any) -> Acted:
+        rows = self._rows
         if not self.alone:
             parts = obs if isinstance(obs, dict) else {None: obs}
             placed = {key: _in_place(part, rows, self.n_envs) for key, part in parts.items()}
@@ -98,7 +112,7 @@ class PolicyShare:
             actions = distribution.get_actions()
         else:
             kind = action_distribution(distribution)
-            noise = kind.noise((self.n_envs,), generator)
+            noise = kind.noise((self.n_envs,), self._generator)
             log_std = getattr(self.policy, "log_std", None)
             actions = kind.act(distribution, noise[rows] if self.alone else noise, log_std)
         log_probs = distribution.log_prob(actions)[mine].numpy() if self.with_values else None

@@ -110,12 +110,13 @@ class DeferredEvaluator:
         self.policy, self.buffer, self.bootstrap_gamma = policy, buffer, bootstrap_gamma
         self.device = policy.device
         self.fast = numpy_actor(policy, finite(obs))
+        self.noise = iter(()) if self.fast is None else self.fast.noise(buffer.buffer_size)
         self.cuts: list[tuple[int, int, Observations]] = []
         self.stood = Standing(policy)
 
     def act(self, obs: Observations) -> np.ndarray:
         if self.fast is not None:
-            return self.fast.act(obs)  # type: ignore[arg-type]
+            return self.fast.act(obs, next(self.noise))  # type: ignore[arg-type]
         return self._draw(obs_as_tensor(obs, self.device))
 
     @th.no_grad()

@@ -14,6 +14,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.policy import explores_by_state
+from sb3_trpo.policy.acting import BLOCK
 from sb3_trpo.policy.layout import zeros_like_rows
 from sb3_trpo.processes.messages import dump
 from sb3_trpo.sampling.infos import unpack
@@ -22,7 +23,7 @@ from sb3_trpo.sampling.single_path import Evaluator, Observations, Transition, f
 from sb3_trpo.vec_env import RowState
 from sb3_trpo.vec_env.shares import can_be_shared, cut, note_episodes, put_back
 
-STEPS = 256  # of a segment, at most: callbacks are called, and may stop, after each
+STEPS = BLOCK  # of a segment, at most: callbacks are called, and may stop, after each, and may draw random numbers
 
 
 @runtime_checkable

@@ -90,8 +90,9 @@ def run_segment(rows: HostedRows, kept: dict[str, Any], job: Job) -> Segment:
     env, generator = around(rows, job.wrappers), th.Generator()
     step_all = quick_step(env)
     generator.set_state(job.generator)
+    actor.begin(slice(rows.first, rows.first + rows.num_envs), job.n_steps, generator)
     before = [statistics.copy() for _, _, statistics in running_statistics(env)]
-    mine, obs = slice(rows.first, rows.first + rows.num_envs), unpacked(job.obs)
+    obs = unpacked(job.obs)
     seen, acted, rewards, dones, infos = [], [], [], [], []
     reset_infos: dict[int, dict[str, Any]] = {}
     due, states = iter(job.due), list[RowState]()
@@ -101,7 +102,7 @@ def run_segment(rows: HostedRows, kept: dict[str, Any], job: Job) -> Segment:
             states += clone_rows(env, following[1:])
             following = next(due, None)
         seen.append(obs)
-        acted.append(actor.act(finite(obs), mine, generator))
+        acted.append(actor.act(finite(obs)))
         obs, reward, done, info = step_all(in_range(acted[-1].actions))  # type: ignore[assignment]
         rewards.append(reward)
         dones.append(done)

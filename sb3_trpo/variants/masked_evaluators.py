@@ -48,7 +48,7 @@ class MaskedDeferredEvaluator(DeferredEvaluator):
     def act(self, obs: Observations) -> np.ndarray:
         masks = self.masks.ask(self.buffer.pos)
         if self.fast is not None:
-            return self.fast.act(obs, masks)  # type: ignore[arg-type]
+            return self.fast.act(obs, next(self.noise), masks)  # type: ignore[arg-type]
         return self._draw(MaskedStates(obs_as_tensor(obs, self.device), th.as_tensor(masks, device=self.device)))
 
     def acts_elsewhere(self) -> bool:

@@ -1,6 +1,5 @@
 """One stream of noise: every way to act draws, from the same random numbers, the actions that SB3's own ``forward`` draws."""
 
-import pickle
 from typing import Any
 
 import numpy as np
@@ -71,7 +70,7 @@ def test_the_fast_actor_is_the_policys_forward(kind: str, n: int) -> None:
     actor = numpy_actor(policy, observations[0])
     assert actor is not None
     th.manual_seed(3)
-    fast = [actor.act(obs) for obs in observations]
+    fast = [actor.act(obs, noise) for obs, noise in zip(observations, actor.noise(100), strict=True)]
     state = th.get_rng_state()
     th.manual_seed(3)
     with th.no_grad():
@@ -238,12 +237,14 @@ def test_a_head_of_ones_own_is_called_at_every_step() -> None:
     assert all(after > before for before, after in zip([0, *calls], calls, strict=False))
 
 
-def test_a_pickled_actor_draws_new_noise_at_every_step() -> None:
-    """As the first one does, from the same random numbers."""
-    policy = TRPO("MlpPolicy", "Pendulum-v1", seed=0, device="cpu").policy
-    obs = np.zeros((1, 3), dtype=np.float32)
-    actor = numpy_actor(policy, obs)
+@pytest.mark.parametrize("n_steps", [1, 256, 300])
+@pytest.mark.parametrize("kind", ["Box", "wide Box", "Discrete"])
+def test_noise_is_drawn_for_the_steps_of_the_path_and_no_more(kind: str, n_steps: int) -> None:
+    """Bit for bit what one call a step draws, as it is added; afterwards the generator stands where that leaves it."""
+    actor = numpy_actor(_policy(SPACES[kind][0]), np.zeros((2, 4), dtype=np.float32))
     assert actor is not None
-    sent = pickle.loads(pickle.dumps(actor))
-    drawn = [[each.act(obs, generator=th.Generator().manual_seed(seed)).copy() for seed in (1, 2)] for each in (actor, sent)]
-    assert np.array_equal(*drawn) and not np.array_equal(*drawn[1])
+    ahead, stepwise = th.Generator().manual_seed(5), th.Generator().manual_seed(5)
+    noise = list(actor.noise(n_steps, ahead))
+    drawn = [actor.kind.noise((2,), stepwise).numpy() for _ in range(n_steps)]
+    expected = [-np.log(q) for q in drawn] if kind == "Discrete" else [actor.deviation * epsilon for epsilon in drawn]
+    assert np.array_equal(noise, expected) and th.equal(ahead.get_state(), stepwise.get_state())

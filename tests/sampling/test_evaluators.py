@@ -117,7 +117,8 @@ def _fast(policy: ActorCriticPolicy, observation: np.ndarray) -> np.ndarray:
     """Actions of the fast actor, for more rows than it is used for."""
     with th.no_grad():
         distribution = policy.get_distribution(th.as_tensor(observation))
-    return NumpyActor(policy, numpy_layers(policy), distribution).act(observation)
+    actor = NumpyActor(policy, numpy_layers(policy), distribution)
+    return actor.act(observation, next(actor.noise(1)))
 
 
 def test_numpy_actor_draws_from_the_policys_distribution() -> None:

@@ -155,6 +155,24 @@ def test_the_same_rollouts(in_workers, short_segments, begun, kind, n_workers, p
     assert begun == 2 * ([4] * 6 if settings.get("sde_sample_freq") == 4 else [7, 7, 7, 3])
 
 
+class Drawing(Recording):
+    """Draws random numbers of its own at every step."""
+
+    def _on_step(self) -> bool:
+        th.rand(3)
+        return super()._on_step()
+
+
+def test_the_same_rollouts_where_a_callback_draws_random_numbers(in_workers, begun):
+    runs = []
+    for env in (in_workers("box", 0), in_workers("box", 2)):
+        recording = Drawing()
+        model = TRPO("MlpPolicy", env, n_steps=300, batch_size=300, seed=4, device="cpu")
+        runs.append((model.learn(2 * 300 * N_ENVS, callback=recording), recording.found))
+    assert_equal_runs(*runs)
+    assert begun == 2 * [256, 44]
+
+
 class Doubled(VecEnvWrapper):
     """A wrapper of a user's own."""
 
