@@ -11,7 +11,7 @@ import pytest
 from gymnasium import wrappers
 from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 
-from sb3_trpo.simulators import CannotCloneError, check_clone, clone_state, copy_env, restore_state
+from sb3_trpo.simulators import CannotCloneError, check_clone, clone_state, copy_env, mujoco_state, restore_state
 from tests.simulator_toys import assert_exact
 
 
@@ -109,6 +109,19 @@ def test_states_of_an_edited_model_share_what_was_not_edited():
         np.testing.assert_array_equal(env.unwrapped.model.body_mass, mass)
 
 
+def test_states_of_a_model_edited_all_over():
+    """Each keeps its own textures."""
+    env = wrappers.TimeLimit(Heavier(), 20)
+    env.reset(seed=0)
+    textures, states = env.unwrapped.model.tex_data, []
+    for shade in (10, 20, 30):
+        textures[:] = shade
+        states.append(clone_state(env))
+    for state, shade in zip(states, (10, 20, 30), strict=True):
+        restore_state(env, state)
+        assert np.all(textures == shade)
+
+
 @pytest.mark.parametrize("env_id", ["Reacher-v4", "Pusher-v5"])
 def test_what_gymnasiums_own_environments_read_is_known(env_id):
     assert_exact(lambda: gym.make(env_id))
@@ -140,3 +153,12 @@ def test_a_model_of_other_sizes_is_refused():
     source.reset(seed=0)
     with pytest.raises(CannotCloneError, match=r"model.*other sizes"):
         restore_state(Growing(), clone_state(source))
+
+
+@pytest.mark.parametrize("size", [0, 3, 8, 21])
+def test_bytes_that_differ(size: int) -> None:
+    """Also those after the last eight."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        a, b = rng.integers(0, 2, (2, size), dtype=np.uint8)
+        assert np.array_equal(mujoco_state._differences(a, b), np.flatnonzero(a != b))
