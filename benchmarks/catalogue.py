@@ -23,6 +23,7 @@ STUDIES = {  # name -> where it is declared
     "vine_figure": "benchmarks.vine.vine_figure",
     "state_fidelity": "benchmarks.vine.state_fidelity",
     "restarts": "benchmarks.restarts.study",
+    "restarts_harm": "benchmarks.restarts.harm",
     "variants": "benchmarks.variants.study",
     "variant_speed": "benchmarks.variants.speed",
     "atari": "benchmarks.atari.study",

@@ -1,6 +1,6 @@
 """Do episodes that begin in saved states find and learn what single path does not?
 
-    pip install minigrid && python -m benchmarks restarts
+    pip install minigrid gymnasium-robotics && python -m benchmarks restarts
 
 Equal simulator steps, exploration and recording included. Success is from the true start alone, of 20 episodes with actions
 drawn from the policy, and of 10 at every fifth of a run.

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import TimeLimit
 
+from benchmarks.restarts.games import first_key, place_in_game
 from sb3_trpo.restarts import Grid
 
 
@@ -17,6 +18,20 @@ def grid(name: str) -> gym.Env:
     from benchmarks.restarts import grids
 
     return getattr(grids, name)()
+
+
+def maze(*layout: Any) -> gym.Env:
+    """One of gymnasium-robotics', likewise."""
+    from benchmarks.restarts import mazes
+
+    return mazes.maze(*layout)
+
+
+def maze_cell(env: gym.Env, observation: np.ndarray) -> Hashable:
+    """Where the robot is."""
+    from benchmarks.restarts import mazes
+
+    return mazes.maze_cell(env, observation)
 
 
 def grid_cell(env: gym.Env, observation: np.ndarray) -> Hashable:
@@ -78,5 +93,12 @@ TASKS = {
         repeat=0.9,
         settings=(),
     ),
-    "MultiRoom-N6": Task(partial(grid, "MultiRoom"), 300_000, grid_cell),
+    "MultiRoom-N6": Task(partial(grid, "MultiRoom"), 800_000, grid_cell),
+    "PointMaze, large": Task(
+        partial(maze, "PointMaze_Large-v3", (1, 1), (7, 10), 800), 400_000, maze_cell, repeat=0.9, settings=(("gamma", 0.997),)
+    ),
+    "AntMaze, U": Task(
+        partial(maze, "AntMaze_UMaze-v5", (1, 1), (3, 1), 1000), 300_000, maze_cell, repeat=0.9, settings=(("gamma", 0.997),)
+    ),
+    "Montezuma, key": Task(first_key, 300_000, place_in_game, repeat=0.8, segment=30),
 }

@@ -12,13 +12,15 @@ class Backward(Source):
 
     An episode succeeds if it earns what the trajectory earned from the same state on, less a tolerance. After ``episodes`` of
     them the position moves back if the success rate was reached, and forward again if none succeeded; by ever longer strides
-    while it goes on as it goes. Once it has succeeded at the first state, episodes begin at the environment's own start.
+    while it goes on as it goes. Once it has succeeded at the first state, episodes begin at the environment's own start. An
+    episode that falls too far behind the trajectory is cut: one that has lost its way would take the steps of many others.
 
     :param trajectory: from :func:`~sb3_trpo.restarts.record` or an exploration's
     :param success_rate: at which the position moves back, in (0, 1]; 0.2 in the paper
     :param episodes: between two moves, ≥ 1
     :param window: episodes begin in this many states from the position on, ≥ 1
     :param tolerance: share of the trajectory's return from a state on that an episode may fall short of, ≥ 0
+    :param lag: env steps that an episode may take longer than the trajectory, ≥ 0; None: as many as the environment allows
     :raises ValueError: for a trajectory without states, or a value out of range
     """
 
@@ -29,6 +31,7 @@ class Backward(Source):
         episodes: int = 10,
         window: int = 5,
         tolerance: float = 0.1,
+        lag: int | None = 50,
     ):
         if not trajectory.starts:
             raise ValueError("The trajectory has no states: record one with at least one action.")
@@ -36,8 +39,11 @@ class Backward(Source):
         check_real("tolerance", tolerance, 0.0, True, np.inf, False)
         check_count("episodes", episodes, 1)
         check_count("window", window, 1)
+        if lag is not None:
+            check_count("lag", lag, 0)
         self.starts, self.total = tuple(trajectory.starts), trajectory.total
         self.success_rate, self.episodes, self.window, self.tolerance = success_rate, episodes, window, tolerance
+        self.lag = lag
         self.position: int = len(self.starts) - 1
         self.stride = 1
         self.done = False  # whether it has succeeded at the first state
@@ -48,6 +54,9 @@ class Backward(Source):
             return None
         last = min(self.position + self.window, len(self.starts))
         return self.starts[rng.integers(self.position, last)]
+
+    def limit(self, start: Start) -> float:
+        return float("inf") if self.lag is None else self.starts[0].steps + len(self.starts) + self.lag
 
     def ended(self, start: Start, total: float) -> None:
         place = start.steps - self.starts[0].steps

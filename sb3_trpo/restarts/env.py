@@ -66,7 +66,7 @@ class RestartEnv(gym.Wrapper):
         self._began = False  # whether there was ever a reset
         self._start: Start | None = None  # of this episode, if it is a saved one
         self._restart: dict[str, Any] = {}
-        self._steps, self._total = 0, 0.0
+        self._steps, self._total, self._limit = 0, 0.0, float("inf")
 
     def set_share(self, share: float) -> None:
         """Change the share.
@@ -88,7 +88,7 @@ class RestartEnv(gym.Wrapper):
         self._start = None if asked or self.rng.random() >= self.share else self.source.choose(self.rng)
         self._began = True
         if self._start is None:
-            self._steps, self._total = 0, 0.0
+            self._steps, self._total, self._limit = 0, 0.0, float("inf")
             observation, info = self.env.reset(seed=seed, options=options)
             self._visit(observation)
             return observation, info
@@ -96,12 +96,14 @@ class RestartEnv(gym.Wrapper):
         self._restart = {"number": self.restarts, "seed": stream, "steps": self._start.steps}
         self.restarts += 1
         self._steps, self._total = self._start.steps, self._start.total
+        self._limit = self.source.limit(self._start)
         return self._start.restore(self.env, stream), {"restart": dict(self._restart)}
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._steps += 1
         self._total += float(reward)
+        truncated = truncated or self._steps >= self._limit
         if not (terminated or truncated):
             self._visit(observation)
         elif self._start is not None:
@@ -114,7 +116,7 @@ class RestartEnv(gym.Wrapper):
         if self.share > 0.0:
             self.source.visit(Visit(self.env, observation, self._steps, self._total), self.rng)
 
-    _OWN = ("share", "restarts", "_began", "_start", "_restart", "_steps", "_total")
+    _OWN = ("share", "restarts", "_began", "_start", "_restart", "_steps", "_total", "_limit")
 
     def clone_state(self) -> RestartState:
         """For :func:`sb3_trpo.simulators.clone_state`."""

@@ -12,6 +12,7 @@ from sb3_trpo.discrete import draw_action, mask_of
 from sb3_trpo.restarts.cells import Cell, hashed
 from sb3_trpo.restarts.sources import RareFirst
 from sb3_trpo.restarts.starts import Start, Trajectory, Visit, Way, retrace
+from sb3_trpo.simulators import clone_state, forgets_when_saved
 
 
 @dataclass
@@ -89,8 +90,10 @@ def _explore_from(
     seed = int(rng.integers(2**32))
     start.restore(env, seed)
     taken: list[Any] = []
-    total = start.total
+    total, forgets = start.total, forgets_when_saved(env)
     for _ in range(steps):
+        if forgets:
+            clone_state(env)  # as at every step when the way is gone again
         again = bool(taken) and rng.random() < repeat
         taken.append(draw_action(actions, mask_of(env, actions), taken[-1] if again else None))
         observation, reward, terminated, truncated, _ = env.step(taken[-1])

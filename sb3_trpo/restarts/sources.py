@@ -35,6 +35,13 @@ class Source:
         """
         return None
 
+    def limit(self, start: Start) -> float:
+        """Env steps into its episode after which one that began in a saved state is cut, as by a time limit.
+
+        :param start: where it began
+        """
+        return float("inf")
+
     def ended(self, start: Start, total: float) -> None:
         """Learn how an episode went that began in a saved state.
 

@@ -115,13 +115,20 @@ def retrace(env: gym.Env, start: Start, way: Way | None) -> Trajectory:
     :param env: built like the one that the way was found in
     :param start: that the way begins at
     :param way: None for one without actions
+    :raises RuntimeError: if the episode ends on the way
     """
     starts: list[Start] = []
     visit = Visit(env, start.restore(env, None), start.steps, start.total)
-    for seed, actions in [] if way is None else way.pieces():
+    pieces = [] if way is None else way.pieces()
+    for seed, actions in pieces:
         restore_state(env, reseed(clone_state(env), seed))
         trajectory, visit = _played(env, visit, actions)
         starts += trajectory.starts
+        if len(trajectory.starts) < len(actions):
+            raise RuntimeError(
+                f"The way of {sum(len(taken) for _, taken in pieces)} actions ended after {len(starts)}: from equal states "
+                "they led elsewhere. Use an environment that is built alike, and try sb3_trpo.simulators.check_clone on it."
+            )
     return Trajectory(starts, visit.total)
 
 

@@ -69,6 +69,16 @@ def clone_state(env: gym.Env) -> SimulatorState:
     return SimulatorState(names, saved, pickled, None if own is None else own.clone_state())
 
 
+def forgets_when_saved(env: gym.Env) -> bool:
+    """Whether :func:`clone_state` changes how an environment goes on: ALE forgets which action it may repeat.
+
+    :param env: a gymnasium environment
+    """
+    attributes = (value for layer in Stack.of(env).everything for value in vars(layer).values())
+    consoles = (value for value in attributes if name_of(type(value)) == "ale_py._ale_py.ALEInterface")
+    return any(console.getFloat("repeat_action_probability") > 0.0 for console in consoles)
+
+
 def restore_state(env: gym.Env, state: SimulatorState) -> None:
     """Bring an environment into a saved state.
 

@@ -130,6 +130,22 @@ def test_state_brings_it_back():
         assert getattr(source, name) == before[name]
 
 
+@pytest.mark.parametrize("lag", [0, 7, None])
+def test_an_episode_that_falls_behind_is_cut(lag: int | None):
+    """And counts as failed; one from the true start is not cut."""
+    source = Backward(record(corridor(), RIGHT, seed=0), lag=lag)
+    env = RestartEnv(corridor(), source, share=1.0)
+    _, info = env.reset(seed=0)
+    for expected in (60, 60 if lag is None else Corridor.LENGTH + lag):  # the environment's limit; the one of the lag
+        steps, over = info.get("restart", {"steps": 0})["steps"], False
+        while not over:
+            _, _, terminated, over, info = env.step(2)
+            steps += 1
+        assert steps == expected and not terminated
+        _, info = env.reset()
+    assert source.results == [False]
+
+
 def test_a_policy_learns_from_the_end_what_it_does_not_learn_from_the_start():
     """At random an episode arrives with a probability below 3 · 10⁻⁶."""
 
@@ -149,6 +165,7 @@ def test_a_policy_learns_from_the_end_what_it_does_not_learn_from_the_start():
         ({"episodes": 0}, "episodes=0"),
         ({"window": 0}, "window=0"),
         ({"tolerance": -1.0}, "tolerance=-1.0"),
+        ({"lag": -1}, "lag=-1"),
     ],
 )
 def test_mistakes_are_named(arguments: dict[str, Any], words: str):

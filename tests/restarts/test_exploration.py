@@ -69,6 +69,35 @@ def test_ways_of_noisy_environments_lead_to_their_cells_again():
         assert env.unwrapped.position == start.observation.item()  # type: ignore[attr-defined]
 
 
+def test_ways_of_a_game_whose_actions_stick_lead_to_their_cells_again():
+    """Saving a state makes ALE forget the last action, so it is forgotten at every step of an exploration."""
+    env = gym.make("ALE/MontezumaRevenge-v5", obs_type="ram")
+    found = explore(env, 1_000, lambda env, memory: tuple(memory[[3, 42, 43]] // 8), segment=30, repeat=0.8, seed=0)
+    assert len(found.cells.starts) > 20
+    for start in found.cells.starts[1::5]:
+        check(found, env, start)
+        assert np.array_equal(env.unwrapped.ale.getRAM(), start.observation)  # type: ignore[attr-defined]
+
+
+class Fading(Walk):
+    """Ends after a number of steps that no state has."""
+
+    left = 1_000
+
+    def step(self, action: Any) -> Any:
+        Fading.left -= 1
+        obs, reward, _, truncated, info = super().step(action)
+        return obs, reward, Fading.left <= 0, truncated, info
+
+
+def test_a_way_that_ends_too_early_is_no_way():
+    found = explore(Fading(), 500, Grid(2.0), segment=50, seed=0)
+    start = max(found.cells.starts, key=lambda start: start.steps)
+    Fading.left = 2
+    with pytest.raises(RuntimeError, match=f"The way of {start.steps} actions ended after 2: .* led elsewhere"):
+        found.trajectory(Fading(), start)
+
+
 def test_equal_seeds_explore_alike():
     runs = [explore(TimeLimit(Walk(), 50), 500, Grid(2.0), seed=seed) for seed in (5, 5, 6)]
     ways = [[(start.steps, start.total) for start in run.cells.starts] for run in runs]
