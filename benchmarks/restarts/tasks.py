@@ -3,35 +3,19 @@
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import TimeLimit
 
-from benchmarks.restarts.games import first_key, place_in_game
 from sb3_trpo.restarts import Grid
 
 
-def grid(name: str) -> gym.Env:
-    """One of MiniGrid's, which is imported when it is played."""
-    from benchmarks.restarts import grids
-
-    return getattr(grids, name)()
-
-
-def maze(*layout: Any) -> gym.Env:
-    """One of gymnasium-robotics', likewise."""
-    from benchmarks.restarts import mazes
-
-    return mazes.maze(*layout)
-
-
-def maze_cell(env: gym.Env, observation: np.ndarray) -> Hashable:
-    """Where the robot is."""
-    from benchmarks.restarts import mazes
-
-    return mazes.maze_cell(env, observation)
+def of_module(module: str, name: str) -> Callable[..., Any]:
+    """A function of a module beside this one, whose library is imported when the function is called."""
+    return lambda *arguments: getattr(import_module(f"benchmarks.restarts.{module}"), name)(*arguments)
 
 
 def grid_cell(env: gym.Env, observation: np.ndarray) -> Hashable:
@@ -81,8 +65,9 @@ class Task:
     settings: tuple[tuple[str, Any], ...] = (("ent_coef", 0.01),)
 
 
+MAZE, MAZE_CELL = of_module("mazes", "maze"), of_module("mazes", "maze_cell")
 TASKS = {
-    "KeyCorridorS3R3": Task(partial(grid, "KeyCorridor"), 150_000, grid_cell),
+    "KeyCorridorS3R3": Task(of_module("grids", "KeyCorridor"), 150_000, grid_cell),
     "MountainCarContinuous": Task(
         lambda: gym.make("MountainCarContinuous-v0"), 100_000, Grid([0.1, 0.01]), repeat=0.9, segment=50, settings=()
     ),
@@ -93,12 +78,14 @@ TASKS = {
         repeat=0.9,
         settings=(),
     ),
-    "MultiRoom-N6": Task(partial(grid, "MultiRoom"), 800_000, grid_cell),
+    "MultiRoom-N6": Task(of_module("grids", "MultiRoom"), 800_000, grid_cell, settings=(("ent_coef", 0.03),)),
     "PointMaze, large": Task(
-        partial(maze, "PointMaze_Large-v3", (1, 1), (7, 10), 800), 400_000, maze_cell, repeat=0.9, settings=(("gamma", 0.997),)
+        partial(MAZE, "PointMaze_Large-v3", (1, 1), (7, 10), 800), 400_000, MAZE_CELL, repeat=0.9, settings=(("gamma", 0.997),)
     ),
     "AntMaze, U": Task(
-        partial(maze, "AntMaze_UMaze-v5", (1, 1), (3, 1), 1000), 300_000, maze_cell, repeat=0.9, settings=(("gamma", 0.997),)
+        partial(MAZE, "AntMaze_UMaze-v5", (1, 1), (3, 1), 1000), 300_000, MAZE_CELL, repeat=0.9, settings=(("gamma", 0.997),)
     ),
-    "Montezuma, key": Task(first_key, 300_000, place_in_game, repeat=0.8, segment=30),
+    "Montezuma, key": Task(
+        of_module("games", "first_key"), 300_000, of_module("games", "place_in_game"), repeat=0.8, segment=30
+    ),
 }

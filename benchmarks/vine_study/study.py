@@ -61,7 +61,7 @@ def _scores(task: str, variant: str) -> list[float]:
 def _cell(task: str, scores: list[float], base: list[float]) -> str:
     if not scores:
         return ""
-    digits = 1 if TASKS[task].kind == "sparse rewards" else 0
+    digits = {"sparse rewards": 1, "one reward at the end": 3}.get(TASKS[task].kind, 0)
     text = f"{interquartile_mean(scores):.{digits}f}"
     if not base:
         return text

@@ -5,6 +5,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.wrappers import TimeLimit
 
 
 class PositionsOnly(gym.ObservationWrapper):
@@ -39,6 +40,19 @@ class RewardPerMetre(gym.Wrapper):
         return float(self.env.unwrapped.data.qpos[0])  # type: ignore[attr-defined]
 
 
+class AtTheEnd(gym.Wrapper):
+    """Reacher's whole reward is minus the distance at the end of the episode."""
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        observation, _, terminated, truncated, info = super().step(action)
+        over = terminated or truncated
+        return observation, float(info["reward_dist"]) if over else 0.0, over, False, info
+
+
+def reacher_at_end(**arguments: Any) -> gym.Env:
+    return AtTheEnd(TimeLimit(gym.make("Reacher-v5", **arguments).unwrapped, 50))
+
+
 def sparse_cheetah(**arguments: Any) -> gym.Env:
     return RewardPerMetre(gym.make("HalfCheetah-v5", **arguments).unwrapped)
 
@@ -48,6 +62,7 @@ def hopper_without_velocities(**arguments: Any) -> gym.Env:
 
 
 gym.register("SparseHalfCheetah-v5", sparse_cheetah, max_episode_steps=1_000)
+gym.register("ReacherAtEnd-v5", reacher_at_end)
 gym.register("HopperPositions-v5", hopper_without_velocities, max_episode_steps=1_000)
 
 
@@ -71,5 +86,6 @@ TASKS = {
     "Swimmer-v5": Task(200_000, "long horizon", {"gamma": 0.9999, "gae_lambda": 0.99, "target_kl": 0.02, "cg_damping": 0.2}),
     "InvertedDoublePendulum-v5": Task(100_000, "unstable", {"target_kl": 0.02}),
     "SparseHalfCheetah-v5": Task(200_000, "sparse rewards", {"target_kl": 0.06, "cg_damping": 0.6}),
+    "ReacherAtEnd-v5": Task(200_000, "one reward at the end", {"target_kl": 0.02}),
     "HopperPositions-v5": Task(200_000, "velocities hidden", HOPPER),
 }

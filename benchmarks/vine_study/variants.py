@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from benchmarks.common.training import Variant
 from benchmarks.vine_study.branching import BeforeFailures, BranchingVecEnv, Present, Rare, Roots, Visited
 from benchmarks.vine_study.siblings import with_mirrored_noise, with_sibling_baseline
-from benchmarks.vine_study.vines import Hybrid, LargestAdvantages, TrunkAsBranch
+from benchmarks.vine_study.vines import FreshValues, Hybrid, LargestAdvantages, TrunkAsBranch
 from sb3_trpo import TRPO
 from sb3_trpo.sampling import Vine, make_vine
 
@@ -28,15 +28,19 @@ def branching(n_trunks: int, period: int, roots: Callable[[], Roots], **methods:
     return Variant(wrap=wrap, methods=methods)
 
 
-def vine(branches: int = 4, kind: type[Vine] = Vine) -> Variant:
-    """Half of the steps for the trunk and as many for branches."""
+def growing(kind: type[Vine], settings: dict[str, Any], only: tuple[str, ...] | None = None) -> Variant:
+    """A vine of this kind."""
 
     def make_sampler(model: TRPO, env: VecEnv) -> Vine:
         return make_vine(env, model.policy, model.vine_kwargs, model.n_steps, kind)
 
-    options = {"branches_per_state": branches, "n_states": 25}  # of 10 steps
-    settings = {"n_envs": ROWS // 2, "sampling": "vine", "vine_kwargs": options}
-    return Variant(settings, methods={} if kind is Vine else {"_make_sampler": make_sampler})
+    methods = {} if kind is Vine else {"_make_sampler": make_sampler}
+    return Variant({"sampling": "vine", **settings}, methods=methods, only=only)
+
+
+def vine(branches: int = 4, kind: type[Vine] = Vine) -> Variant:
+    """Half of the steps for the trunk and as many for branches."""
+    return growing(kind, {"n_envs": ROWS // 2, "vine_kwargs": {"branches_per_state": branches, "n_states": 25}})  # of 10 steps
 
 
 VARIANTS: dict[str, Variant] = {
@@ -53,6 +57,20 @@ VARIANTS: dict[str, Variant] = {
             "n_critic_updates": 0,
             "vine_kwargs": {"branches_per_state": 4, "branch_length": 50, "n_states": 20, "bootstrap": False},
         }
+    ),
+    "fresh values": growing(
+        FreshValues,
+        {
+            "n_envs": 4,
+            "n_steps": 20,
+            "advantage_estimator": "monte_carlo",
+            "n_critic_updates": 0,
+            "vine_kwargs": {
+                **{"branches_per_state": 4, "branch_length": 50, "n_states": 80, "bootstrap": False},
+                "common_random_numbers": False,
+            },
+        },
+        ("ReacherAtEnd-v5",),
     ),
     "hybrid": vine(kind=Hybrid),
     "trunk as a branch": vine(branches=3, kind=TrunkAsBranch),

@@ -1,4 +1,6 @@
-"""Vines that differ from the package's in the branches they grow, and a surrogate of trunk and branches together."""
+"""Vines that differ from the package's in the branches they grow or in what is made of them, and a surrogate of trunk and
+branches together.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
@@ -11,7 +13,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from sb3_trpo.policy import Actor
 from sb3_trpo.ranks import Ranks
-from sb3_trpo.sampling import Batch, ImportanceSampled, Surrogate, Trunk, Vine, VineBatch
+from sb3_trpo.sampling import Batch, ImportanceSampled, PathAlone, Surrogate, Trunk, Vine, VineBatch
 from sb3_trpo.sampling.vine.branches import Branch
 from sb3_trpo.sampling.vine.first_actions import FirstActions
 
@@ -94,6 +96,29 @@ class TrunkAsBranch(Vine):
     def _branches(self, policy: ActorCriticPolicy, states: Any, tried: FirstActions, *others: Any) -> list[Branch]:
         branches = super()._branches(policy, states, tried, *others)
         return [branch._replace(noise=self._noise[index // tried.shape[1]]) for index, branch in enumerate(branches)]
+
+
+class FreshValues(Vine):
+    """The trunk's own actions, with Â = r + γ V̂(s′) − V̂(s) (Kazemnejad et al. 2024). V̂ is the mean return of branches that
+    draw all their actions from the policy. Every state of the trunk is branched from. The last step of each environment has an
+    advantage of 0, because no branch begins after it. For Gaussian policies only.
+    """
+
+    def grow(  # type: ignore[override]
+        self,
+        policy: ActorCriticPolicy,
+        buffer: RolloutBuffer,
+        trunk: Trunk,
+        rng: np.random.Generator,
+        gamma: float,
+        *others: Any,
+    ) -> PathAlone:
+        batch = super().grow(policy, buffer, trunk, rng, gamma, *others)
+        values = batch.q_values.mean(dim=1).numpy().reshape(buffer.rewards.shape)
+        goes_on = 1.0 - buffer.episode_starts[1:]
+        buffer.advantages[:] = 0.0
+        buffer.advantages[:-1] = buffer.rewards[:-1] + gamma * goes_on * values[1:] - values[:-1]
+        return PathAlone(batch.steps, diagnostics=batch.diagnostics)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,9 @@ from sb3_trpo.policy.recognition import numpy_layers
 
 # Multiplications of one layer beyond which NumPy's BLAS starts threads, at a cost above all that is saved here.
 LARGEST_PRODUCT = 2**17
-BLOCK = 256  # steps whose noise is drawn at a time: between two steps of a simulator, PyTorch finds the caches cold
+# Steps whose noise is drawn at a time. A call of PyTorch's between two steps of a simulator is slow, because its code is no
+# longer in the processor's caches
+BLOCK = 256
 
 # Actions for observations and their noise ``[B, …]``, and for masks ``[B, P]`` where there are any
 Act = Callable[[Any, np.ndarray, np.ndarray | None], np.ndarray]
@@ -81,7 +83,8 @@ class NumpyActor:
         self.deviation = policy.log_std.detach().exp().numpy() if hasattr(policy, "log_std") else None
 
     def noise(self, n_steps: int, generator: th.Generator | None = None) -> Iterator[np.ndarray]:
-        """What is added to mean or logits at each step, drawn up to :data:`BLOCK` steps ahead by the calls of SB3's steps.
+        """What is added to mean or logits at each step. Up to :data:`BLOCK` steps are drawn at a time, with one call for each,
+        as SB3 makes.
 
         :param n_steps: of the path
         :param generator: of the random numbers; None for PyTorch's own

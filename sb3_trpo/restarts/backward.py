@@ -12,15 +12,18 @@ class Backward(Source):
 
     An episode succeeds if it earns what the trajectory earned from the same state on, less a tolerance. After ``episodes`` of
     them the position moves back if the success rate was reached, and forward again if none succeeded; by ever longer strides
-    while it goes on as it goes. Once it has succeeded at the first state, episodes begin at the environment's own start. An
-    episode that falls too far behind the trajectory is cut: one that has lost its way would take the steps of many others.
+    while it goes on as it goes. Once it has succeeded at the first state, episodes begin at the environment's own start.
+
+    An episode that falls too far behind the trajectory is cut and has failed. Otherwise one lost episode would use up the
+    steps of many.
 
     :param trajectory: from :func:`~sb3_trpo.restarts.record` or an exploration's
     :param success_rate: at which the position moves back, in (0, 1]; 0.2 in the paper
     :param episodes: between two moves, ≥ 1
     :param window: episodes begin in this many states from the position on, ≥ 1
     :param tolerance: share of the trajectory's return from a state on that an episode may fall short of, ≥ 0
-    :param lag: env steps that an episode may take longer than the trajectory, ≥ 0; None: as many as the environment allows
+    :param lag: env steps beyond the trajectory's length after which an episode is cut, ≥ 0; None: it is not cut. Nor is it if
+        the trajectory ends before its own episode does
     :raises ValueError: for a trajectory without states, or a value out of range
     """
 
@@ -43,7 +46,7 @@ class Backward(Source):
             check_count("lag", lag, 0)
         self.starts, self.total = tuple(trajectory.starts), trajectory.total
         self.success_rate, self.episodes, self.window, self.tolerance = success_rate, episodes, window, tolerance
-        self.lag = lag
+        self.lag = lag if trajectory.over else None
         self.position: int = len(self.starts) - 1
         self.stride = 1
         self.done = False  # whether it has succeeded at the first state
@@ -55,7 +58,7 @@ class Backward(Source):
         last = min(self.position + self.window, len(self.starts))
         return self.starts[rng.integers(self.position, last)]
 
-    def limit(self, start: Start) -> float:
+    def cut_after(self, start: Start) -> float:
         return float("inf") if self.lag is None else self.starts[0].steps + len(self.starts) + self.lag
 
     def ended(self, start: Start, total: float) -> None:

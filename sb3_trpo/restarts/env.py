@@ -42,8 +42,9 @@ class RestartEnv(gym.Wrapper):
     true starts. (``Monitor``'s file has every episode, with the rewards before the saved state.)
 
     A time limit inside goes on from where it stood in the saved state, so every episode is the rest of one that could have
-    begun at the start. Frames that ``VecFrameStack`` stacks outside are blank at the beginning, as they are at the start;
-    gymnasium's ``FrameStackObservation`` inside brings them back.
+    begun at the start. A source may cut an episode earlier, as ``Backward`` does. ``Monitor`` has no record of such an
+    episode, and has to allow early resets, as it does by default. Frames that ``VecFrameStack`` stacks outside are blank at
+    the beginning, as they are at the start; gymnasium's ``FrameStackObservation`` inside brings them back.
 
     Episodes that begin elsewhere have another objective than the task's: let ``share`` fall to zero before the end
     (:class:`~sb3_trpo.restarts.RestartSchedule`).
@@ -96,21 +97,21 @@ class RestartEnv(gym.Wrapper):
         self._restart = {"number": self.restarts, "seed": stream, "steps": self._start.steps}
         self.restarts += 1
         self._steps, self._total = self._start.steps, self._start.total
-        self._limit = self.source.limit(self._start)
+        self._limit = self.source.cut_after(self._start)
         return self._start.restore(self.env, stream), {"restart": dict(self._restart)}
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._steps += 1
         self._total += float(reward)
-        truncated = truncated or self._steps >= self._limit
-        if not (terminated or truncated):
+        cut = self._steps >= self._limit and not (terminated or truncated)
+        if not (terminated or truncated or cut):
             self._visit(observation)
         elif self._start is not None:
-            self.source.ended(self._start, self._total - self._start.total)
+            self.source.ended(self._start, -float("inf") if cut else self._total - self._start.total)
             of_episode = {key: info.pop(key) for key in ("episode", "is_success") if key in info}
             info["restart"] = {**self._restart, **of_episode}
-        return observation, reward, terminated, truncated, info
+        return observation, reward, terminated, truncated or cut, info
 
     def _visit(self, observation: Any) -> None:
         if self.share > 0.0:

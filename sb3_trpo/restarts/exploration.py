@@ -34,12 +34,22 @@ class Exploration:
     steps: int = 0
 
     def trajectory(self, env: gym.Env, start: Start | None = None) -> Trajectory:
-        """The states on the best way, for :class:`~sb3_trpo.restarts.Backward`. The way is gone again, which takes env steps.
+        """The states on the best way, for :class:`~sb3_trpo.restarts.Backward`. The way is retraced, which takes env steps.
 
         :param env: the one that was explored, or another built like it
         :param start: one of ``cells.starts``; then the states are those on the way to it
+        :raises RuntimeError: if the way leads elsewhere now
         """
-        return retrace(env, self.beginning, self.best if start is None else start.way)
+        way = self.best if start is None else start.way
+        total, steps = (self.total, self.length) if start is None else (start.total, start.steps)
+        trajectory = retrace(env, self.beginning, way)
+        if (trajectory.total, trajectory.steps) != (total, steps):
+            raise RuntimeError(
+                f"The {steps} actions of the way earned {total:g} when they were found, and now {trajectory.total:g} in "
+                f"{trajectory.steps} steps. Replayed from the same state, they led elsewhere: use an environment built like "
+                "the one that was explored, and try sb3_trpo.simulators.check_clone on it."
+            )
+        return trajectory
 
 
 def explore(
@@ -93,7 +103,7 @@ def _explore_from(
     total, forgets = start.total, forgets_when_saved(env)
     for _ in range(steps):
         if forgets:
-            clone_state(env)  # as at every step when the way is gone again
+            clone_state(env)  # as retracing does at every step
         again = bool(taken) and rng.random() < repeat
         taken.append(draw_action(actions, mask_of(env, actions), taken[-1] if again else None))
         observation, reward, terminated, truncated, _ = env.step(taken[-1])

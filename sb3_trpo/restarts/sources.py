@@ -35,8 +35,9 @@ class Source:
         """
         return None
 
-    def limit(self, start: Start) -> float:
-        """Env steps into its episode after which one that began in a saved state is cut, as by a time limit.
+    def cut_after(self, start: Start) -> float:
+        """When to cut an episode that began in a saved state: at so many env steps, counted from the episode's start. Infinity
+        for never. It ends as by a time limit.
 
         :param start: where it began
         """
@@ -46,7 +47,7 @@ class Source:
         """Learn how an episode went that began in a saved state.
 
         :param start: where it began
-        :param total: rewards from there to its end, undiscounted
+        :param total: rewards from there to its end, undiscounted; minus infinity if it was cut by :meth:`cut_after`
         """
 
     def clone_state(self) -> dict[str, Any]:

@@ -86,10 +86,12 @@ class Trajectory(NamedTuple):
 
     :param starts: the states before each action, the first one that of the reset
     :param total: rewards of all actions, undiscounted
+    :param over: whether the episode ended with the last action
     """
 
     starts: list[Start]
     total: float
+    over: bool
 
     @property
     def steps(self) -> int:
@@ -115,30 +117,25 @@ def retrace(env: gym.Env, start: Start, way: Way | None) -> Trajectory:
     :param env: built like the one that the way was found in
     :param start: that the way begins at
     :param way: None for one without actions
-    :raises RuntimeError: if the episode ends on the way
     """
-    starts: list[Start] = []
+    trajectory = Trajectory([], start.total, False)
     visit = Visit(env, start.restore(env, None), start.steps, start.total)
-    pieces = [] if way is None else way.pieces()
-    for seed, actions in pieces:
-        restore_state(env, reseed(clone_state(env), seed))
-        trajectory, visit = _played(env, visit, actions)
-        starts += trajectory.starts
-        if len(trajectory.starts) < len(actions):
-            raise RuntimeError(
-                f"The way of {sum(len(taken) for _, taken in pieces)} actions ended after {len(starts)}: from equal states "
-                "they led elsewhere. Use an environment that is built alike, and try sb3_trpo.simulators.check_clone on it."
-            )
-    return Trajectory(starts, visit.total)
+    for seed, actions in [] if way is None else way.pieces():
+        if not trajectory.over:
+            restore_state(env, reseed(clone_state(env), seed))
+            piece, visit = _played(env, visit, actions)
+            trajectory = piece._replace(starts=trajectory.starts + piece.starts)
+    return trajectory
 
 
 def _played(env: gym.Env, visit: Visit, actions: Iterable[Any]) -> tuple[Trajectory, Visit]:
-    starts = []
+    starts, over = [], False
     for action in actions:
         starts.append(visit.save())
         mask_of(env, env.action_space)  # who asks may change something: exploration did
         observation, reward, terminated, truncated, _ = env.step(action)
         visit = Visit(env, observation, visit.steps + 1, visit.total + float(reward))
-        if terminated or truncated:
+        over = bool(terminated or truncated)
+        if over:
             break
-    return Trajectory(starts, visit.total), visit
+    return Trajectory(starts, visit.total, over), visit

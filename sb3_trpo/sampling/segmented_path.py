@@ -23,7 +23,9 @@ from sb3_trpo.sampling.single_path import Evaluator, Observations, Transition, f
 from sb3_trpo.vec_env import RowState
 from sb3_trpo.vec_env.shares import can_be_shared, cut, note_episodes, put_back
 
-STEPS = BLOCK  # of a segment, at most: callbacks are called, and may stop, after each, and may draw random numbers
+# Steps of a segment, at most: callbacks are called, and may stop, after each. NumPy's actor draws noise for as many at a time,
+# so that callbacks that draw random numbers draw the same ones with and without workers
+STEPS = BLOCK
 
 
 @runtime_checkable

@@ -181,7 +181,7 @@ def _save_model(owner: dict[str, Any], name: str) -> ModelState:
     first = image.copy() if last is None or last.first.shape != image.shape else last.first
     places = _differences(image, first)
     if 9 * len(places) > len(image):  # an index takes eight bytes
-        first, places = image.copy(), places[:0]
+        first, places = image.copy(), np.empty(0, dtype=places.dtype)
     new = ModelState(first, places, image[places])
     if last is None or last.first is not first or not all(map(np.array_equal, last[1:], new[1:])):
         last = _LAST[model] = new
@@ -192,7 +192,9 @@ _IMAGES: "weakref.WeakKeyDictionary[mujoco.MjModel, np.ndarray]" = weakref.WeakK
 
 
 def _image(model: mujoco.MjModel) -> np.ndarray:
-    """In memory that the next call writes to: so many new pages take longer to come by than to fill."""
+    """The model as MuJoCo writes it to a file, bytes ``[n]``. The next call for this model overwrites them: getting new memory
+    would take longer than filling it.
+    """
     image = _IMAGES.get(model)
     if image is None:
         image = _IMAGES[model] = np.empty(mujoco.mj_sizeModel(model), dtype=np.uint8)

@@ -13,7 +13,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from benchmarks.vine_study.branching import BeforeFailures, BranchingVecEnv, Present, Rare, Root
 from benchmarks.vine_study.siblings import AGES, relatives, sibling_baseline, with_mirrored_noise
 from benchmarks.vine_study.tasks import TASKS
-from benchmarks.vine_study.vines import Hybrid, LargestAdvantages, TrunkAsBranch
+from benchmarks.vine_study.vines import FreshValues, Hybrid, LargestAdvantages, TrunkAsBranch
 from sb3_trpo import TRPO
 from sb3_trpo.policy import Actor
 from sb3_trpo.ranks import ALONE
@@ -26,7 +26,7 @@ from sb3_trpo.update import PolicyObjective
 # Tasks
 
 
-@pytest.mark.parametrize("name", ["SparseHalfCheetah-v5", "HopperPositions-v5"])
+@pytest.mark.parametrize("name", ["SparseHalfCheetah-v5", "HopperPositions-v5", "ReacherAtEnd-v5"])
 def test_tasks_can_be_copied_exactly(name):
     assert name in TASKS
     assert check_clone(gym.make(name), n_steps=50).exact
@@ -155,6 +155,46 @@ def test_a_branch_with_the_trunk_s_actions_gains_what_the_trunk_gains(monkeypatc
     assert q_values.shape == (6, 3)
     assert th.allclose(q_values, q_values[:, 2:].expand(6, 3), atol=1e-3)
     assert q_values.std(dim=0).min() > 0.1
+
+
+class PaysActions(gym.Env):
+    """Some ten steps, each of which pays 1 and the action."""
+
+    observation_space = gym.spaces.Box(-1.0, 1.0, (1,))
+    action_space = gym.spaces.Box(-10.0, 10.0, (1,))
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.time = int(self.np_random.integers(5))
+        return np.zeros(1, dtype=np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        self.time += 1
+        return np.zeros(1, dtype=np.float32), 1.0 + float(action[0]), self.time == 10, False, {}
+
+
+def test_fresh_values_give_the_advantage():
+    """Â is the action less the policy's mean, whatever is left of the episode; to 4 standard errors of the branches' means."""
+    gamma, n_branches, deviation = 0.9, 64, 0.1
+    options = {**{"branches_per_state": n_branches, "branch_length": 10, "n_states": 48}, "common_random_numbers": False}
+    settings = {"n_steps": 24, "batch_size": 48, "n_critic_updates": 0, "advantage_estimator": "monte_carlo", "gamma": gamma}
+    methods = {"_make_sampler": lambda self, env: make_vine(env, self.policy, self.vine_kwargs, self.n_steps, FreshValues)}
+    kind: Any = type("WithFreshValues", (TRPO,), methods)
+    env = make_vec_env(PaysActions, 2, seed=0)
+    log_std = {"log_std_init": float(np.log(deviation))}
+    model = kind(
+        "MlpPolicy", env, seed=0, device="cpu", policy_kwargs=log_std, sampling="vine", vine_kwargs=options, **settings
+    )
+    with th.no_grad():
+        mean = float(model.policy.get_distribution(th.zeros(1, 1)).distribution.mean)
+    model.learn(1)
+    buffer = model.rollout_buffer
+    found, actions = buffer.advantages[:-1], buffer.actions[:-1, :, 0]
+    error = deviation * np.sqrt((1.0 + gamma**2) / (1.0 - gamma**2) / n_branches)  # at most, of γ V̂(s′) − V̂(s)
+    assert np.abs(found - (actions - mean)).max() < 4 * error < np.abs(actions - mean).max()
+    assert not np.array_equal(buffer.episode_starts[:, 0], buffer.episode_starts[:, 1])
+    assert np.corrcoef(found.flatten(), actions.flatten())[0, 1] > 0.6
+    assert found.shape == (23, 2) and not buffer.advantages[-1].any()
 
 
 def test_weights_make_up_for_the_choice_of_states(monkeypatch):

@@ -130,6 +130,43 @@ def test_state_brings_it_back():
         assert getattr(source, name) == before[name]
 
 
+class Costly(Corridor):
+    """Every step costs 1, so that an episode is cheaper the earlier it is cut."""
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        observation, _, terminated, truncated, info = super().step(action)
+        return observation, -1.0, terminated, truncated, info
+
+
+def test_a_cut_episode_has_failed_whatever_it_saved():
+    source = Backward(record(TimeLimit(Costly(), 600), RIGHT, seed=0), tolerance=1e6, lag=0)
+    env = RestartEnv(TimeLimit(Costly(), 600), source, share=1.0)
+    env.reset(seed=0)
+    for _ in range(3):
+        env.reset()
+        while not any(env.step(2)[2:4]):
+            pass
+    assert source.results == [False] * 3
+
+
+def test_nothing_is_cut_if_the_trajectory_did_not_end_its_episode():
+    source = Backward(record(corridor(), RIGHT[:5], seed=0))
+    assert source.cut_after(source.starts[0]) == np.inf
+
+
+def test_the_state_of_the_wrapper_has_the_step_to_cut_at():
+    env = RestartEnv(corridor(), Backward(record(corridor(), RIGHT, seed=0), lag=3), share=1.0)
+    env.reset(seed=0)
+    env.reset()
+    state, other = env.clone_state(), RestartEnv(corridor(), Backward(trajectory()), share=1.0)
+    other.reset(seed=0)
+    other.restore_state(state)
+    steps = state.own["_steps"]
+    while not any(other.step(2)[2:4]):
+        steps += 1
+    assert steps + 1 == Corridor.LENGTH + 3
+
+
 @pytest.mark.parametrize("lag", [0, 7, None])
 def test_an_episode_that_falls_behind_is_cut(lag: int | None):
     """And counts as failed; one from the true start is not cut."""

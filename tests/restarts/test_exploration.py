@@ -1,4 +1,4 @@
-"""Exploration: what it finds is really there, every step counts, and ways can be gone again."""
+"""Exploration: what it finds is really there, every step counts, and ways can be retraced."""
 
 from copy import deepcopy
 from itertools import pairwise
@@ -94,8 +94,25 @@ def test_a_way_that_ends_too_early_is_no_way():
     found = explore(Fading(), 500, Grid(2.0), segment=50, seed=0)
     start = max(found.cells.starts, key=lambda start: start.steps)
     Fading.left = 2
-    with pytest.raises(RuntimeError, match=f"The way of {start.steps} actions ended after 2: .* led elsewhere"):
+    with pytest.raises(RuntimeError, match=f"The {start.steps} actions of the way .* in 2 steps.* led elsewhere"):
         found.trajectory(Fading(), start)
+
+
+class Generous(Walk):
+    """Pays more the longer the program runs."""
+
+    paid = 0.0
+
+    def step(self, action: Any) -> Any:
+        Generous.paid += 1.0
+        obs, _, *rest = super().step(action)
+        return obs, Generous.paid, *rest
+
+
+def test_a_way_that_earns_something_else_is_no_way():
+    found = explore(Generous(), 200, Grid(2.0), segment=50, seed=0)
+    with pytest.raises(RuntimeError, match="led elsewhere"):
+        found.trajectory(Generous())
 
 
 def test_equal_seeds_explore_alike():
