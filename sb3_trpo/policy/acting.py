@@ -83,7 +83,7 @@ class NumpyActor:
         self.deviation = policy.log_std.detach().exp().numpy() if hasattr(policy, "log_std") else None
 
     def noise(self, n_steps: int, generator: th.Generator | None = None) -> Iterator[np.ndarray]:
-        """What is added to mean or logits at each step. Up to :data:`BLOCK` steps are drawn at a time, with one call for each,
+        """What is added to mean or logits at each step. Up to 256 steps are drawn at a time, with one call for each,
         as SB3 makes.
 
         :param n_steps: of the path
