@@ -12,6 +12,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from gymnasium.spaces import flatdim
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -20,9 +21,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from benchmarks.common import Cell, Run, Runs, Study, markdown
 from benchmarks.common.figures import save_panels
-from benchmarks.common.statistics import interquartile_mean
+from benchmarks.common.statistics import interquartile_mean, interval
 from benchmarks.common.stores import notes_of
 from benchmarks.restarts.tasks import TASKS, Task
+from benchmarks.restarts.uncertain import FitEnsemble, Uncertain
 from sb3_trpo import TRPO
 from sb3_trpo.restarts import Backward, RareFirst, RestartEnv, RestartSchedule, Source, Visited, explore
 
@@ -53,8 +55,12 @@ VARIANTS = {
     "PPO, explore and backward": Variant("PPO", explores=True),
     "TRPO, uniform": Variant("TRPO", lambda task: Visited()),
     "TRPO, rare first": Variant("TRPO", lambda task: RareFirst(task.cell)),
+    "TRPO, uncertain": Variant("TRPO", lambda task: Uncertain(flatdim(task.make().observation_space))),
 }
-COLORS = dict(zip(VARIANTS, ("tab:blue", "tab:red", "lightsteelblue", "tab:pink", "tab:cyan", "tab:green"), strict=True))
+COLORS = dict(
+    zip(VARIANTS, ("tab:blue", "tab:red", "lightsteelblue", "tab:pink", "tab:cyan", "tab:green", "tab:olive"), strict=True)
+)
+PICTURED = ("KeyCorridorS3R3", "MountainCarContinuous", "MultiRoom-N6", "PointMaze, large")
 
 
 def backward_share(remaining: float) -> float:
@@ -115,7 +121,8 @@ def run(cell: Cell) -> Run:
     settings = {"n_steps": N_STEPS, **settings, **dict(task.settings), **cell.changes}
     model = algorithm("MlpPolicy", env, seed=cell.seed, device="cpu", **settings)
     observer = Observer(evaluation, spent, task.steps // EVALUATIONS)
-    model.learn(task.steps - spent, callback=[share, observer])
+    fitting = [FitEnsemble(source)] if isinstance(source, Uncertain) else []
+    model.learn(task.steps - spent, callback=[share, observer, *fitting])
     begun = [[int(part) for part in restart] for restart in observer.begun[:: max(1, len(observer.begun) // 300)]]
     return Run(observer.rows, {**notes, "settings": {**settings}, "restarts": len(observer.begun), "begun": begun})
 
@@ -125,7 +132,7 @@ def final(task: str, variant: str) -> list[float]:
 
 
 def table() -> str:
-    """Success at the end of each run; interquartile mean over seeds, then each seed."""
+    """Success at the end of each run: interquartile mean over seeds with its 95 % bootstrap interval, then each seed."""
     rows = []
     for variant in VARIANTS:
         found = [final(task, variant) for task in TASKS]
@@ -137,13 +144,16 @@ def table() -> str:
 def _cell(successes: list[float]) -> str:
     if not successes:
         return "not run"
-    return f"{interquartile_mean(successes):.0%} ({', '.join(f'{one:.0%}' for one in successes)})"
+    low, high = interval(successes)
+    between = f" ({low:.0%} to {high:.0%})" if np.isfinite(low) else ""
+    return f"{interquartile_mean(successes):.0%}{between}: {', '.join(f'{100 * one:.0f}' for one in successes)}"
 
 
 def plot() -> None:
     """Success against simulator steps, and below where episodes began, one column a task."""
-    figure, axes = plt.subplots(2, len(TASKS), figsize=(3.4 * len(TASKS), 6.0), squeeze=False)
-    for (name, task), column in zip(TASKS.items(), axes.T, strict=True):
+    figure, axes = plt.subplots(2, len(PICTURED), figsize=(3.4 * len(PICTURED), 6.0), squeeze=False)
+    for name, column in zip(PICTURED, axes.T, strict=True):
+        task = TASKS[name]
         for variant, color in COLORS.items():
             steps = np.linspace(0.0, task.steps, EVALUATIONS + 1)
             if runs := STORE.frames(name, variant):

@@ -48,9 +48,11 @@ def table() -> str:
     bases: list[list[float]] = [max(filter(None, found), key=interquartile_mean, default=[]) for found in paths]
     rows = []
     for variant, found in scores.items():
-        seeds = sorted({len(own) for own in found if own})
+        seeds = [len(own) for own in found if own]
         others = [[] for _ in TASKS] if variant in SINGLE_PATHS else bases
-        rows.append([variant, "–".join(map(str, seeds)), *map(_cell, TASKS, found, others)])
+        rows.append(
+            [variant, "–".join(map(str, sorted({min(seeds), max(seeds)}))) if seeds else "", *map(_cell, TASKS, found, others)]
+        )
     return markdown.table(["", "seeds", *(f"{name}, {task.kind}" for name, task in TASKS.items())], rows)
 
 

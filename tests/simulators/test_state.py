@@ -16,7 +16,15 @@ from stable_baselines3.common.atari_wrappers import AtariWrapper
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 
-from sb3_trpo.simulators import CannotCloneError, CloneableEnv, check_clone, clone_state, copy_env, restore_state
+from sb3_trpo.simulators import (
+    CannotCloneError,
+    CloneableEnv,
+    check_clone,
+    clone_state,
+    copy_env,
+    forgets_when_saved,
+    restore_state,
+)
 from tests.simulator_toys import Own, Walk, assert_exact, frames, game, latest, run, some_actions
 
 MUJOCO = [
@@ -390,3 +398,11 @@ def test_what_has_not_changed_is_stored_once() -> None:
     assert size < 3 * env.table.nbytes and id(env.table) == before
     pickled = len(pickle.dumps(states))
     assert pickled < 2 * env.table.nbytes
+
+
+@pytest.mark.parametrize(("probability", "felt"), [(0.0, False), (0.25, True)])
+def test_saving_is_felt_where_ales_own_actions_stick(probability: float, felt: bool):
+    env = wrappers.TimeLimit(gym.make("ALE/Pong-v5", obs_type="ram", repeat_action_probability=probability), 100)
+    env.reset(seed=0)
+    assert forgets_when_saved(env) is felt
+    assert not forgets_when_saved(gym.make("CartPole-v1"))
