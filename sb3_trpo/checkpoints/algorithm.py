@@ -280,8 +280,7 @@ def _choose(folder: Path, ranks: Ranks) -> Checkpoint:
             whole[checkpoint.steps, checkpoint.about["run"]] = checkpoint
     if damaged:
         warnings.warn(f"Damaged checkpoints are passed over: {', '.join(damaged)}.", UserWarning, stacklevel=3)
-    of_ranks = ranks.gather(list(whole))
-    common = [key for key in of_ranks[0] if all(key in other for other in of_ranks)]
+    common = set.intersection(*map(set, ranks.gather(list(whole))))
     if not common:
         of_all = f" of all {ranks.size} ranks" if ranks.size > 1 else ""
         raise ValueError(
