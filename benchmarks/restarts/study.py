@@ -41,25 +41,34 @@ class Variant:
     :param algorithm: of ``ALGORITHMS``
     :param source: of the task; None for none, or one made of what an exploration finds
     :param explores: whether the run begins with an exploration and goes back along what it finds
+    :param lag: env steps behind the trajectory at which an episode is cut; None for never
     """
 
     algorithm: str
     source: Callable[[Task], Source] = lambda task: Source()
     explores: bool = False
+    lag: int | None = 50
 
 
 VARIANTS = {
     "TRPO": Variant("TRPO"),
     "TRPO, explore and backward": Variant("TRPO", explores=True),
+    "TRPO, explore and backward, never cut": Variant("TRPO", explores=True, lag=None),
     "PPO": Variant("PPO"),
     "PPO, explore and backward": Variant("PPO", explores=True),
     "TRPO, uniform": Variant("TRPO", lambda task: Visited()),
     "TRPO, rare first": Variant("TRPO", lambda task: RareFirst(task.cell)),
     "TRPO, uncertain": Variant("TRPO", lambda task: Uncertain(flatdim(task.make().observation_space))),
 }
-COLORS = dict(
-    zip(VARIANTS, ("tab:blue", "tab:red", "lightsteelblue", "tab:pink", "tab:cyan", "tab:green", "tab:olive"), strict=True)
-)
+COLORS = {  # of what is drawn: the table has all
+    "TRPO": "tab:blue",
+    "TRPO, explore and backward": "tab:red",
+    "PPO": "lightsteelblue",
+    "PPO, explore and backward": "tab:pink",
+    "TRPO, uniform": "tab:cyan",
+    "TRPO, rare first": "tab:green",
+    "TRPO, uncertain": "tab:olive",
+}
 PICTURED = ("KeyCorridorS3R3", "MountainCarContinuous", "MultiRoom-N6", "PointMaze, large")
 
 
@@ -113,7 +122,7 @@ def run(cell: Cell) -> Run:
         notes |= {"explored": found.steps, "found": found.total, "length": found.length, "cells": len(found.cells.starts)}
         spent, share = found.steps, RestartSchedule(backward_share)
         if found.total > 0.0:
-            source, spent = Backward(found.trajectory(single)), spent + found.length
+            source, spent = Backward(found.trajectory(single), lag=variant.lag), spent + found.length
     env = DummyVecEnv([lambda: RestartEnv(Monitor(task.make()), source, share=0.0)] * N_ENVS)
     evaluation = DummyVecEnv([lambda: Monitor(task.make())] * 5)
     evaluation.seed(cell.seed + 10_000)
