@@ -24,8 +24,8 @@ class FirstReward(gym.Wrapper):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
-        over = terminated or float(reward) > 0.0 or info["lives"] < self.lives
-        return observation, float(float(reward) > 0.0), over, truncated, info
+        earned = float(reward) > 0.0
+        return observation, float(earned), terminated or earned or info["lives"] < self.lives, truncated, info
 
 
 def first_key() -> gym.Env:

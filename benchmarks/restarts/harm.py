@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from benchmarks.common import Cell, Run, Runs, Study, markdown
 from benchmarks.common.statistics import difference
-from benchmarks.common.training import Plan, Variant, settings_for, train
+from benchmarks.common.training import Plan, settings_for, train
 from sb3_trpo.restarts import RestartEnv, Visited
 
 STORE = Runs("restarts_harm")
@@ -18,19 +18,17 @@ TASKS = ("Hopper-v5", "Walker2d-v5", "HalfCheetah-v5")
 STEPS, SHARE, CAPACITY = 300_000, 0.1, 1_000
 
 
-def restarting(seed: int, env: VecEnv) -> VecEnv:
+def restarting(env: VecEnv) -> VecEnv:
     """The same environments, each with an archive of its own."""
     return DummyVecEnv([partial(RestartEnv, inner, Visited(CAPACITY), SHARE) for inner in env.envs])  # type: ignore[attr-defined]
 
 
-VARIANTS = {"true start": Variant(), "a tenth": Variant(wrap=restarting)}
+VARIANTS = {"true start": None, "a tenth": restarting}  # what is put around the training environments
 
 
 def run(cell: Cell) -> Run | None:
-    wrap = VARIANTS[cell.variant].wrap
     settings = settings_for("sb3_trpo", cell.task)
-    wrapped = None if wrap is None else lambda env: wrap(cell.seed, env)
-    return train(Plan("sb3_trpo", cell.task, settings, STEPS, cell.seed, wrap=wrapped), cell.changes)
+    return train(Plan("sb3_trpo", cell.task, settings, STEPS, cell.seed, wrap=VARIANTS[cell.variant]), cell.changes)
 
 
 def table() -> str:

@@ -82,7 +82,10 @@ class Tabular(gym.Env):
         self.transitions, self.rewards = rng.dirichlet(np.ones(6) / 2, (6, 3)), rng.normal(size=(6, 3))
 
     def q_values(self, policy: np.ndarray, horizon: int, gamma: float) -> np.ndarray:
-        """Q of that many steps by dynamic programming ``[6, 3]``, for a policy's probabilities ``[6, 3]``."""
+        """Q over a finite horizon, by dynamic programming ``[6, 3]``.
+
+        :param policy: probabilities of the actions in each state ``[6, 3]``
+        """
         q_values = self.rewards
         for _ in range(horizon - 1):
             q_values = self.rewards + gamma * self.transitions @ (policy * q_values).sum(1)
