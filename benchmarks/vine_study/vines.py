@@ -65,16 +65,14 @@ class TrunkAsBranch(Vine):
         self._noise = [self._noise_after(policy, buffer, *place) for place in trunk.places]
         batch = super().grow(policy, buffer, trunk, rng, gamma, *others)
         steps, envs = np.transpose(trunk.places)
-        assert batch.log_proposal is not None
+        assert batch.tried.log_proposal is not None
         actions = th.as_tensor(buffer.actions[steps, envs])[:, None]
         returns = th.tensor([self._return(buffer, gamma, *place) for place in trunk.places], dtype=th.float32)[:, None]
         log_prob = th.as_tensor(buffer.log_probs[steps, envs])[:, None]
-        return replace(
-            batch,
-            actions=th.cat([batch.actions, actions], dim=1),
-            q_values=th.cat([batch.q_values, returns], dim=1),
-            log_proposal=th.cat([batch.log_proposal, log_prob], dim=1),
+        tried = FirstActions(
+            th.cat([batch.tried.actions, actions], dim=1), th.cat([batch.tried.log_proposal, log_prob], dim=1)
         )
+        return replace(batch, tried=tried, q_values=th.cat([batch.q_values, returns], dim=1))
 
     @th.no_grad()
     def _noise_after(self, policy: ActorCriticPolicy, buffer: RolloutBuffer, step: int, env: int) -> np.ndarray:

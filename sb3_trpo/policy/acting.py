@@ -104,9 +104,7 @@ class NumpyActor:
         :param noise: of one step, from :meth:`noise`
         :param masks: which outcomes are possible ``[n_envs, P]``; None: all
         """
-        outputs = _restricted(self.network(obs), masks)
-        outputs += noise
-        return (outputs if self.deviation is not None else outputs.argmax(axis=1)).reshape(self.shape)
+        return _actions(self.network(obs), noise, masks, self.deviation is None).reshape(self.shape)
 
 
 @th.no_grad()
@@ -159,18 +157,23 @@ def make_actor(policy: ActorCriticPolicy, obs: Any, noise: np.ndarray, masks: np
 
     def written_out(obs: Any, noise: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
         outputs = forward(layers, weights, th.as_tensor(obs, dtype=th.float32).flatten(1))[-1].numpy()
-        outputs = _restricted(outputs, masks)
-        outputs += _added(noise, deviation)
-        return outputs if deviation is not None else outputs.argmax(axis=1)
+        return _actions(outputs, _added(noise, deviation), masks, deviation is None)
 
     return written_out if _agree(written_out(obs, noise, masks), plain(obs, noise, masks)) else plain
 
 
-def _restricted(outputs: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
-    """A network's outputs, with the logits of what is impossible replaced in place."""
+def _actions(outputs: np.ndarray, added: np.ndarray, masks: np.ndarray | None, discrete: bool) -> np.ndarray:
+    """Actions ``[B, …]`` of a network's outputs, which are overwritten: mean plus noise, or the place of the largest sum.
+
+    :param outputs: mean or logits ``[B, …]``
+    :param added: by the noise, see :func:`_added`
+    :param masks: which outcomes are possible ``[B, P]``; None: all
+    :param discrete: whether the outputs are logits
+    """
     if masks is not None:
         outputs[~masks] = IMPOSSIBLE
-    return outputs
+    outputs += added
+    return outputs.argmax(axis=1) if discrete else outputs
 
 
 def _added(noise: np.ndarray, deviation: np.ndarray | None) -> np.ndarray:

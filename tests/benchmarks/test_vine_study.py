@@ -204,7 +204,7 @@ def test_weights_make_up_for_the_choice_of_states(monkeypatch):
 
     def fake(self, policy, buffer, trunk, rng, *others):
         q_values = th.as_tensor(contrast[trunk.chosen])[:, None] * th.tensor([1.0, -1.0])
-        return VineBatch(None, None, q_values, None, [], 0, {})
+        return VineBatch(None, None, q_values, [], 0, {})
 
     monkeypatch.setattr(Vine, "grow", fake)
     vine = object.__new__(LargestAdvantages)

@@ -120,14 +120,14 @@ def test_the_values_of_branches_are_those_of_the_mdp(branches: Any) -> None:
         vine = model._experience
         late = np.array([step % 50 for step, _ in vine.places]) > 50 - horizon
         states = vine.observations.observations.argmax(1).numpy()
-        actions, values = vine.actions.numpy(), vine.q_values.numpy()
-        tried = np.ones_like(values, dtype=bool) if vine.possible is None else vine.possible.numpy()
+        actions, values = vine.tried.actions.numpy(), vine.q_values.numpy()
+        tried = np.ones_like(values, dtype=bool) if vine.tried.possible is None else vine.tried.possible.numpy()
         for state, action in np.argwhere(possible):
             at = tried & (states == state)[:, None] & ~late[:, None] & (actions == action)
             if at.any():
                 errors.setdefault((state, action), []).append(values[at].mean() - q_values[state, action])
         if branches == 2:
-            assert np.allclose(vine.log_proposal.exp().numpy()[:, 0], 1 / possible[states].sum(1))
+            assert np.allclose(vine.tried.log_proposal.exp().numpy()[:, 0], 1 / possible[states].sum(1))
     scores = [np.mean(found) / (np.std(found, ddof=1) / len(found) ** 0.5) for found in errors.values()]
     assert len(scores) == 15 and max(map(abs, scores)) < 4.0
     assert np.mean(np.square(scores)) < 1.0 + 3.0 * (2.0 / 15) ** 0.5
@@ -142,6 +142,7 @@ def test_the_gradient_is_that_of_possible_actions_alone(space: Any, normalize: b
     model.learn(1)
     grown, policy = model._experience, model.policy
     actor = Actor(policy, grown.observations)
+    given = grown.tried
     terms = list(grown.surrogate(None, normalize, ALONE).beside(actor))
     found = flatten(th.autograd.grad(sum(terms), actor.parameters))
 
@@ -151,17 +152,17 @@ def test_the_gradient_is_that_of_possible_actions_alone(space: Any, normalize: b
     for row in range(16):
         blocks = zip(logits[row].split(sizes(space)), states.masks[row].split(sizes(space)), strict=True)
         log_probs = [logit.where(mask, th.tensor(-th.inf)).log_softmax(0) for logit, mask in blocks]
-        tried = [k for k in range(grown.actions.shape[1]) if grown.possible is None or grown.possible[row, k]]
+        tried = [k for k in range(given.shape[1]) if given.possible is None or given.possible[row, k]]
         values = grown.q_values[row, tried] - grown.q_values[row, tried].mean()
         differences.append(values)
         for k, value in zip(tried, values, strict=True):
-            parts = grown.actions[row, k].reshape(-1).long()
+            parts = given.actions[row, k].reshape(-1).long()
             expected = expected + sum(lp[i] for lp, i in zip(log_probs, parts, strict=True)).exp() * value / 16
-    assert grown.possible is not None and len(th.cat(differences)) < grown.possible.numel()
+    assert given.possible is not None and len(th.cat(differences)) < given.possible.numel()
     if normalize:
         every = th.cat(differences)
         # Bessel's correction counts all K actions of a state
-        deviation = (every.square().sum() / len(every) * grown.possible.numel() / (grown.possible.numel() - 1)).sqrt()
+        deviation = (every.square().sum() / len(every) * given.possible.numel() / (given.possible.numel() - 1)).sqrt()
         expected = expected / deviation
     truth = flatten(th.autograd.grad(expected, actor.parameters))
     assert th.allclose(found, truth, rtol=1e-4, atol=1e-6 * float(truth.abs().max()))
@@ -239,9 +240,9 @@ def test_without_masking_all_actions_are_tried() -> None:
     env = MaskedToy(SPACES["discrete"], lambda _: np.arange(5) < 2)
     model = masked_model(env, vine_kwargs={**VINE, "branches_per_state": "all"})
     model.learn(1)
-    assert model._experience.possible.sum() == 6 * 2
+    assert model._experience.tried.possible.sum() == 6 * 2
     model.learn(1, use_masking=False)
-    assert model._experience.possible is None and len(model._experience.q_values[0]) == 5
+    assert model._experience.tried.possible is None and len(model._experience.q_values[0]) == 5
 
 
 def test_states_are_checked_and_explored_with_possible_actions() -> None:

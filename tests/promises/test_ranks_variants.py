@@ -83,7 +83,7 @@ def one_update_of_a_vine() -> dict[str, Any]:
     options = {"n_states": 4, "branches_per_state": "all", "branch_length": 3}
     model = MaskableTRPO("MlpPolicy", env, sampling="vine", vine_kwargs=options, **SMALL)
     model.learn(1)
-    return {"theta": flatten(list(model.policy.parameters())).detach(), "possible": model._experience.possible is None}
+    return {"theta": flatten(list(model.policy.parameters())).detach(), "possible": model._experience.tried.possible is None}
 
 
 def test_ranks_need_not_all_have_impossible_actions_to_branch_into() -> None:

@@ -41,32 +41,27 @@ class VineBatch:
     """What the branches say of N states: the vine's :class:`~sb3_trpo.sampling.Experience`.
 
     :param observations: of the states ``[N, …]``, or a dict of such, or these with masks
-    :param actions: tried there ``[N, K, …]``, as the distribution's ``log_prob`` takes them
+    :param tried: K actions in each
     :param q_values: Q̂ of each ``[N, K]``, reward units; 0 for an action that is not possible
-    :param log_proposal: log q of each, the density they were drawn with ``[N, K]``, nats; None if all were tried once
     :param places: step of the rollout and environment of each state
     :param steps: env steps that the branches took
     :param diagnostics: for the log
-    :param possible: which of the actions were tried ``[N, K]``; None: all
     """
 
     observations: Given
-    actions: th.Tensor
+    tried: FirstActions
     q_values: th.Tensor
-    log_proposal: th.Tensor | None
     places: list[tuple[int, int]]
     steps: int
     diagnostics: dict[str, float]
-    possible: th.Tensor | None = None
 
     @property
     def contrasts(self) -> th.Tensor:
         """Q̂ of each branch minus the mean over those of its state ``[N, K]``; 0 where there was none."""
-        return contrasts(self.q_values, self.possible)
+        return contrasts(self.q_values, self.tried.possible)
 
     def surrogate(self, batch: Batch, normalize: bool, ranks: Ranks) -> Branched:
-        tried = FirstActions(self.actions, self.log_proposal, self.possible)
-        return Branched(self.observations, tried, self.contrasts, normalize, ranks)
+        return Branched(self.observations, self.tried, self.contrasts, normalize, ranks)
 
     def find_defect(self) -> Defect | None:
         """The first return of a branch that is NaN or infinite, or None."""
@@ -210,7 +205,7 @@ class Vine:
         between = spread(contrasts(q_values, tried.possible), tried.possible)
         diagnostics = _diagnostics(outcomes, between, time.perf_counter() - begin)
         steps = int(outcomes.lengths.sum())
-        return VineBatch(states, tried.actions, q_values, tried.log_proposal, trunk.places, steps, diagnostics, tried.possible)
+        return VineBatch(states, tried, q_values, trunk.places, steps, diagnostics)
 
     def _branches(
         self,
