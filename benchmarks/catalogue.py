@@ -10,6 +10,7 @@ STUDIES = {  # name -> where it is declared
     "same_settings": "benchmarks.learning.same_settings",
     "ablations": "benchmarks.learning.ablations",
     "candidates": "benchmarks.learning.candidates",
+    "averaging": "benchmarks.learning.averaging",
     "gains": "benchmarks.learning.gains",
     "tuning": "benchmarks.learning.tuning",
     "agents": "benchmarks.learning.agents",

@@ -164,12 +164,15 @@ class Observer(BaseCallback):
         self.report(row)
 
 
-def run(plan: Plan, report: Callable[[dict[str, float]], object] = print) -> tuple[BaseAlgorithm, Observer]:
+def run(
+    plan: Plan, report: Callable[[dict[str, float]], object] = print, observer: type[Observer] = Observer
+) -> tuple[BaseAlgorithm, Observer]:
     """Train one model and return it with its evaluations, the last one made after the last update; under torchrun the task's
     environments are shared out among the ranks, and the first of them evaluates.
 
     :param plan: the run
     :param report: gets every evaluation; what it raises ends the run
+    :param observer: what evaluates
     """
     settings = dict(plan.settings)
     settings.pop("n_timesteps", None)
@@ -186,9 +189,9 @@ def run(plan: Plan, report: Callable[[dict[str, float]], object] = print) -> tup
     if plan.methods:
         algorithm = type(algorithm.__name__, (algorithm,), dict(plan.methods))
     model = algorithm(env=env, seed=plan.seed, device="cpu", **settings)
-    observer = Observer(eval_env, plan, report)
-    model.learn(plan.steps, callback=observer if RANK == 0 else None)
-    return model, observer
+    observing = observer(eval_env, plan, report)
+    model.learn(plan.steps, callback=observing if RANK == 0 else None)
+    return model, observing
 
 
 def train(plan: Plan, changes: Mapping[str, Any]) -> Run | None:

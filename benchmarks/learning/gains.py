@@ -88,14 +88,11 @@ VARIANTS: dict[str, Variant] = {
     "coloured noise": Variant(methods={"_make_evaluator": with_colored_noise}),
     "critic first": Variant(methods={"_estimate_advantages": with_the_critic_first}),
     "momentum": Variant(methods={"_find_step": with_momentum}),
-    "averaging 0.8": Variant(settings={"averaging": 0.8}),
-    "averaging 0.9": Variant(settings={"averaging": 0.9}),
 }
 
 
 def run(cell: Cell) -> Run | None:
-    variant = VARIANTS[cell.variant]
-    settings = {**settings_for("sb3_trpo", cell.task), **variant.settings}
+    settings, variant = settings_for("sb3_trpo", cell.task), VARIANTS[cell.variant]
     if cell.variant == "critic first":
         settings["n_critic_updates"] = settings.get("n_critic_updates", 10) // 2
     return train(Plan("sb3_trpo", cell.task, settings, STEPS, cell.seed, methods=variant.methods), cell.changes)
