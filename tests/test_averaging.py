@@ -30,7 +30,7 @@ VARIANTS: dict[str, Any] = {
 
 
 class Trace(BaseCallback):
-    """The parameters after every update."""
+    """The parameters after every update; whoever acts by the average in between makes no difference."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,6 +42,7 @@ class Trace(BaseCallback):
     def _on_rollout_start(self) -> None:
         if self.num_timesteps:
             self.found.append(parameters(self.model))
+            self.model.predict(self.model._last_obs)
 
     def _on_training_end(self) -> None:
         self.found.append(parameters(self.model))
