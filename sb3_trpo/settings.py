@@ -29,7 +29,6 @@ _REALS = {
     "gae_lambda": (0.0, True, 1.0, True),
     "fisher_sample_fraction": (0.0, False, 1.0, True),
     "ent_coef": (-math.inf, False, math.inf, False),
-    "averaging": (0.0, True, 1.0, False),
 }
 
 _COUNTS = {

@@ -12,7 +12,6 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 
 from sb3_trpo.arguments import reject_unknown_arguments
 from sb3_trpo.atari import PaperCnnPolicy
-from sb3_trpo.averaging import AveragingAlgorithm
 from sb3_trpo.critic import fit_critic
 from sb3_trpo.diagnostics import critic_diagnostics, step_diagnostics
 from sb3_trpo.interruption import keeps_policy_whole, undisturbed
@@ -35,7 +34,7 @@ from sb3_trpo.update import PolicyObjective, Step, StepOptions, find_disagreemen
 SelfTRPO = TypeVar("SelfTRPO", bound="TRPO")
 
 
-class TRPO(LoadedWithCare, AveragingAlgorithm, SamplingAlgorithm):
+class TRPO(LoadedWithCare, SamplingAlgorithm):
     """
     Trust Region Policy Optimization (Schulman et al. 2015, https://arxiv.org/abs/1502.05477).
 
@@ -90,8 +89,6 @@ class TRPO(LoadedWithCare, AveragingAlgorithm, SamplingAlgorithm):
     :param sampling: ``"single_path"``, or ``"vine"`` to branch from saved simulator states (paper, section 5.2)
     :param vine_kwargs: options of the vine, see :class:`sb3_trpo.sampling.VineSettings`: ``n_states``,
         ``branches_per_state``, ``branch_length``, ``bootstrap``, ``common_random_numbers``, ``n_workers``
-    :param averaging: c in [0, 1): ``predict`` acts by the average of the policies, θ̄ ← c θ̄ + (1 − c) θ after every update;
-        0: by the last one. Training is the same with any c
     :param unknown: not accepted; arguments of other algorithms are refused with the name of their counterpart
     :raises ValueError: for a value or a space out of range
     :raises TypeError: for a value of the wrong type or an unknown argument
@@ -139,7 +136,6 @@ class TRPO(LoadedWithCare, AveragingAlgorithm, SamplingAlgorithm):
         fisher_sample_fraction: float = 1.0,
         sampling: str = "single_path",
         vine_kwargs: dict[str, Any] | None = None,
-        averaging: float = 0.0,
         **unknown: Any,
     ):
         reject_unknown_arguments(unknown, signature(TRPO).parameters)
@@ -185,7 +181,6 @@ class TRPO(LoadedWithCare, AveragingAlgorithm, SamplingAlgorithm):
         self.fisher_sample_fraction = fisher_sample_fraction
         self.sampling = sampling
         self.vine_kwargs = vine_kwargs
-        self.averaging = averaging
         if _init_setup_model:
             self._setup_model()
             warn_of_truncated_minibatches(vars(self))
@@ -214,7 +209,7 @@ class TRPO(LoadedWithCare, AveragingAlgorithm, SamplingAlgorithm):
         warn_of_action_masks(self.env, self.masked_by)
 
     def _excluded_save_params(self) -> list[str]:
-        own = ["_left_out", "_kept", "_averaged_policy", *self._unsaved_of_ranks(), *self._unsaved_of_sampling()]
+        own = ["_left_out", "_kept", *self._unsaved_of_ranks(), *self._unsaved_of_sampling()]
         return [*super()._excluded_save_params(), *own]
 
     @th.inference_mode(False)
@@ -249,7 +244,6 @@ class TRPO(LoadedWithCare, AveragingAlgorithm, SamplingAlgorithm):
         for warning in fit.warnings(self._left_out):
             self._warn_once(warning, warning)
         self._left_out = fit.left_out
-        self._average_policies(actor, objective.theta)
         self._check_parameters()
 
     def _find_step(self, objective: PolicyObjective) -> Step:

@@ -111,7 +111,7 @@ class Kind:
 
 KINDS = {
     "cartpole": Kind(),
-    "hopper": Kind(_hopper, settings={"averaging": 0.7}, callbacks=_evaluating),
+    "hopper": Kind(_hopper, callbacks=_evaluating),
     "gsde": Kind(_pendulum, settings={"use_sde": True, "sde_sample_freq": 16}),
     "masked": Kind(_masked, MaskableTRPO),
     "masked recurrent": Kind(

@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = """
     checks discrete schedules atomic ranks processes simulators trust_region vec_env policy policies callbacks
     distributed checkpoints restarts sampling update critic
-    arguments settings diagnostics interruption loading averaging atari trpo
+    arguments settings diagnostics interruption loading atari trpo
     variants rollouts hyperparams zoo __main__
 """.split()
 MATHEMATICS = {"checks", "atomic", "ranks", "processes", "trust_region", "hyperparams"}

@@ -139,9 +139,7 @@ class MaskableTRPO(TRPO):
         :param action_masks: which outcomes are possible ``[n_envs, P]``; None: all
         :return: actions, and the state as it was given
         """
-        return self.averaged_policy.predict(  # type: ignore[call-arg]
-            observation, state, episode_start, deterministic, action_masks=action_masks
-        )
+        return self.policy.predict(observation, state, episode_start, deterministic, action_masks=action_masks)  # type: ignore[call-arg]
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         if self._use_masking and self.env is not None and not is_masking_supported(self.env):

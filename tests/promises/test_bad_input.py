@@ -53,8 +53,6 @@ class Own(FlattenExtractor):
         ({"sub_sampling_factor": 0}, ValueError, "sub_sampling_factor=0"),
         ({"stats_window_size": 0}, ValueError, "stats_window_size=0"),
         ({"fisher_sample_fraction": 0.0}, ValueError, "fisher_sample_fraction=0.0"),
-        ({"averaging": 1.0}, ValueError, "averaging=1.0"),
-        ({"averaging": lambda progress: 0.5}, TypeError, "averaging=.* is a schedule"),
         ({"fisher_sample_fraction": 1.1}, ValueError, "fisher_sample_fraction=1.1"),
         ({"gamma": 1.1}, ValueError, "gamma=1.1"),
         ({"gamma": -0.1}, ValueError, "gamma=-0.1"),
