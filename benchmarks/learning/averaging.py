@@ -11,7 +11,6 @@ import torch as th
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from benchmarks.common import Cell, Run, Runs, Study, markdown
-from benchmarks.common.statistics import interquartile_mean
 from benchmarks.common.training import Observer, Plan, settings_for
 from benchmarks.common.training import run as train
 from benchmarks.learning.mujoco import TASKS
@@ -72,7 +71,7 @@ def table() -> str:
         frames = STORE.frames(env_id, VARIANT)
         last = [float(frame["mean"].mean()) for frame in frames]
         cells = (_gain([float(frame[str(share)].mean()) for frame in frames], last) for share in SHARES)
-        rows.append([env_id, str(len(frames)), f"{interquartile_mean(last):.0f}" if last else "", *cells])
+        rows.append([env_id, str(len(frames)), f"{np.mean(last):.0f}" if last else "", *cells])
     return markdown.table(["mean over the run", "seeds", "last policy", *(f"average, c = {share}" for share in SHARES)], rows)
 
 

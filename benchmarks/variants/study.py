@@ -97,10 +97,11 @@ METHODS = {
 
 
 def settings_of(method: Method, task: str) -> dict[str, Any]:
-    """Those of the file if it has the task, or its last version, else the method's own."""
+    """Those of the file if it has the task, its last version, or POPGym's name for it, else the method's own."""
     package, name = method.file
     entries = yaml.safe_load((files(package) / "hyperparams" / f"{name}.yml").read_text())
-    return {**(entries.get(task) or entries.get(task.replace("-v3", "-v2")) or method.settings), "policy": method.policy}
+    names = (task, task.replace("-v3", "-v2"), f"popgym-{task}-v0")
+    return {**next((entries[each] for each in names if each in entries), method.settings), "policy": method.policy}
 
 
 class Curve(BaseCallback):
