@@ -50,7 +50,7 @@ STUDY = Study(
     store=STORE,
     tasks=TASKS,
     variants=("sb3_contrib",),
-    seeds=(0, 1, 2),
+    seeds=tuple(range(10)),
     changeable=True,
     tables={"same_settings": table},
 )
