@@ -5,6 +5,7 @@
 """
 
 import math
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from benchmarks.learning.mujoco import TASKS
 from sb3_trpo import TRPO
 from sb3_trpo.critic import fit_critic
 from sb3_trpo.policy import Actor, values_of
-from sb3_trpo.sampling import Evaluator
+from sb3_trpo.sampling import Evaluator, Samples
 from sb3_trpo.sampling.evaluators import DeferredEvaluator
 from sb3_trpo.trust_region import FullStep, Solution, full_step
 from sb3_trpo.update import PolicyObjective, Step, StepOptions, policy_step
@@ -26,6 +27,7 @@ from sb3_trpo.update import PolicyObjective, Step, StepOptions, policy_step
 STORE = Runs("gains")
 STEPS, SEEDS = 500_000, (201, 202, 203)
 COLOR, MOMENTUM = 0.5, 0.5
+ROLLOUTS, PASSES = 4, 20  # that the critic is fitted to, and over the present one if it is alone
 
 
 def colored(rng: np.random.Generator, n_steps: int, shape: tuple[int, ...], beta: float) -> np.ndarray:
@@ -83,11 +85,25 @@ def with_momentum(model: TRPO, objective: PolicyObjective) -> Step:
     return step
 
 
+def with_older_rollouts(model: TRPO, objective: PolicyObjective) -> Step:
+    """The critic is fitted to the last rollouts together, with as many minibatches, and at last to the present one once."""
+    step = policy_step(objective, StepOptions.of(model), model._ranks)
+    samples = model._read_samples()
+    own = Samples(*(getattr(samples, field.name).clone() for field in fields(Samples)))
+    kept: list[Samples] = [*getattr(model, "_older", []), own][-ROLLOUTS:]
+    model._older = kept  # type: ignore[attr-defined]
+    together = Samples(*(th.cat([getattr(each, field.name) for each in kept]) for field in fields(Samples)))
+    passes = PASSES // len(kept)
+    fit_critic(objective.actor, together, passes, model.batch_size, model._ranks, model._left_out)
+    return step
+
+
 VARIANTS: dict[str, Variant] = {
     "as it is": Variant(),
     "coloured noise": Variant(methods={"_make_evaluator": with_colored_noise}),
     "critic first": Variant(methods={"_estimate_advantages": with_the_critic_first}),
     "momentum": Variant(methods={"_find_step": with_momentum}),
+    "older rollouts": Variant(methods={"_find_step": with_older_rollouts}),
 }
 
 
@@ -95,6 +111,8 @@ def run(cell: Cell) -> Run | None:
     settings, variant = settings_for("sb3_trpo", cell.task), VARIANTS[cell.variant]
     if cell.variant == "critic first":
         settings["n_critic_updates"] = settings.get("n_critic_updates", 10) // 2
+    if cell.variant == "older rollouts":
+        settings["n_critic_updates"] = 1
     return train(Plan("sb3_trpo", cell.task, settings, STEPS, cell.seed, methods=variant.methods), cell.changes)
 
 
