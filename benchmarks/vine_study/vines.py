@@ -13,9 +13,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from sb3_trpo.policy import Actor
 from sb3_trpo.ranks import Ranks
-from sb3_trpo.sampling import Batch, ImportanceSampled, PathAlone, Surrogate, Trunk, Vine, VineBatch
+from sb3_trpo.sampling import Batch, FirstActions, ImportanceSampled, PathAlone, Surrogate, Trunk, Vine, VineBatch
 from sb3_trpo.sampling.vine.branches import Branch
-from sb3_trpo.sampling.vine.first_actions import FirstActions
 
 
 class LargestAdvantages(Vine):

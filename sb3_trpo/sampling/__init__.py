@@ -26,7 +26,7 @@ from sb3_trpo.sampling.sampler import (
 )
 from sb3_trpo.sampling.samples import Samples
 from sb3_trpo.sampling.single_path import Evaluator, Transition, single_path
-from sb3_trpo.sampling.vine import Trunk, Vine, VineBatch, VineSettings, make_vine
+from sb3_trpo.sampling.vine import FirstActions, Trunk, Vine, VineBatch, VineSettings, make_vine
 
 __all__ = [
     "SAMPLERS",
@@ -34,6 +34,7 @@ __all__ = [
     "Defect",
     "Evaluator",
     "Experience",
+    "FirstActions",
     "FrameStackBuffer",
     "ImportanceSampled",
     "PathAlone",

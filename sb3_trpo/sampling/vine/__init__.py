@@ -7,6 +7,7 @@ the same world, and ``surrogate`` says what the branches are worth.
 """
 
 from sb3_trpo.sampling.vine.collector import Trunk, Vine, VineBatch, make_vine
+from sb3_trpo.sampling.vine.first_actions import FirstActions
 from sb3_trpo.sampling.vine.settings import VineSettings
 
-__all__ = ["Trunk", "Vine", "VineBatch", "VineSettings", "make_vine"]
+__all__ = ["FirstActions", "Trunk", "Vine", "VineBatch", "VineSettings", "make_vine"]
