@@ -1,7 +1,7 @@
 """Does the average of the policies earn more than the last one?
 
 Training is the same with any share that the average keeps, so one run measures all of them, in turn, at the same moments:
-differences are between policies of the same run. 500,000 steps with each task's settings, and seeds that no other study uses.
+differences are between policies of the same run. 500,000 steps with each task's settings.
 """
 
 from typing import Any
@@ -58,8 +58,7 @@ class Averages(Observer):
 
 
 def run(cell: Cell) -> Run:
-    settings = {**settings_for("sb3_trpo", cell.task), **cell.changes}
-    steps = int(settings.pop("n_timesteps", STEPS)) if "n_timesteps" in cell.changes else STEPS
+    settings, steps = {**settings_for("sb3_trpo", cell.task), **cell.changes}, int(cell.changes.get("n_timesteps", STEPS))
     _, observer = train(Plan("sb3_trpo", cell.task, settings, steps, cell.seed), observer=Averages)
     return Run(observer.rows, {"settings": settings, "seed": cell.seed})
 

@@ -51,7 +51,7 @@ class Source:
         """
 
     def clone_state(self) -> dict[str, Any]:
-        """The attributes that change, for an exact checkpoint. The saved states in them are shared, not copied."""
+        """What changes, for an exact checkpoint. Collections are copied, but the saved states in them are not."""
         return {name: copy(value) for name, value in vars(self).items() if not callable(value)}
 
     def restore_state(self, state: dict[str, Any]) -> None:
