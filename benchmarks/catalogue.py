@@ -12,6 +12,7 @@ STUDIES = {  # name -> where it is declared
     "candidates": "benchmarks.learning.candidates",
     "averaging": "benchmarks.learning.averaging",
     "gains": "benchmarks.learning.gains",
+    "signal": "benchmarks.learning.signal",
     "tuning": "benchmarks.learning.tuning",
     "agents": "benchmarks.learning.agents",
     "learning_curves": "benchmarks.learning.learning_curves",

@@ -14,19 +14,21 @@ import torch as th
 from benchmarks.atari import study as atari
 from benchmarks.common import Cell, environment, statistics
 from benchmarks.common.training import Plan, policy_kwargs_of, run, settings_for, train
-from benchmarks.learning import ablations, candidates, overall, same_settings, tuning
+from benchmarks.learning import ablations, candidates, gains, overall, same_settings, signal, spaces, tuning
 from sb3_trpo import TRPO
+
+SEARCHES = [(algo, env_id) for algo, tasks in tuning.SEARCHED.items() for env_id in sorted(tasks)]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pendulum's discount factor is outside the space
-@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1", "Hopper-v5", "HalfCheetah-v5", "Walker2d-v5"])
-def test_a_search_begins_with_the_settings_there_are(env_id: str) -> None:
+@pytest.mark.parametrize("algo, env_id", SEARCHES)
+def test_a_search_begins_with_the_settings_there_are(algo: str, env_id: str) -> None:
     """The first trial draws nothing: what the settings do not say is the constructor's default."""
-    settings = settings_for("sb3_trpo", env_id)
-    defaults = {name: parameter.default for name, parameter in inspect.signature(TRPO).parameters.items()}
+    settings, space = settings_for(algo, env_id), spaces.SPACES[algo]
+    defaults = {name: parameter.default for name, parameter in inspect.signature(space.algorithm).parameters.items()}
     study = optuna.create_study()
-    study.enqueue_trial(tuning.as_drawn(settings))
-    drawn = tuning.drawn_by(study.ask(), env_id)
+    study.enqueue_trial(space.as_drawn(settings))
+    drawn = space.draw(study.ask(), env_id)
     network = {"log_std_init": 0.0, "net_arch": {"pi": [64, 64], "vf": [64, 64]}, "activation_fn": th.nn.Tanh}
     expected = {**network, **policy_kwargs_of(settings)}
     assert {**expected, **drawn.pop("policy_kwargs")} == expected
@@ -51,6 +53,33 @@ def test_ablations_of_functions_learn(label: str) -> None:
         assert 0.0 < model.logger.name_to_value["train/kl_divergence_loss"] <= 0.01
         steps[name] = model.logger.name_to_value["train/step_size"]
     assert steps[label] > steps["defaults"] if "damping" in label else steps[label] == steps["defaults"]
+
+
+def test_ranks_keep_the_order_and_make_the_advantages_normal() -> None:
+    """Of a heavy-tailed sample: mean 0, variance 1 and kurtosis 3, each to 2 % of the scale."""
+    model = TRPO("MlpPolicy", "Pendulum-v1", n_steps=2048, seed=0).learn(2048)
+    before = TRPO._read_samples(model).advantages
+    before.copy_(th.as_tensor(np.random.default_rng(0).standard_t(3, len(before))))
+    after = gains.with_ranked_advantages(model).advantages
+    assert th.equal(after.argsort(), before.argsort())
+    moments = [float(after.pow(power).mean()) for power in (1, 2, 4)]
+    np.testing.assert_allclose(moments, [0.0, 1.0, 3.0], rtol=0.02, atol=1e-6)
+
+
+def test_what_halves_of_a_rollout_promise_changes_no_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The policy after three updates is that without the measurement; a half promises more than the other half finds."""
+    monkeypatch.setattr(signal, "STEPS", 6144)
+    ends: list[np.ndarray] = []
+    monkeypatch.setattr(signal, "train", lambda plan: ends.append(_end_of(plan)))
+    rows = signal.run(Cell("Hopper-v5", seed=1)).rows
+    plan = Plan("sb3_trpo", "Hopper-v5", settings_for("sb3_trpo", "Hopper-v5"), 6144, 1, every=6144)
+    np.testing.assert_array_equal(ends[0], _end_of(plan))
+    assert len(rows) == 3 and all(abs(row["kept"]) < row["promised"] for row in rows)
+
+
+def _end_of(plan: Plan) -> np.ndarray:
+    model, _ = run(plan)
+    return th.nn.utils.parameters_to_vector(model.policy.parameters()).detach().numpy()
 
 
 @pytest.mark.parametrize("normalize", [False, True, {"norm_obs": False}, {"norm_reward": False}])
