@@ -90,11 +90,15 @@ def _arguments(kind: type) -> list[str]:
 def _check_origin(path: Any, saved: Mapping[str, Any]) -> None:
     missing = [name for name in _TRPOS if name not in saved]
     if missing:
-        saver = "PPO" if "clip_range" in saved else "another algorithm"
+        of_ppo = "clip_range" in saved
+        saver = "PPO" if of_ppo else "another algorithm"
+        advice = (
+            " To train its networks with TRPO: make a model with the same policy, policy_kwargs and spaces, then "
+            "model.set_parameters(path)."
+        )
         raise ValueError(
             f"The model in {path} was saved by {saver}, not by TRPO: it has no {', '.join(missing)}. Load it with the class "
-            "that saved it. To train its networks with TRPO, if they are an actor and a critic as PPO's: make a model with "
-            "the same policy, policy_kwargs and spaces, then model.policy.load_state_dict(PPO.load(path).policy.state_dict())."
+            f"that saved it.{advice if of_ppo else ''}"
         )
 
 

@@ -80,7 +80,7 @@ def test_a_ppo_models_networks_can_be_taken_over(tmp_path: Path) -> None:
     ppo = PPO("MlpPolicy", ToyEnv(), batch_size=32, **SMALL).learn(32)
     ppo.save(tmp_path / "model")
     model = TRPO("MlpPolicy", ToyEnv(), batch_size=32, **SMALL)
-    model.policy.load_state_dict(PPO.load(tmp_path / "model").policy.state_dict())
+    model.set_parameters(tmp_path / "model", device="cpu")
     assert same(parameters(model), parameters(ppo))
     model.learn(32)
     assert not same(parameters(model), parameters(ppo))

@@ -210,7 +210,8 @@ class Actor:
 
         :param states: a batch that the policy can be evaluated on; its first rows are used
         """
-        values = values_of(self.policy, select(states, PROBE))
+        with th.backends.cudnn.flags(enabled=False):  # its LSTM cannot be differentiated in eval mode
+            values = values_of(self.policy, select(states, PROBE))
         candidates = {name: parameter for name, parameter in self.policy.named_parameters() if parameter.requires_grad}
         if not values.requires_grad:
             return {}

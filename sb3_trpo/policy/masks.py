@@ -16,6 +16,7 @@ from stable_baselines3.common.distributions import (
 )
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
+from torch.distributions import Categorical
 
 from sb3_trpo.discrete import outcomes
 from sb3_trpo.policy.observations import States, select
@@ -87,6 +88,11 @@ class MaskedMultiCategorical(_Masking, MultiCategoricalDistribution):
 
     :param action_dims: outcomes of each
     """
+
+    @property
+    def distributions(self) -> list[Categorical]:
+        """One of each action component, under sb3-contrib's name."""
+        return self.distribution
 
 
 def masked_distribution(space: spaces.Space) -> Distribution:

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
 from sb3_trpo.policy.lstm import twice_differentiable
-from sb3_trpo.policy.masks import MaskedStates, possible
+from sb3_trpo.policy.masks import MaskedStates
 from sb3_trpo.policy.observations import Given, States, observations_of, select, unmasked
 from sb3_trpo.policy.padding import Padding
 
@@ -120,9 +120,6 @@ class Sequences(States):
 
     def unmasked(self) -> "Sequences":
         return Sequences(unmasked(self.source), self.steps, self.lengths, self.begin)
-
-    def restrict(self, outputs: th.Tensor) -> th.Tensor:
-        return outputs if self._masks is None else possible(outputs, self._masks)
 
     def draw(self, count: int) -> th.Tensor:
         """Rows of whole sequences, of the fewest in a random order that have so many steps."""

@@ -49,17 +49,22 @@ class Samples:
             data = next(iter(buffer.get(batch_size=None)))
             scalars = (data.old_log_prob, data.advantages, data.returns)
             return cls(data.observations, as_drawn(data.actions, buffer.action_space), *(x.flatten() for x in scalars))
-        observations: Any
-        if isinstance(buffer.observations, dict):
-            observations = {key: _tensor(buffer, array) for key, array in buffer.observations.items()}
-        elif isinstance(buffer.observations, FrameStacks):
-            stacks = buffer.observations
-            observations = FrameTensors(stacks if buffer.generator_ready else stacks.rows(), buffer.device)
-        else:
-            observations = _tensor(buffer, buffer.observations)
         arrays = (buffer.log_probs, buffer.advantages, buffer.returns)
         actions = as_drawn(_tensor(buffer, buffer.actions), buffer.action_space)
-        return cls(observations, actions, *(_tensor(buffer, array).flatten() for array in arrays))
+        return cls(stored_observations(buffer), actions, *(_tensor(buffer, array).flatten() for array in arrays))
+
+
+def stored_observations(buffer: RolloutBuffer) -> Any:
+    """Observations ``[B, …]``, or a dict of such, in the buffer's order; of steps that are not there yet, anything.
+
+    :param buffer: one of SB3's own, or of stacked frames
+    """
+    if isinstance(buffer.observations, dict):
+        return {key: _tensor(buffer, array) for key, array in buffer.observations.items()}
+    if isinstance(buffer.observations, FrameStacks):
+        stacks = buffer.observations
+        return FrameTensors(stacks if buffer.generator_ready else stacks.rows(), buffer.device)
+    return _tensor(buffer, buffer.observations)
 
 
 def _tensor(buffer: RolloutBuffer, array: np.ndarray) -> th.Tensor:

@@ -6,11 +6,12 @@ masks. Here a model asks the environment for them itself whenever it predicts.
 
 from typing import Any
 
-from sb3_contrib.common.maskable.utils import get_action_masks
+from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3.common import evaluation
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_trpo.variants.refusals import WITHOUT_MASKS
 
 
 class Player:
@@ -18,9 +19,12 @@ class Player:
 
     :param model: takes ``action_masks`` in ``predict``
     :param env: where the observations come from
+    :raises ValueError: if it has no masks
     """
 
     def __init__(self, model: Any, env: Any):
+        if not is_masking_supported(env):
+            raise ValueError(WITHOUT_MASKS.format("evaluate with use_masking=False"))
         self._model, self._env = model, env
 
     def __getattr__(self, name: str) -> Any:
@@ -39,6 +43,7 @@ def evaluate_policy(model: Any, env: Any, *args: Any, use_masking: bool = True, 
     :param use_masking: False to take all actions for possible
     :param kwargs: as there
     :return: as there: mean and standard deviation of the return
+    :raises ValueError: if the environment has no masks
     """
     return evaluation.evaluate_policy(Player(model, env) if use_masking else model, env, *args, **kwargs)
 
@@ -53,6 +58,11 @@ class MaskableEvalCallback(EvalCallback):
         super().__init__(eval_env, *args, **kwargs)
         self.use_masking = use_masking
 
-    def init_callback(self, model: BaseAlgorithm) -> None:
-        """Begin with a model."""
-        super().init_callback(Player(model, self.eval_env) if self.use_masking else model)  # type: ignore[arg-type]
+    def _on_step(self) -> bool:
+        model = self.model
+        try:
+            if self.use_masking:
+                self.model = Player(model, self.eval_env)  # type: ignore[assignment]  # callbacks in this one keep the model
+            return super()._on_step()
+        finally:
+            self.model = model

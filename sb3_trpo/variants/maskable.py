@@ -22,7 +22,7 @@ from sb3_trpo.sampling import Evaluator, Sampler, Samples, Vine
 from sb3_trpo.sampling.masks import RolloutMasks, read_masks
 from sb3_trpo.trpo import TRPO
 from sb3_trpo.variants.masked_evaluators import make_masked_evaluator
-from sb3_trpo.variants.refusals import check_policy_class, refuse_own_buffer
+from sb3_trpo.variants.refusals import WITHOUT_MASKS, check_policy_class, refuse_own_buffer, refuse_own_distribution
 
 SelfMaskableTRPO = TypeVar("SelfMaskableTRPO", bound="MaskableTRPO")
 
@@ -43,12 +43,14 @@ class MaskableTRPO(TRPO):
     sb3-contrib's ``evaluate_policy`` and ``MaskableEvalCallback``.
 
     Arguments are those of :class:`~sb3_trpo.TRPO`; policies are sb3-contrib's (``"MlpPolicy"``, ``"CnnPolicy"``,
-    ``"MultiInputPolicy"``, or a subclass of ``MaskableActorCriticPolicy``), and zip files go both ways with ``MaskablePPO``'s
-    ``set_parameters`` and ``load``. Action spaces: ``Discrete``, ``MultiDiscrete``, ``MultiBinary``.
+    ``"MultiInputPolicy"``, or a subclass of ``MaskableActorCriticPolicy``). ``set_parameters`` reads a zip file of
+    ``MaskablePPO``, whose ``load`` and ``set_parameters`` read one of ours. Action spaces: ``Discrete``, ``MultiDiscrete``,
+    ``MultiBinary``.
 
     The vine tries only possible actions: all of them, or some that it draws from them.
 
-    :raises ValueError: beside TRPO's, for another action space or a rollout buffer of another kind
+    :raises ValueError: beside TRPO's, for another action space, a rollout buffer of another kind, or a policy with a
+        distribution of its own
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -78,6 +80,7 @@ class MaskableTRPO(TRPO):
             super()._make_networks()
         finally:
             self.policy_class = kind
+        refuse_own_distribution(self.policy)
         self.policy.action_dist = masked_distribution(self.action_space)
 
     def _take_settings(self) -> None:
@@ -143,10 +146,7 @@ class MaskableTRPO(TRPO):
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         if self._use_masking and self.env is not None and not is_masking_supported(self.env):
-            raise ValueError(
-                f"The environment has no method {MASKS}(): give it one, wrap it in sb3_contrib.common.wrappers.ActionMasker, "
-                "or call learn(..., use_masking=False)."
-            )
+            raise ValueError(WITHOUT_MASKS.format("call learn(..., use_masking=False)"))
         return super()._setup_learn(*args, **kwargs)
 
     def learn(  # type: ignore[override]

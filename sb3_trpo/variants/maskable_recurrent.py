@@ -1,9 +1,10 @@
 """TRPO with masks of actions and with memory."""
 
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import MaybeCallback
 
 from sb3_trpo.sampling import Evaluator, Samples
 from sb3_trpo.trpo import TRPO
@@ -14,6 +15,8 @@ from sb3_trpo.variants.policies import (
     MaskableRecurrentMultiInputActorCriticPolicy,
 )
 from sb3_trpo.variants.recurrent import RecurrentTRPO
+
+SelfMaskableRecurrentTRPO = TypeVar("SelfMaskableRecurrentTRPO", bound="MaskableRecurrentTRPO")
 
 
 class MaskableRecurrentTRPO(MaskableTRPO, RecurrentTRPO):  # type: ignore[misc]
@@ -33,6 +36,24 @@ class MaskableRecurrentTRPO(MaskableTRPO, RecurrentTRPO):  # type: ignore[misc]
     }
     policy_base = MaskableRecurrentActorCriticPolicy
     beside_observations = (*MaskableTRPO.beside_observations, *RecurrentTRPO.beside_observations)
+
+    def learn(  # type: ignore[override]
+        self: SelfMaskableRecurrentTRPO,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "MaskableRecurrentTRPO",
+        reset_num_timesteps: bool = True,
+        use_masking: bool = True,
+        progress_bar: bool = False,
+    ) -> SelfMaskableRecurrentTRPO:
+        """
+        Train for at least ``total_timesteps`` env steps; see :meth:`~sb3_trpo.MaskableTRPO.learn`.
+
+        :return: the model
+        """
+        arguments = (callback, log_interval, tb_log_name, reset_num_timesteps, use_masking, progress_bar)
+        return super().learn(total_timesteps, *arguments)
 
     def _make_networks(self) -> None:
         RecurrentTRPO._make_networks(self)

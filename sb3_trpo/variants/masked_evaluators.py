@@ -34,6 +34,9 @@ class MaskedStepwiseEvaluator(StepwiseEvaluator):
     def acts_elsewhere(self) -> bool:
         return False
 
+    def locals(self) -> dict[str, Any]:
+        return {**super().locals(), "action_masks": self.masks.masks[self.buffer.pos]}
+
     def _evaluate(self, obs: Any) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
         return self.policy(obs, action_masks=self.masks.ask(self.buffer.pos))
 
@@ -53,6 +56,9 @@ class MaskedDeferredEvaluator(DeferredEvaluator):
 
     def acts_elsewhere(self) -> bool:
         return False  # masks are asked for at every step
+
+    def locals(self) -> dict[str, Any]:
+        return {"action_masks": self.masks.masks[self.buffer.pos]}
 
     def _states(self, rows: slice) -> MaskedStates:
         return MaskedStates(super()._states(rows), self.masks.tensor(rows, self.device))  # type: ignore[arg-type]

@@ -8,10 +8,10 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_trpo.policy import Given, Memory, Sequences, select
-from sb3_trpo.sampling import Samples
 from sb3_trpo.sampling.defects import predicted_values
 from sb3_trpo.sampling.evaluators import DeferredEvaluator
 from sb3_trpo.sampling.masks import RolloutMasks
+from sb3_trpo.sampling.samples import stored_observations
 from sb3_trpo.sampling.single_path import Observations, Transition
 
 ROWS = 4096  # steps whose features are held at a time, where no sequence is longer
@@ -60,7 +60,7 @@ class RecurrentEvaluator(DeferredEvaluator):
     def act(self, obs: Observations) -> np.ndarray:
         policy: Any = self.policy
         starts = th.as_tensor(self._starts, dtype=self.actor[0].dtype, device=self.device)
-        distribution, self.actor = policy.get_distribution(obs_as_tensor(obs, self.device), self.actor, starts)
+        distribution, self._next = policy.get_distribution(obs_as_tensor(obs, self.device), self.actor, starts)
         if self.masks is not None:
             distribution.apply_masking(self.masks.ask(self.buffer.pos))
         actions = distribution.get_actions()
@@ -69,20 +69,28 @@ class RecurrentEvaluator(DeferredEvaluator):
 
     def record(self, step: Transition, episode_starts: np.ndarray) -> None:
         self.buffer.log_probs[self.buffer.pos] = self._log_probs
-        self._starts = step.dones
+        self.actor, self._starts = self._next, step.dones
         super().record(step, episode_starts)
 
     def acts_elsewhere(self) -> bool:
         return False  # what the LSTMs remember is here
 
+    def locals(self) -> dict[str, Any]:
+        return {} if self.masks is None else {"action_masks": self.masks.masks[self.buffer.pos]}
+
     def _evaluate_path(self) -> None:
+        self.buffer.values[:] = self._run_the_critic()
+
+    @th.no_grad()
+    def _run_the_critic(self) -> np.ndarray:
+        """Values of the steps so far ``[pos, n_envs]``. What the critic's LSTM is in where each sequence ends is kept."""
         buffer, policy = self.buffer, self.policy
-        path = sequences_of(buffer, Samples.from_buffer(buffer).observations, self.begin)
+        path = sequences_of(buffer, stored_observations(buffer), self.begin)
         parts = [select(path, rows).values_and_end(policy) for rows in path.chunks(ROWS)]
         values = th.cat([part for part, _ in parts]).cpu().numpy().reshape(buffer.n_envs, buffer.pos)
-        buffer.values[:] = values.T
         self._ends = th.cat([end[0] for _, end in parts], dim=1), th.cat([end[1] for _, end in parts], dim=1)
         self._sequence = np.repeat(np.arange(len(path.lengths)), path.lengths).reshape(buffer.n_envs, buffer.pos)
+        return values.T
 
     def _value_after(self, position: int, index: int, terminal: Observations) -> float:
         states = self._reached(np.array([position]), np.array([index]), self.policy.obs_to_tensor(terminal)[0])
@@ -104,9 +112,11 @@ class RecurrentEvaluator(DeferredEvaluator):
         return Sequences(obs, th.arange(count, device=self.device), np.ones(count, dtype=np.int64), Memory(end, end))
 
     def memory(self) -> Memory:
-        """What the LSTMs begin the next rollout with; those of the critic as before, if this one was not completed."""
-        if not self.buffer.full:
-            return Memory(self.actor, self.begin.critic)
+        """What the LSTMs begin the next rollout with, after the steps that were recorded of this one."""
+        if self.buffer.pos == 0:
+            return self.begin
+        if not self.buffer.full:  # a callback has stopped it
+            self._run_the_critic()
         last = th.as_tensor(self._sequence[:, -1], device=self.device)
         hidden, cell = (th.nan_to_num(states[:, last]) for states in self._ends)  # as the actor's, which saw no NaN
         return Memory(self.actor, (hidden, cell))

@@ -2,12 +2,26 @@
 
 from typing import Any
 
+from sb3_contrib.common.maskable.distributions import (
+    MaskableBernoulliDistribution,
+    MaskableCategoricalDistribution,
+    MaskableMultiCategoricalDistribution,
+)
 from stable_baselines3.common.buffers import RolloutBuffer
 from torch import nn
 
+from sb3_trpo.discrete import MASKS
 from sb3_trpo.policy import overrides
 from sb3_trpo.sampling.buffers import is_stock_buffer
 
+WITHOUT_MASKS = (
+    f"The environment has no method {MASKS}(): give it one, wrap it in sb3_contrib.common.wrappers.ActionMasker, or {{}}."
+)
+STOCK_DISTRIBUTIONS = (
+    MaskableBernoulliDistribution,
+    MaskableCategoricalDistribution,
+    MaskableMultiCategoricalDistribution,
+)
 RECURRENT_METHODS = (
     "forward",
     "get_distribution",
@@ -54,6 +68,18 @@ def refuse_own_buffer(buffer: RolloutBuffer) -> None:
         raise ValueError(
             f"rollout_buffer_class={type(buffer).__name__} is written to or read from in a way of its own, but what belongs "
             "to a step, beside its observation, is kept beside the buffer: leave rollout_buffer_class out."
+        )
+
+
+def refuse_own_distribution(policy: Any) -> None:
+    """Refuse a masked policy that was given a distribution of its own, which would be replaced without a word.
+
+    :raises ValueError: for another distribution than sb3-contrib's
+    """
+    if type(policy.action_dist) not in STOCK_DISTRIBUTIONS:
+        raise ValueError(
+            f"{type(policy).__name__} has a distribution of its own, {type(policy.action_dist).__name__}, but masks need a KL "
+            "divergence and a Fisher matrix that are known: leave action_dist as sb3-contrib makes it, and change networks."
         )
 
 

@@ -34,5 +34,5 @@ for _name in ("trpo", "trpo_mask"):
     HYPERPARAMS_SAMPLER[_name], HYPERPARAMS_CONVERTER[_name] = sample_trpo_params, convert_trpo_params
 for _name in ("trpo_lstm", "trpo_mask_lstm"):
     HYPERPARAMS_SAMPLER[_name], HYPERPARAMS_CONVERTER[_name] = sample_recurrent_params, convert_recurrent_params
-rl_zoo3.exp_manager.EvalCallback = PlayingEvalCallback  # type: ignore[misc]
+rl_zoo3.exp_manager.EvalCallback = PlayingEvalCallback  # type: ignore[misc, assignment]
 rl_zoo3.exp_manager.TrialEvalCallback = EvaluatedTrial  # type: ignore[misc]

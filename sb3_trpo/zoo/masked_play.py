@@ -5,9 +5,8 @@ from typing import Any
 
 import rl_zoo3.utils
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import EvalCallback
 
-from sb3_trpo.variants import MaskableTRPO
+from sb3_trpo.variants import MaskableEvalCallback, MaskableTRPO
 from sb3_trpo.variants.evaluation import Player
 
 
@@ -20,12 +19,13 @@ def player(model: Any, env: Any) -> Any:
     return Player(model, env) if isinstance(model, MaskableTRPO) else model
 
 
-class PlayingEvalCallback(EvalCallback):
-    """Stable-Baselines3's, for models with masks, too."""
+class PlayingEvalCallback(MaskableEvalCallback):
+    """Stable-Baselines3's, which asks for masks if the model takes any."""
 
     def init_callback(self, model: BaseAlgorithm) -> None:
         """Begin with a model."""
-        super().init_callback(player(model, self.eval_env))
+        self.use_masking = isinstance(model, MaskableTRPO)
+        super().init_callback(model)
 
 
 class Loader:

@@ -2,7 +2,7 @@
 
 import os
 from copy import deepcopy
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from gymnasium import spaces
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.buffers import MaskableRolloutBuffer
 from sb3_contrib.common.maskable.callbacks import MaskableEvalCallback
+from sb3_contrib.common.maskable.distributions import MaskableCategoricalDistribution
 from sb3_contrib.common.maskable.evaluation import evaluate_policy
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from sb3_contrib.common.wrappers import ActionMasker
@@ -231,6 +232,31 @@ def test_evaluation_and_its_callback(tmp_path: Any) -> None:
     assert np.isfinite(mean) and evaluate_policy(best, other, 4)
 
 
+def test_a_callback_finds_the_masks_that_the_action_was_taken_under(space: Any) -> None:
+    class Notes(BaseCallback):
+        found: ClassVar[list[np.ndarray]] = []
+
+        def _on_step(self) -> bool:
+            self.found.append(self.locals["action_masks"].copy())
+            return True
+
+    for policy_kwargs in ({}, {"features_extractor_class": Extractor}):
+        Notes.found.clear()
+        env = make_vec_env(lambda: MaskedToy(space), 2)
+        model = MaskableTRPO("MlpPolicy", env, policy_kwargs=policy_kwargs, **SMALL).learn(64, callback=Notes())
+        assert np.array_equal(np.stack(Notes.found), model._masks.masks)  # type: ignore[union-attr]
+
+
+class Own(MaskableCategoricalDistribution):
+    """A distribution that someone has written."""
+
+
+class OwnPolicy(MaskableActorCriticPolicy):
+    def _build(self, lr_schedule: Any) -> None:
+        self.action_dist = Own(3)
+        super()._build(lr_schedule)
+
+
 def test_save_load_and_go_on(space: Any, tmp_path: Any) -> None:
     env = make_vec_env(lambda: MaskedToy(space), 2)
     model = MaskableTRPO("MlpPolicy", env, **SMALL).learn(64)
@@ -277,6 +303,7 @@ def test_a_nan_leaves_the_networks_alone() -> None:
         ({"policy": TRPO.policy_aliases["MlpPolicy"]}, "needs a policy derived from .*MaskableActorCriticPolicy"),
         ({"rollout_buffer_class": type("Own", (MaskableRolloutBuffer,), {})}, "rollout_buffer_class=Own"),
         ({"use_sde": True}, "gSDE"),
+        ({"policy": OwnPolicy}, "OwnPolicy has a distribution of its own, Own"),
     ],
 )
 def test_what_cannot_be_is_refused_at_construction(arguments: dict[str, Any], words: str) -> None:

@@ -1,5 +1,7 @@
 """MaskableRecurrentTRPO: masks and memory at once."""
 
+from contextlib import nullcontext
+from inspect import signature
 from typing import Any
 
 import gymnasium as gym
@@ -8,10 +10,11 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from sb3_contrib import RecurrentPPO
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from torch.distributions import kl_divergence
 
-from sb3_trpo import MaskableRecurrentTRPO, MaskableTRPO, RecurrentTRPO
+from sb3_trpo import TRPO, MaskableRecurrentTRPO, MaskableTRPO, RecurrentTRPO
 from sb3_trpo.policy import Actor, MaskedStates, Sequences
 from sb3_trpo.sampling import Batch, ImportanceSampled
 from sb3_trpo.trust_region import flatten
@@ -156,6 +159,35 @@ def test_save_load_evaluate_and_go_on(tmp_path: Any) -> None:
     loaded = MaskableRecurrentTRPO.load(tmp_path / "best_model", env, device="cpu")
     assert loaded.learn(64, reset_num_timesteps=False)._n_updates >= 1
     assert np.isfinite(evaluate_policy(loaded, other, 4)[0])
+
+
+def test_callbacks_of_an_evaluation_have_the_model_itself() -> None:
+    class Change(BaseCallback):
+        def _on_step(self) -> bool:
+            self.model.target_kl = 0.001  # type: ignore[attr-defined]
+            return True
+
+    env, other = (make_vec_env(lambda: MaskedToy(SPACES["discrete"]), 1) for _ in range(2))
+    model = model_of(env)
+    evaluation = MaskableEvalCallback(other, eval_freq=16, n_eval_episodes=1, callback_after_eval=Change())
+    model.learn(32, callback=evaluation)
+    assert evaluation.model is model and model.target_kl == 0.001
+
+
+def test_evaluation_without_masks_is_refused_unless_they_are_not_wanted() -> None:
+    model, env = model_of(MaskedToy(SPACES["discrete"])), make_vec_env(lambda: ToyEnv(SPACES["discrete"]), 1)
+    with pytest.raises(ValueError, match=r"no method action_masks.*evaluate with use_masking=False"):
+        evaluate_policy(model, env, 1)
+    assert np.isfinite(evaluate_policy(model, env, 1, use_masking=False)[0])
+    for use_masking in (True, False):
+        callback = MaskableEvalCallback(env, eval_freq=16, n_eval_episodes=1, use_masking=use_masking)
+        with pytest.raises(ValueError, match="no method action_masks") if use_masking else nullcontext():
+            model.learn(32, callback=callback)
+
+
+@pytest.mark.parametrize("algorithm", [TRPO, MaskableTRPO, RecurrentTRPO, MaskableRecurrentTRPO])
+def test_each_has_its_own_name_in_tensorboard(algorithm: type) -> None:
+    assert signature(algorithm.learn).parameters["tb_log_name"].default == algorithm.__name__  # type: ignore[attr-defined]
 
 
 def test_weights_of_recurrent_ppo_are_taken_over(tmp_path: Any) -> None:

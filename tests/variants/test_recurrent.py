@@ -313,6 +313,42 @@ def test_a_callback_that_stops_leaves_a_model_that_goes_on() -> None:
     assert model.learn(64, reset_num_timesteps=False)._n_updates == 2
 
 
+@pytest.mark.parametrize("options", OPTIONS)
+def test_after_a_stop_the_memory_is_that_of_the_recorded_steps(options: str) -> None:
+    """As after a rollout of so many steps, bit for bit; the step at which a callback stops is not recorded."""
+
+    class Stop(BaseCallback):
+        def _on_step(self) -> bool:
+            return self.n_calls < 20
+
+    stopped, whole = model_of(options=options), model_of(options=options, n_steps=19)
+    stopped.learn(64, callback=Stop())
+    whole.learn(2 * 19)
+    assert stopped.rollout_buffer.pos == 19
+    for first, second in zip(stopped._memory, whole._memory, strict=True):
+        assert all(map(th.equal, first, second))
+
+
+def test_the_critics_parameters_are_found_without_cudnn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its LSTM refuses to be differentiated in eval mode."""
+    model, found = model_of(), []
+
+    def note(lstm: th.nn.Module, *_: Any) -> None:
+        if th.is_grad_enabled() and not lstm.training:
+            found.append(th.backends.cudnn.enabled)
+
+    model.policy.lstm_critic.register_forward_hook(note)  # type: ignore[union-attr, operator]
+    model.learn(64)
+    assert found and not any(found)
+
+
+@pytest.mark.skipif(not th.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("options", OPTIONS)
+def test_cuda(options: str) -> None:
+    model = model_of(options=options, device="cuda").learn(128)
+    assert model.last_update["train/status"] == model.last_update["train/critic_status"] == "ok"
+
+
 def two_ranks() -> Any:
     model = model_of(make(2), n_steps=64, n_critic_updates=2).learn(2 * 256)
     return parameters(model), model._n_updates
