@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import torch as th
 from stable_baselines3.common.base_class import maybe_make_env
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
+from stable_baselines3.common.callbacks import BaseCallback, ConvertCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.checkpoints import plain
 from sb3_trpo.checkpoints.logs import reopened
+from sb3_trpo.checkpoints.resumption import Resumption, with_restoring
 from sb3_trpo.checkpoints.run import RunState
 from sb3_trpo.checkpoints.settings import check_settings, warn_of_versions
 from sb3_trpo.checkpoints.store import Checkpoint, DamagedError, Store, steps_of
@@ -35,57 +36,6 @@ RESTARTED = (
 
 Algorithm = TypeVar("Algorithm", bound=OnPolicyAlgorithm)
 SelfResumable = TypeVar("SelfResumable", bound="Resumable")
-
-
-class Resumption:
-    """A checkpoint that an algorithm goes on from.
-
-    :param checkpoint: whole
-    :param state: of the run, in it
-    :param changed: names of settings that were changed
-    :param restart: whether episodes begin anew
-    """
-
-    def __init__(self, checkpoint: Checkpoint, state: RunState, changed: Sequence[str], restart: bool):
-        self.run, self.steps = checkpoint.about["run"], checkpoint.steps
-        self.iterations: int = state.values["iterations"]
-        self.elapsed: int = state.values["elapsed"]
-        self.began_at: int = state.values["attributes"]["_num_timesteps_at_start"]
-        self.outputs = state.values["outputs"]
-        self.goes_on_logging = not {"verbose", "tensorboard_log"} & set(changed)
-        self.restart = restart
-        self.log_interval: int | None = 1
-        self._state, self._changed = state, changed
-
-    def restore(self, model: "Resumable") -> None:
-        self._state.restore_model(model, self._changed, not self.restart)
-        model._state_restored()
-
-    def restore_callbacks(self, model: OnPolicyAlgorithm, root: BaseCallback) -> None:
-        strangers = self._state.restore_callbacks(model, root)
-        if strangers:
-            names = ", ".join(name.rpartition(" ")[0] for name in strangers)
-            warnings.warn(f"Callbacks are not those of the checkpoint: {names}. The run may end elsewhere.", stacklevel=2)
-        if self.restart:
-            model.logger.record("rollout/restarted_episodes", model.n_envs)
-
-
-class _Restoring(BaseCallback):
-    """Brings everything into the checkpoint's state when the first rollout begins: what was drawn and counted before that by
-    whatever ``learn`` prepares is forgotten."""
-
-    def __init__(self, resumption: Resumption):
-        super().__init__()
-        self.resumption: Resumption | None = resumption
-
-    def _on_rollout_start(self) -> None:
-        if self.resumption is not None:
-            resumption, self.resumption = self.resumption, None
-            resumption.restore_callbacks(self.model, self.locals["callback"])  # type: ignore[arg-type]
-            resumption.restore(self.model)  # type: ignore[arg-type]
-
-    def _on_step(self) -> bool:
-        return True
 
 
 class Resumable(OnPolicyAlgorithm):
@@ -134,6 +84,8 @@ class Resumable(OnPolicyAlgorithm):
         if inexact not in INEXACT:
             raise ValueError(f"inexact={inexact!r}: give one of {', '.join(map(repr, INEXACT))}.")
         changes, device = dict(changes or {}), get_device(device)
+        if "stats_window_size" in changes:
+            raise ValueError("stats_window_size stays that of the episodes in the checkpoint: leave it out of changes.")
         checkpoint = _choose(Path(folder), join() if rank_and_size()[1] > 1 else ALONE)
         warn_of_versions(checkpoint.about["versions"])
         archive = checkpoint.files[ZIP]
@@ -215,7 +167,7 @@ class Resumable(OnPolicyAlgorithm):
         if self._going_on is not None:
             given = callback if isinstance(callback, list) else [callback]
             own = [each if isinstance(each, BaseCallback) else ConvertCallback(each) for each in given if each is not None]
-            callback = CallbackList([_Restoring(self._going_on), *own])
+            callback = with_restoring(own, self._going_on)
         return super()._init_callback(callback, progress_bar)
 
     def _begin_episodes(self) -> None:

@@ -25,14 +25,22 @@ _LEADING_ELSEWHERE = ("parent", "model", "locals", "globals")
 _UNCHANGED = ("verbose", "callback", "eval_env", *_LEADING_ELSEWHERE)
 
 
-def walk(callback: BaseCallback) -> Iterator[BaseCallback]:
-    """A callback and all that it calls, itself first."""
+def walk(callback: BaseCallback, met: set[int] | None = None) -> Iterator[BaseCallback]:
+    """A callback and all that it calls, itself first, each once.
+
+    :param callback: the first
+    :param met: what ``id`` says of those that came before
+    """
+    met = set() if met is None else met
+    if id(callback) in met:
+        return
+    met.add(id(callback))
     yield callback
     for name, value in vars(callback).items():
         parts = value if isinstance(value, (list, tuple)) else (value,)
         for part in () if name in _LEADING_ELSEWHERE else parts:
             if isinstance(part, BaseCallback):
-                yield from walk(part)
+                yield from walk(part, met)
 
 
 def named(root: BaseCallback) -> dict[str, BaseCallback]:

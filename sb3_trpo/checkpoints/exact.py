@@ -58,6 +58,8 @@ class ExactCheckpoint(BaseCallback):
     :raises TypeError: for a value of the wrong type
     """
 
+    saves_runs = True
+
     def __init__(
         self,
         folder: str | Path,
@@ -81,6 +83,7 @@ class ExactCheckpoint(BaseCallback):
         self.folder, self.every_steps, self.every_minutes = Path(folder), every_steps, every_minutes
         self.keep, self.inexact, self.signals = keep, inexact, tuple(signals)
         self.iterations = 0
+        self._disturbed = False
         self._left_out: set[str] = set()
         self._leaving_traces: list[VecEnv] = []
         self._request: Request | None = None
@@ -135,6 +138,11 @@ class ExactCheckpoint(BaseCallback):
             passed_over = resumed is not None and steps_of(path) > resumed and self._run_of(path) in (None, self._run)
             if steps_of(path) not in common or passed_over:
                 self._store.remove(path)
+            elif resumed is None and self._run_of(path) == self._run and steps_of(path) > self._algorithm.num_timesteps:
+                raise ValueError(
+                    f"{self.folder} has checkpoints of an earlier call of learn ({path.name}), and this one counts env steps "
+                    f"from {self._algorithm.num_timesteps}: name another folder, or go on with reset_num_timesteps=False."
+                )
             elif self._run_of(path) not in (self._run, *([] if resumed is None else [None])):
                 raise ValueError(
                     f"{self.folder} has checkpoints of another run ({path.name}): go on with that one by "
@@ -146,6 +154,19 @@ class ExactCheckpoint(BaseCallback):
             return self._store.read(path).about["run"]
         except DamagedError:
             return None
+
+    def _is_own(self, path: Path) -> bool:
+        """Whether a checkpoint may be removed; a warning for the first that another run has saved meanwhile."""
+        own = self._store.about(path).get("run") in (self._run, None)
+        if not own and not self._disturbed:
+            self._disturbed = True
+            warnings.warn(
+                f"Another run saves its checkpoints in {self.folder}, too ({path.name}): resuming takes the newest, whosever "
+                "it is. Give each run a folder of its own.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return own
 
     def _check_environments(self) -> None:
         """Find out now which cannot be saved later."""
@@ -215,7 +236,7 @@ class ExactCheckpoint(BaseCallback):
             )
         saved = all(self._ranks.gather(path is not None))
         if saved:
-            self._store.prune(self.keep)
+            self._store.prune(self.keep, self._is_own)
             if self.verbose >= 1 and self._ranks.rank == 0:
                 print(f"Saved a checkpoint to {path}")
         elif path is not None:

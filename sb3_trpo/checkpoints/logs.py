@@ -83,8 +83,8 @@ def _reopened(saved: dict[str, Any], steps: int) -> KVWriter:
     path.touch()
     output.file = path.open("r+")
     if kind == "csv":
-        output.keys = list(saved["keys"])
         lines = output.file.readlines()[: saved["lines"]]
+        output.keys = list(saved["keys"]) if lines else []  # a table that is gone begins with a head
         output.file.seek(0)
         output.file.writelines(_without_columns(lines, output.keys))
     else:

@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_trpo.distributed.shared_statistics import wrappers
 
 PACKAGES = ("sb3_trpo", "stable_baselines3", "torch", "numpy", "gymnasium", "mujoco", "ale_py", "sb3_contrib")
+_WITHOUT_EFFECT = ("verbose",)  # on where a run ends
 _POINTS = (1.0, 0.7, 0.3, 0.0)  # of the remaining progress, where schedules are compared
 
 
@@ -72,11 +73,14 @@ def check_settings(
     :raises ValueError: naming the setting, both values and what to do
     """
     known = [name for name in inspect.signature(algorithm.__init__).parameters if name not in ("self", "policy", "env")]
+    if about["algorithm"] != algorithm.__name__:
+        raise ValueError(f"The run is one of {about['algorithm']}, not of {algorithm.__name__}: resume it with that class.")
     for name, value in given.items():
         if name not in known:
             raise TypeError(f"{algorithm.__name__} has no setting {name}: give one of {', '.join(known)}.")
-        if not _same(saved.get(name), value):
-            raise _different(name, saved.get(name), value)
+        was = saved.get("_stats_window_size" if name == "stats_window_size" else name)  # SB3's attribute
+        if name not in _WITHOUT_EFFECT and not _same(was, value) and not (was == {} and value is None):
+            raise _different(name, was, value)
     if saved["n_envs"] != env.num_envs:
         raise _different("n_envs", saved["n_envs"], env.num_envs)
     if about["wrappers"] != described(env) and "wrappers" not in saved:

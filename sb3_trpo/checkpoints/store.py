@@ -7,7 +7,7 @@ checked. Every rank has checkpoints of its own.
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -108,9 +108,20 @@ class Store:
         """Forget a checkpoint that does not count."""
         shutil.rmtree(path, ignore_errors=True)
 
-    def prune(self, keep: int) -> None:
-        """Remove all but the newest, and what is left of one that was being written when the process was killed."""
-        for path in self.paths()[keep:]:
+    def about(self, path: Path) -> dict[str, Any]:
+        """What a checkpoint's manifest says, its files unread; empty if it is damaged."""
+        try:
+            return _manifest((path / MANIFEST).read_bytes())[0]
+        except (OSError, DamagedError):
+            return {}
+
+    def prune(self, keep: int, own: Callable[[Path], bool] = lambda path: True) -> None:
+        """Remove all but the newest, and what is left of one that was being written when the process was killed.
+
+        :param keep: how many to keep
+        :param own: which to count; others are left alone
+        """
+        for path in list(filter(own, self.paths()))[keep:]:
             shutil.rmtree(path, ignore_errors=True)
         for path in self.folder.glob(f"*{self._suffix}{_PART}"):
             if path.name.partition(".")[2] == f"{self._suffix}{_PART}".removeprefix("."):

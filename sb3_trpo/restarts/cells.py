@@ -35,11 +35,14 @@ class Grid:
             raise ValueError(f"width={width!r}: a box is wider than 0 in every component.")
 
     def __call__(self, env: gym.Env, observation: Any) -> Hashable:
-        return tuple(np.floor_divide(observation[self.part], self.width).astype(int).tolist())
+        boxes = np.where(np.isinf(self.width), 0.0, np.floor_divide(observation[self.part], self.width))
+        return tuple(boxes.astype(int).tolist())
 
 
 class Picture:
     """Pictures are alike that are equal once they are grey, small and of few shades (Ecoffet et al. 2021: 11×8 and 8 shades).
+
+    A picture is ``[height, width]`` or ``[height, width, colours or frames]``.
 
     :param height: of the small picture, or that of a picture that has fewer rows
     :param width: of the small picture, or that of a picture that has fewer columns
@@ -55,7 +58,14 @@ class Picture:
     def __call__(self, env: gym.Env, observation: Any) -> Hashable:
         """
         :param observation: bytes ``[height, width]`` or ``[height, width, colours or frames]``
+        :raises ValueError: for another shape, and where the frames come first
         """
+        shape = np.shape(observation)
+        if len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] < min(shape[1:])):
+            raise ValueError(
+                f"An observation of shape {shape} is no picture [height, width] or [height, width, colours or frames]: give a "
+                "function of your own as cell, such as lambda env, frames: Picture()(env, frames[-1])."
+            )
         grey = np.asarray(observation, dtype=np.float32)
         grey = grey if grey.ndim == 2 else grey.mean(axis=2)
         wanted = np.minimum((self.height, self.width), grey.shape)

@@ -38,8 +38,14 @@ class Exploration:
 
         :param env: the one that was explored, or another built like it
         :param start: one of ``cells.starts``; then the states are those on the way to it
+        :raises ValueError: if no way has earned more than nothing, so that there is no best one
         :raises RuntimeError: if the way leads elsewhere now
         """
+        if start is None and self.best is None:
+            raise ValueError(
+                "No way has earned more than 0, as much as no step at all earns, so none is the best: explore longer, give "
+                "one of cells.starts as start, or let the environment reward what you look for."
+            )
         way = self.best if start is None else start.way
         total, steps = (self.total, self.length) if start is None else (start.total, start.steps)
         trajectory = retrace(env, self.beginning, way)

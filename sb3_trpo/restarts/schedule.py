@@ -33,7 +33,8 @@ class RestartSchedule(BaseCallback):
         self.begun: list[int] = []
 
     def _share(self) -> float:
-        remaining = self.model._current_progress_remaining
+        # SB3 moves on its own after the rollout: in a second call of learn it would still be the last call's here
+        remaining = max(0.0, 1.0 - self.model.num_timesteps / self.model._total_timesteps)
         if callable(self.share):
             return self.share(remaining)
         return self.share * max(0.0, 1.0 - (1.0 - remaining) / self.until)
@@ -48,7 +49,15 @@ class RestartSchedule(BaseCallback):
         self.begun = []
 
     def _on_step(self) -> bool:
-        for done, info in zip(self.locals["dones"], self.training_env.reset_infos, strict=True):
+        for done, info in zip(self.locals["dones"], self.training_env.unwrapped.reset_infos, strict=True):
             if done and "restart" in info:
                 self.begun.append(info["restart"]["steps"])
         return True
+
+    def state_dict(self) -> dict[str, list[int]]:
+        """Restarts that were not yet logged, for checkpoints."""
+        return {"begun": self.begun}
+
+    def load_state_dict(self, state: dict[str, list[int]]) -> None:
+        """Inverse of :meth:`state_dict`."""
+        self.begun = list(state["begun"])

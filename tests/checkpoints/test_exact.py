@@ -10,12 +10,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from stable_baselines3 import DQN, PPO
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_trpo import TRPO
 from sb3_trpo.checkpoints import ExactCheckpoint, resume, settings
+from sb3_trpo.checkpoints.callbacks import named
 from sb3_trpo.checkpoints.store import Store
 from tests.resumable_runs import Left, outcome, train
 from tests.toys import parameters, same
@@ -244,6 +245,86 @@ def test_a_callback_that_does_not_is_named(tmp_path: Path) -> None:
         TRPO.resume(tmp_path, _env(), device="cpu").learn(96, Counting())
 
 
+class Gravity(BaseCallback):
+    """Changes the environments at the start of each rollout, with random numbers, and counts."""
+
+    count = 0
+
+    def _on_rollout_start(self) -> None:
+        self.count += 1
+        self.training_env.env_method("set_wrapper_attr", "gravity", float(np.random.uniform(5.0, 15.0)))
+
+    def _on_step(self) -> bool:
+        return self.model.num_timesteps < self.until if hasattr(self, "until") else True
+
+    def state_dict(self) -> dict[str, int]:
+        return {"count": self.count}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.count = state["count"]
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("first", [False, True])
+def test_callbacks_before_and_after_the_one_that_saves_go_on(first: bool, nested: bool, tmp_path: Path) -> None:
+    def learn(model: TRPO, name: str, until: int | None = None) -> tuple[Any, int]:
+        gravity = Gravity()
+        if until is not None:
+            gravity.until = until  # type: ignore[attr-defined]
+        callbacks = [gravity, ExactCheckpoint(tmp_path / name, every_steps=64)]
+        callbacks = callbacks if first else callbacks[::-1]
+        model.learn(300, CallbackList(callbacks) if nested else callbacks)  # type: ignore[arg-type]
+        return parameters(model), gravity.count
+
+    expected, count = learn(TRPO("MlpPolicy", _env(), **SETTINGS), "whole")
+    learn(TRPO("MlpPolicy", _env(), **SETTINGS), "parts", until=200)
+    found, counted = learn(TRPO.resume(tmp_path / "parts", _env(), device="cpu"), "parts")
+    assert counted == count == 10 and same(found, expected)
+
+
+def test_callbacks_that_know_each_other(tmp_path: Path) -> None:
+    counting, other = Counting(), Counting()
+    counting.other, other.other = other, counting  # type: ignore[attr-defined]
+    _saved(tmp_path, counting)
+    assert len(named(CallbackList([counting]))) == 2
+
+
+def test_another_call_of_learn_that_counts_anew_is_refused(tmp_path: Path) -> None:
+    model = _saved(tmp_path)
+    with pytest.raises(ValueError, match=r"earlier call of learn \(000000000064\).*reset_num_timesteps=False"):
+        model.learn(96, ExactCheckpoint(tmp_path, every_steps=32))
+    assert [path.name for path in Store(tmp_path).paths()] == ["000000000064", "000000000032"]
+
+
+def test_another_runs_checkpoints_that_come_meanwhile_are_told_and_left_alone(tmp_path: Path) -> None:
+    class Other(BaseCallback):
+        def _on_step(self) -> bool:
+            if self.num_timesteps == 40:
+                Store(tmp_path).write(10_000, {}, {"run": "another"})
+            return True
+
+    with pytest.warns(RuntimeWarning, match=r"Another run saves .*\(000000010000\)"):
+        _saved(tmp_path, Other(), steps=160, keep=1)
+    assert [path.name for path in Store(tmp_path).paths()] == ["000000010000", "000000000128"]
+
+
+def test_the_algorithm_is_that_of_the_run(tmp_path: Path) -> None:
+    _saved(tmp_path)
+    with pytest.raises(ValueError, match="one of TRPO, not of PPO"):
+        resume(PPO, tmp_path, _env())
+
+
+def test_settings_as_they_were_given_are_the_same(tmp_path: Path) -> None:
+    """What is kept under another name or in another form, and what has no bearing on the run."""
+    given = {"stats_window_size": 50, "policy_kwargs": None, "rollout_buffer_kwargs": None}
+    TRPO("MlpPolicy", _env(), **SETTINGS, **given).learn(64, ExactCheckpoint(tmp_path, 32))
+    assert TRPO.resume(tmp_path, _env(), **SETTINGS, **given, verbose=1)._stats_window_size == 50
+    with pytest.raises(ValueError, match=r"stats_window_size=50.* go on with 60"):
+        TRPO.resume(tmp_path, _env(), stats_window_size=60)
+    with pytest.raises(ValueError, match="leave it out of changes"):
+        TRPO.resume(tmp_path, _env(), changes={"stats_window_size": 60})
+
+
 def test_ppo_refuses_other_settings_too(tmp_path: Path) -> None:
     PPO("MlpPolicy", _env(), **SETTINGS).learn(96, ExactCheckpoint(tmp_path, 32))
     with pytest.raises(ValueError, match="clip_range"):
@@ -298,6 +379,9 @@ def test_tables_go_on_too(tmp_path: Path) -> None:
     for name in ("progress.csv", "progress.json", "log.txt"):
         left, expected = ((tmp_path / folder / name).read_text().splitlines() for folder in ("left", "whole"))
         assert left[1:] == expected[1:] and len(left) > 3  # a text's first line names its folder
+    (tmp_path / "left" / "progress.csv").unlink()
+    write(reopened(saved, 1), range(2, 4))
+    assert sorted((tmp_path / "left" / "progress.csv").read_text().splitlines()[0].split(",")) == ["a", "b", "c"]
 
 
 def test_checkpoints_change_nothing(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from gymnasium.wrappers import FrameStackObservation, TimeLimit
 from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecNormalize
@@ -270,6 +270,29 @@ def test_recurrent_and_masked_policies_learn_with_it():
         env = DummyVecEnv([lambda: RestartEnv(TimeLimit(Masked(), 20), Visited(100))])
         algorithm(policy, env, n_steps=64, n_epochs=1, seed=0, device="cpu").learn(128)
         assert sum(env.get_attr("restarts")) > 0
+
+
+@pytest.mark.parametrize("wrapper", [None, VecNormalize])
+def test_the_schedule_counts_restarts_whatever_is_around_and_begins_each_call_anew(wrapper: Any):
+    env = make_vec_env("CartPole-v1", 2, seed=0, wrapper_class=RestartEnv, wrapper_kwargs={"source": Visited(10)})
+    model = PPO("MlpPolicy", env if wrapper is None else wrapper(env), n_steps=64, seed=0, device="cpu")
+    shares: list[list[float]] = []
+    counts: list[float] = []
+
+    class Watch(BaseCallback):
+        def _on_training_start(self) -> None:
+            shares.append([])
+
+        def _on_rollout_start(self) -> None:
+            shares[-1].append(self.logger.name_to_value["restarts/share"])
+            counts.append(self.logger.name_to_value["restarts/count"])
+
+        def _on_step(self) -> bool:
+            return True
+
+    for _ in range(2):
+        model.learn(300, [RestartSchedule(lambda remaining: 0.5 * remaining), Watch()])
+    assert shares[0] == shares[1] and shares[0][0] == 0.5 and sum(counts) > 0
 
 
 def test_evaluation_never_restarts():

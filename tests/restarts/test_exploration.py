@@ -115,6 +115,22 @@ def test_a_way_that_earns_something_else_is_no_way():
         found.trajectory(Generous())
 
 
+class Toll(Walk):
+    """Every step costs something."""
+
+    def step(self, action: Any) -> Any:
+        observation, reward, terminated, truncated, info = super().step(action)
+        return observation, reward - 100.0, terminated, truncated, info
+
+
+def test_where_nothing_is_earned_no_way_is_the_best():
+    found = explore(Toll(), 100)
+    with pytest.raises(ValueError, match=r"No way has earned more than 0.*cells\.starts"):
+        found.trajectory(Toll())
+    start = max(found.cells.starts, key=lambda start: start.steps)
+    assert found.trajectory(Toll(), start).steps == start.steps
+
+
 def test_equal_seeds_explore_alike():
     runs = [explore(TimeLimit(Walk(), 50), 500, Grid(2.0), seed=seed) for seed in (5, 5, 6)]
     ways = [[(start.steps, start.total) for start in run.cells.starts] for run in runs]

@@ -95,6 +95,7 @@ def test_state_and_file_bring_a_source_back(source: Source, tmp_path: Path):
 def test_cells_of_vectors():
     env, grid = Walk(), Grid([0.5, np.inf])
     assert grid(env, np.array([0.4, 7.0])) == grid(env, np.array([0.1, 1e9])) != grid(env, np.array([0.5, 7.0]))
+    assert grid(env, np.array([0.4, 7.0])) == grid(env, np.array([0.4, -7.0]))
     assert grid(env, np.array([-0.1, 0.0])) != grid(env, np.array([0.1, 0.0]))
     assert Grid(1.0, [1])(env, np.array([5.0, 2.5])) == (2,)
     assert Grid(1.0, "position")(env, {"position": np.array([1.5]), "other": 3}) == (1,)
@@ -122,5 +123,7 @@ def test_cells_of_pictures():
             mean = grey[rows[i] : rows[i + 1], columns[j] : columns[j + 1]].mean()
             assert found[i, j] == int(mean / 32)
     assert Picture()(env, picture) == Picture()(env, picture.mean(axis=2)) != Picture()(env, 255 - picture)
+    with pytest.raises(ValueError, match=r"shape \(3, 21, 16\) is no picture"):
+        Picture()(env, picture.transpose(2, 0, 1))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="shades=1"):
         Picture(shades=1)
