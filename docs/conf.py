@@ -59,7 +59,7 @@ nitpick_ignore_regex = [
     ("py:class", r"stable_baselines3\.common\.(buffers\.RolloutBuffer|running_mean_std\.RunningMeanStd)"),
     ("py:class", r"stable_baselines3\.common\.vec_env\.base_vec_env\.VecEnvWrapper"),
     ("py:class", r"sb3_trpo\.sampling\.masks\.RolloutMasks"),
-    ("py:class", r"collections\.abc\.(Mapping\[str|Callable\[\[\])"),  # autodoc cuts the name of a type in two
+    ("py:class", r"(collections\.abc\.(Mapping\[str|Callable\[\[\])|.* dict\[str)"),  # autodoc cuts a type's name in two
 ]
 
 # Links to files of the repository outside docs/ lead to the place the site was built from

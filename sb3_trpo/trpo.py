@@ -227,7 +227,7 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
         self.policy.set_training_mode(False)  # θ₀ must be at distance 0 from itself, whatever dropout or batch norm there is
         samples = self._read_samples()
         batch = Batch.from_samples(samples, self.sub_sampling_factor, self.normalize_advantage, self._ranks)
-        actor = Actor(self.policy, batch.observations)
+        actor = Actor(self.policy, batch.observations, self._ranks)
         surrogate = self._experience.surrogate(batch, self.normalize_advantage, self._ranks)
         objective = PolicyObjective(actor, batch, surrogate, present_value(self, "ent_coef"), self._ranks)
         self._warn_of_the_actor(actor, objective)

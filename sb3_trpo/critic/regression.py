@@ -71,13 +71,18 @@ class TorchRegression:
         if len(rows):
             values = self.values_of(select(self.inputs, rows)).flatten()
             loss = F.mse_loss(values, self.targets[rows], reduction="sum") / size
-            gradients = th.autograd.grad(loss, self.parameters)
+            found: Sequence[th.Tensor | None] = th.autograd.grad(loss, self.parameters, allow_unused=True)
         else:  # the others have all of this minibatch; not every network can be given no rows
-            loss = self.targets.new_zeros(())
-            gradients = tuple(map(th.zeros_like, self.parameters))
-        self.ranks.add_up(gradients)
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
+            loss, found = self.targets.new_zeros(()), [None] * len(self.parameters)
+        pairs = zip(self.parameters, found, strict=True)
+        gradients = [th.zeros_like(parameter) if gradient is None else gradient for parameter, gradient in pairs]
+        reached = [gradient is not None for gradient in found]
+        if self.ranks.size > 1:
+            ranks_that_reach = self.targets.new_tensor(reached)
+            self.ranks.add_up([*gradients, ranks_that_reach])
+            reached = [count > 0 for count in ranks_that_reach.tolist()]
+        for parameter, gradient, is_reached in zip(self.parameters, gradients, reached, strict=True):
+            parameter.grad = gradient if is_reached else None  # what no row depends on, the optimizer leaves alone
         self.optimizer.step()
         self.losses.append(loss.detach())
 

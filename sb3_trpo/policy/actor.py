@@ -27,6 +27,7 @@ from sb3_trpo.policy.observations import (
 )
 from sb3_trpo.policy.overlaps import overlaps
 from sb3_trpo.policy.recognition import actor_chain, is_library_made
+from sb3_trpo.ranks import ALONE, Ranks
 from sb3_trpo.trust_region import HALF, AutogradLinearization, Linearization, flatten, unflatten
 
 # What PyTorch chooses to run is global: one thread at a time may change it and change it back
@@ -73,19 +74,30 @@ def _differentiable_twice() -> Iterator[None]:
         yield
 
 
+def _reached(policy: ActorCriticPolicy, outputs: th.Tensor) -> set[str]:
+    """Names of the parameters that a gradient reaches from outputs."""
+    if not outputs.requires_grad:
+        return set()
+    candidates = {name: parameter for name, parameter in policy.named_parameters() if parameter.requires_grad}
+    gradients = th.autograd.grad(outputs.sum(), list(candidates.values()), allow_unused=True)
+    return {name for name, gradient in zip(candidates, gradients, strict=True) if gradient is not None}
+
+
 class Actor:
     """The part of a policy that chooses actions: θ, found by differentiating the policy once.
 
-    A parameter belongs to θ if a gradient reaches it from the distribution's parameters; names play no part.
+    A parameter belongs to θ if a gradient reaches it from the distribution's parameters in any of the states; names play no
+    part.
 
     :param policy: any SB3 actor-critic policy
-    :param states: a batch that the policy can be evaluated on; its first rows are used
+    :param states: a batch that the policy can be evaluated on; the first rows tell, if the policy is made of known modules
+    :param ranks: processes that hold further states
     :raises TypeError: for an action distribution without a known Fisher matrix
     :raises ValueError: if no gradient reaches any parameter from the distribution
     """
 
-    def __init__(self, policy: ActorCriticPolicy, states: Given):
-        self.policy = policy
+    def __init__(self, policy: ActorCriticPolicy, states: Given, ranks: Ranks = ALONE):
+        self.policy, self.ranks = policy, ranks
         self.modules: set[nn.Module] = set()  # those that were seen to run; see `library_made` for how much that says
         self.activations = 0
         hooks = [
@@ -93,27 +105,34 @@ class Actor:
             for module in policy.modules()
             if not isinstance(module, th.jit.ScriptModule)  # takes none
         ]
+        self.library_made = is_library_made(policy)
         first = select(states, PROBE)
         try:
             distribution = self.distribution_of(first)
+            self.activations //= count(first)
+            self.distribution = action_distribution(distribution)
+            self.family = self.distribution.family
+            outputs = self.parameters_of(distribution)
+            self.n_outputs = outputs.shape[1]
+            self.activations += DIVERGENCE_TERMS * self.n_outputs
+            reached, activations = _reached(policy, outputs), self.activations
+            for rows in () if self.library_made else self.chunks(states):
+                reached |= _reached(policy, self.parameters_of(self.distribution_of(select(states, rows))))
+            self.activations = activations
         finally:
             for hook in hooks:
                 hook.remove()
-        self.activations //= count(first)
-        self.distribution = action_distribution(distribution)
-        self.family = self.distribution.family
-        outputs = self.parameters_of(distribution)
-        self.n_outputs = outputs.shape[1]
-        self.activations += DIVERGENCE_TERMS * self.n_outputs
-        candidates = [parameter for parameter in policy.parameters() if parameter.requires_grad]
-        if not outputs.requires_grad:
+        reached = self._on_all_ranks(reached)
+        if not reached:
             raise ValueError("Nothing in the policy's actor can be trained: set requires_grad on some of its parameters.")
-        reached = th.autograd.grad(outputs.sum(), candidates, allow_unused=True)
-        self.parameters = [p for p, gradient in zip(candidates, reached, strict=True) if gradient is not None]
+        self.parameters = [parameter for name, parameter in policy.named_parameters() if name in reached]
         own = {id(parameter) for parameter in self.parameters}
         self.modules |= {part for part in policy.modules() if any(id(p) in own for p in part.parameters(recurse=False))}
-        self.library_made = is_library_made(policy)
         self._chain = self._find_chain(first, outputs.detach())
+
+    def _on_all_ranks(self, names: set[str]) -> set[str]:
+        """What the states of some rank reach."""
+        return names if self.library_made else set().union(*self.ranks.gather(names))
 
     def _note(self, module: nn.Module, _: tuple, output: Any) -> None:
         self.modules.add(module)
@@ -208,22 +227,18 @@ class Actor:
         The actor may depend on others, which no gradient reaches (detached features). Of a library-made policy these are
         parameters of modules that were seen to run, and left out here. Of any other, the fit's outcome tells.
 
-        :param states: a batch that the policy can be evaluated on; its first rows are used
+        :param states: a batch that the policy can be evaluated on
         """
+        reached: set[str] = set()
         with th.backends.cudnn.flags(enabled=False):  # its LSTM cannot be differentiated in eval mode
-            values = values_of(self.policy, select(states, PROBE))
-        candidates = {name: parameter for name, parameter in self.policy.named_parameters() if parameter.requires_grad}
-        if not values.requires_grad:
-            return {}
-        reached = th.autograd.grad(values.sum(), list(candidates.values()), allow_unused=True)
+            for rows in [PROBE] if self.library_made else self.chunks(states):
+                reached |= _reached(self.policy, values_of(self.policy, select(states, rows)))
+        reached = self._on_all_ranks(reached)
         used = list(self.parameters)
         if self.library_made:
             used += [parameter for module in self.modules for parameter in module.parameters(recurse=False)]
-        return {
-            name: parameter
-            for (name, parameter), gradient in zip(candidates.items(), reached, strict=True)
-            if gradient is not None and not overlaps(parameter, used)
-        }
+        named = self.policy.named_parameters()
+        return {name: parameter for name, parameter in named if name in reached and not overlaps(parameter, used)}
 
     @property
     def of_batches(self) -> str | None:

@@ -121,6 +121,9 @@ def actor_chain(policy: ActorCriticPolicy) -> ActorChain | None:
         return None  # one that is broadcast over actions
     if type(extractor) is FlattenExtractor and is_mlp(layers[1:]) and _is_flatten(layers[0]):
         return ActorChain(layers[1:], lambda obs: _features(policy, obs), log_std)
+    space = policy.observation_space
+    if is_mlp(layers) and type(space) is spaces.Box and len(space.shape) == 1:
+        return ActorChain(layers, lambda obs: _floats(policy, obs), log_std)
     return ActorChain(layers, lambda obs: _pictures(policy, obs), log_std) if is_cnn(layers) else None
 
 
@@ -159,7 +162,10 @@ def _features(policy: ActorCriticPolicy, observations: PyTorchObs) -> th.Tensor:
 
 
 @th.no_grad()
+def _floats(policy: ActorCriticPolicy, observations: PyTorchObs) -> th.Tensor:
+    return preprocess_obs(observations, policy.observation_space, normalize_images=policy.normalize_images)  # type: ignore[return-value]
+
+
 def _pictures(policy: ActorCriticPolicy, observations: PyTorchObs) -> th.Tensor:
     """Pictures of floats, with channels last in memory, where convolutions are faster."""
-    pictures = preprocess_obs(observations, policy.observation_space, normalize_images=policy.normalize_images)
-    return pictures.contiguous(memory_format=th.channels_last)  # type: ignore[union-attr]
+    return _floats(policy, observations).contiguous(memory_format=th.channels_last)

@@ -47,9 +47,11 @@ class Snapshot:
             holder, kept, value = self._saved[name]
             if isinstance(kept, th.Tensor):
                 with th.no_grad():
-                    kept.copy_(value)
+                    if not _is_expanded(kept):
+                        kept.copy_(value)
             elif isinstance(kept, np.ndarray):
-                kept[...] = value
+                if kept.flags.writeable:
+                    kept[...] = value
             else:
                 kept = value
             if holder is not None:
@@ -62,6 +64,11 @@ class Snapshot:
     def _now(self, name: str) -> Any:
         holder, kept, _ = self._saved[name]
         return kept if holder is None else holder.get(name.rpartition(".")[2])
+
+
+def _is_expanded(tensor: th.Tensor) -> bool:
+    """Whether one number stands for several elements, so that none of them can be written to."""
+    return any(size > 1 and step == 0 for size, step in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 def _items_copied(state: dict[str, Any]) -> dict[str, Any]:

@@ -115,6 +115,8 @@ class Workers:
                         self._fail(place)
                     replies[place] = pickle.loads(message)
                     self._asked.discard(place)
+                    if isinstance(replies[place], Failure) and not self._made and self._ready is not None:
+                        self._ready.unregister(self.processes[place].stdout)  # type: ignore[arg-type]  # it ends, and has said why
         except BaseException:
             self.end_at_once()
             raise

@@ -61,10 +61,10 @@ def predicted_values(policy: ActorCriticPolicy, states: Given) -> th.Tensor:
     :param policy: has a critic
     :param states: n of them
     """
-    values, observations = values_of(policy, states), observations_of(states)
+    values, observations = values_of(policy, states).reshape(-1, 1), observations_of(states)
     for part in observations.values() if isinstance(observations, dict) else (observations,):
         if part.is_floating_point():
-            values = values.where(th.isfinite(part).flatten(1).all(dim=1, keepdim=True), math.nan)
+            values = values.where(th.isfinite(part).reshape(len(part), -1).all(dim=1, keepdim=True), math.nan)
     return values
 
 

@@ -49,7 +49,7 @@ class AutogradLinearization:
     Reverse mode alone, whatever the network is made of; the graph built here serves every product.
 
     :param outputs: distribution parameters ``[B, P]``, with their graph
-    :param parameters: the tensors that make up θ; every one of them must reach ``outputs``
+    :param parameters: the tensors that make up θ; one of them at least must reach ``outputs``
     """
 
     def __init__(self, outputs: th.Tensor, parameters: Sequence[th.Tensor]):
@@ -59,15 +59,21 @@ class AutogradLinearization:
     def _pullback(self) -> tuple[th.Tensor, Sequence[th.Tensor]]:
         """u and Jᵀu, with the graph between them."""
         probe = th.zeros_like(self.at, requires_grad=True)
-        return probe, th.autograd.grad(self.at, self._parameters, grad_outputs=probe, create_graph=True)
+        return probe, th.autograd.grad(
+            self.at, self._parameters, grad_outputs=probe, create_graph=True, materialize_grads=True
+        )
 
     def gradient(self, value: th.Tensor, keep: bool) -> th.Tensor:
-        return flatten(th.autograd.grad(value, self._parameters, retain_graph=keep))
+        return flatten(th.autograd.grad(value, self._parameters, retain_graph=keep, materialize_grads=True))
 
     def jvp(self, vector: th.Tensor) -> th.Tensor:
         probe, pullback = self._pullback
-        tangents = unflatten(vector, self._parameters)
-        return th.autograd.grad(pullback, probe, grad_outputs=tangents, retain_graph=True)[0]
+        pairs = zip(pullback, unflatten(vector, self._parameters), strict=True)
+        used = [(part, tangent) for part, tangent in pairs if part.requires_grad]
+        parts, tangents = zip(*used, strict=True)
+        return th.autograd.grad(parts, probe, grad_outputs=tangents, retain_graph=True)[0]
 
     def vjp(self, cotangent: th.Tensor) -> th.Tensor:
-        return flatten(th.autograd.grad(self.at, self._parameters, grad_outputs=cotangent, retain_graph=True))
+        return flatten(
+            th.autograd.grad(self.at, self._parameters, grad_outputs=cotangent, retain_graph=True, materialize_grads=True)
+        )

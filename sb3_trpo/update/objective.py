@@ -40,7 +40,7 @@ class PolicyObjective:
         beside = 0.0
         for part in surrogate.beside(actor):
             beside += float(part.detach())
-            self.gradient += flatten(th.autograd.grad(part, actor.parameters))
+            self.gradient += flatten(th.autograd.grad(part, actor.parameters, materialize_grads=True))
         self.start = self._evaluation(self._differentiate, beside)
         self.gradient = ranks.mean(self.gradient)
 

@@ -19,6 +19,7 @@ from sb3_trpo.checks import check_count
 from sb3_trpo.processes import Workers, parts
 from sb3_trpo.processes.messages import dump, dump_plain, load
 from sb3_trpo.vec_env.hosting import EnvHost, Layout
+from sb3_trpo.vec_env.registry import register, registered
 
 
 def usable_cores() -> int:
@@ -74,7 +75,8 @@ class WorkerVecEnv(VecEnv):
             raise
 
     def _start(self) -> None:
-        makers = [(_made, (data, share.start, self._memory)) for data, share in zip(self._makers, self.shares, strict=True)]
+        specs, shares = registered(), zip(self._makers, self.shares, strict=True)
+        makers = [(_made, (specs, data, share.start, self._memory)) for data, share in shares]
         advice = "All of them have been ended; reset() starts new ones, with environments made anew."
         self._workers = Workers(makers, "run environments", advice, [self._memory])
 
@@ -280,7 +282,8 @@ class WorkerVecEnv(VecEnv):
         )
 
 
-def _made(makers: bytes, first: int, memory: int) -> EnvHost:
+def _made(specs: list[bytes], makers: bytes, first: int, memory: int) -> EnvHost:
+    register(specs)
     return EnvHost(load(makers), first, memory)
 
 

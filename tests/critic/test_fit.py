@@ -5,9 +5,12 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch as th
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from sb3_trpo import TRPO
 from sb3_trpo.policy.snapshot import Snapshot
@@ -68,6 +71,35 @@ def test_a_huge_finite_reward_leaves_critic_and_optimizer_as_they_were(name: str
     model.learn((rollouts - 3) * 64, reset_num_timesteps=False)
     assert model.last_update["train/critic_status"] == "ok"
     assert not th.equal(model.policy.value_net.weight, critic)
+
+
+class Unwritable(FlattenExtractor):
+    """Holds what cannot be written to, because one number stands for many."""
+
+    def __init__(self, observation_space: Any):
+        super().__init__(observation_space)
+        self.register_buffer("scale", th.ones(1).expand(3))
+        self.factor = np.broadcast_to(np.float32(1.0), (3,))
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        return super().forward(observations) * self.scale * th.as_tensor(self.factor.copy())
+
+
+def test_a_fit_is_undone_beside_what_cannot_be_written_to() -> None:
+    model = TRPO("MlpPolicy", "Pendulum-v1", policy_kwargs={"features_extractor_class": Unwritable}, **SMALL)
+    critic = model.policy.value_net.weight.detach().clone()
+
+    class Huge(BaseCallback):
+        def _on_step(self) -> bool:
+            return True
+
+        def _on_rollout_end(self) -> None:
+            self.model.rollout_buffer.returns[:] = 1e30  # type: ignore[attr-defined]
+
+    with pytest.warns(RuntimeWarning):
+        model.learn(64, Huge())
+    assert model.last_update["train/critic_status"] == "not finite"
+    assert th.equal(model.policy.value_net.weight, critic)
 
 
 @pytest.mark.parametrize("name", POLICIES)

@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 from torch.nn.utils import prune
 
 from sb3_trpo import TRPO
-from sb3_trpo.policy import Actor
+from sb3_trpo.policy import Actor, recognition
 from tests.toys import BOX_ACTIONS, ToyEnv
 
 SMALL: dict[str, Any] = {"n_steps": 64, "batch_size": 32, "seed": 0, "device": "cpu"}
@@ -207,6 +209,73 @@ class Double(BaseFeaturesExtractor):
 
     def forward(self, observations: th.Tensor) -> th.Tensor:
         return observations.double()
+
+
+class FlatValues(ActorCriticPolicy):
+    """Values without a second dimension."""
+
+    def forward(self, obs: Any, deterministic: bool = False) -> Any:
+        actions, values, log_probs = super().forward(obs, deterministic)
+        return actions, values.squeeze(-1), log_probs
+
+    def predict_values(self, obs: Any) -> th.Tensor:
+        return super().predict_values(obs).squeeze(-1)
+
+
+def test_values_in_one_dimension() -> None:
+    model = TRPO(FlatValues, make_vec_env(ToyEnv, 3), **SMALL).learn(3 * 64)
+    assert model.last_update["train/status"] == model.last_update["train/critic_status"] == "ok"
+
+
+class Numbers(BaseFeaturesExtractor):
+    def __init__(self, observation_space: spaces.Dict):
+        super().__init__(observation_space, features_dim=4)
+
+    def forward(self, observations: dict[str, th.Tensor]) -> th.Tensor:
+        return th.cat([observations["vector"], observations["number"].reshape(-1, 1)], dim=1)
+
+
+def test_a_number_beside_a_vector() -> None:
+    """A ``Box`` without dimensions in a ``Dict``."""
+
+    class Both(ToyEnv):
+        def _observe(self) -> Any:
+            self.context = self.np_random.uniform(-1.0, 1.0, 4)
+            return {"vector": self.context[:3].astype(np.float32), "number": np.float32(self.context[3])}
+
+    space = spaces.Dict(vector=spaces.Box(-1.0, 1.0, (3,)), number=spaces.Box(-1.0, 1.0, ()))
+    model = TRPO(
+        "MultiInputPolicy",
+        make_vec_env(lambda: Both(observation_space=space), 2),
+        policy_kwargs={"features_extractor_class": Numbers},
+        **SMALL,
+    )
+    assert model.learn(128).last_update["train/status"] == "ok"
+
+
+class Layers(BaseFeaturesExtractor):
+    """As the guide to custom policies has it."""
+
+    def __init__(self, observation_space: Any, features_dim: int = 16):
+        super().__init__(observation_space, features_dim)
+        self.layers = nn.Sequential(nn.Linear(observation_space.shape[0], features_dim), nn.Tanh())
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        return self.layers(observations)
+
+
+def test_a_registered_extractor_is_differentiated_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the step is the one that autograd gives, to float32 rounding."""
+    steps = []
+    for registered in (False, True):
+        if registered:
+            monkeypatch.setitem(recognition._EXTRACTORS, Layers, ("layers",))
+        model = TRPO("MlpPolicy", "Pendulum-v1", policy_kwargs={"features_extractor_class": Layers}, **SMALL)
+        before = nn.utils.parameters_to_vector(model.policy.parameters()).detach()
+        model.learn(64)
+        steps.append(nn.utils.parameters_to_vector(model.policy.parameters()).detach() - before)
+        assert (recognition.actor_chain(model.policy) is not None) == registered
+    assert float((steps[0] - steps[1]).norm() / steps[0].norm()) < 1e-4
 
 
 def test_a_policy_in_double_precision() -> None:

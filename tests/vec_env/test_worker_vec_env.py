@@ -206,6 +206,34 @@ def test_mistakes_are_told():
         WorkerVecEnv([lambda: gym.make("CartPole-v1"), lambda: gym.make("NoSuch-v1")], n_workers=1)
 
 
+def _slow() -> gym.Env:
+    time.sleep(1.0)
+    return gym.make("CartPole-v1")
+
+
+@pytest.mark.parametrize("other", [_slow, partial(gym.make, "NoSuch-v1")])
+def test_why_an_environment_cannot_be_made_is_said_though_another_worker_is_at_it(other: Any):
+    with pytest.raises(Exception, match=r"Environment 0 could not be made: NameNotFound: .*NoSuch"):
+        WorkerVecEnv([partial(gym.make, "NoSuch-v1"), other], n_workers=2)
+
+
+def test_what_is_registered_here_can_be_made_there():
+    """As a script registers it, by a class or by a text; what cannot be pickled does not stand in the way."""
+    gym.register("Toy-v0", entry_point=ToyEnv)
+    gym.register("ToyByName-v0", entry_point="tests.toys:ToyEnv", kwargs={"action_space": spaces.Discrete(3)})
+    gym.register("Locked-v0", entry_point=ToyEnv, kwargs={"faults": {0: threading.Lock()}})
+    try:
+        env = WorkerVecEnv([partial(gym.make, "Toy-v0"), partial(gym.make, "Toy-v0")], n_workers=2)
+        assert env.reset().shape == (2, 4)
+        env.close()
+        named = WorkerVecEnv([partial(gym.make, "ToyByName-v0")])
+        assert named.action_space == spaces.Discrete(3)
+        named.close()
+    finally:
+        for name in ("Toy-v0", "ToyByName-v0", "Locked-v0"):
+            del gym.registry[name]
+
+
 def test_environments_that_differ_are_refused():
     with pytest.raises(ValueError, match="Environment 1 has the observation space"):
         WorkerVecEnv([lambda: gym.make("CartPole-v1"), lambda: gym.make("Pendulum-v1")], n_workers=2)
