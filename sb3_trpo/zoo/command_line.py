@@ -70,6 +70,9 @@ class ScriptParser(ArgumentParser):
             self.add_argument("--checkpoint-minutes", type=float, help=text)
             text = "sb3_trpo's own option: go on with the last run of the environment from its last checkpoint"
             self.add_argument("--resume", action="store_true", default=False, help=text)
+        elif "--gym-packages" not in self._option_string_actions and "--folder" in self._option_string_actions:
+            text = "sb3_trpo's own option: modules that register environments when they are imported"
+            self.add_argument("--gym-packages", nargs="+", default=[], help=text)
         self.set_defaults(**self.script.defaults)
         for action in self._actions:
             if action.dest == "vec_env":  # here subproc is another word for workers
@@ -84,9 +87,10 @@ class ScriptParser(ArgumentParser):
                 action.help = TRAINING_HELP.get(action.dest, action.help)
         try:
             options = super().parse_args(args, namespace)
-        except (NameError, SyntaxError, TypeError) as error:  # RL Zoo evaluates what stands behind a name's colon
+        except Exception as error:  # RL Zoo evaluates what stands behind a name's colon
             self.error(f"{error}: give values as Python, text in quotes of its own: -params sampling:\"'vine'\"")
         try:
+            self._check_required(options)
             if getattr(options, "resume", False):
                 take_up(options, {action.dest: action.default for action in self._actions})
             self._check_values(options)
@@ -95,12 +99,16 @@ class ScriptParser(ArgumentParser):
             self.error(str(error))
         return options
 
+    def _check_required(self, options: Namespace) -> None:
+        """RL Zoo trains on CartPole if no task is given."""
+        for action in self._actions:
+            if action.dest in self.script.required and getattr(options, action.dest, None) is None:
+                raise ValueError(f"give {action.option_strings[-1]}")
+
     def _check_values(self, options: Namespace) -> None:
-        """What RL Zoo does without: it trains on CartPole if no task is given, and takes a number below 1 for none."""
+        """RL Zoo takes a number below 1 for none."""
         for action in self._actions:
             value = getattr(options, action.dest, None)
-            if action.dest in self.script.required and value is None:
-                raise ValueError(f"give {action.option_strings[-1]}")
             if action.dest in COUNTS and value is not None and value < 1 and value != action.default:
                 raise ValueError(f"{action.option_strings[-1]} {value}: give at least 1")
 

@@ -1,6 +1,7 @@
 """RL Zoo's experiment with what a vine needs, mistakes told in one line, and an evaluation of what training ends with."""
 
 import inspect
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -161,7 +162,9 @@ class EvaluatedExperiment(ResumableExperiment):
         folder = Path(self.log_folder, self.algo)
         path, text = save_best_settings(self._study, self._given, self.env_name.gym_id, folder)
         print(f"Best settings, also in {path}:\n\n{text}")
-        print(f"Train with them: python -m sb3_trpo train --env {self.env_name.gym_id} --conf-file {path}")
+        command = ["python", "-m", "sb3_trpo", "train", "--env", self.env_name.gym_id, "--conf-file", str(path)]
+        command += [] if self.algo == "trpo" else ["--algo", self.algo]
+        print(f"Train with them: {shlex.join(command)}")
 
     def save_trained_model(self, model: BaseAlgorithm) -> None:
         """Save the model, then print the mean and the standard deviation of its undiscounted, unnormalised return.

@@ -107,11 +107,24 @@ def _find_model(options: Namespace) -> str | None:
     choice = (options.load_best, options.load_checkpoint, options.load_last_checkpoint)
     try:
         with redirect_stdout(None):  # RL Zoo will say it, too
-            return get_model_path(options.exp_id, options.folder, options.algo, options.env, *choice)[2]
+            folder = get_model_path(options.exp_id, options.folder, options.algo, options.env, *choice)[2]
     except (AssertionError, ValueError) as error:
         if HUB in options.folder:
             return None
         raise ValueError(f"{error}: train one, or name another folder with --folder") from None
+    _check_beside(Path(folder, options.env))
+    return folder
+
+
+def _check_beside(folder: Path) -> None:
+    """Whether what a model is played with lies beside it."""
+    needed = ["args.yml", "config.yml"]
+    if (folder / "config.yml").is_file():
+        settings = dict(yaml.unsafe_load((folder / "config.yml").read_text()))  # as RL Zoo reads it
+        needed += ["vecnormalize.pkl"] if settings.get("normalize") else []
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"the model has no {', '.join(missing)} in {folder}: copy that folder together with the model")
 
 
 def _last_run(folder: str, options: Namespace) -> int:

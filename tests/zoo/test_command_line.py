@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -94,6 +95,18 @@ def test_plays_the_repositorys_agent_if_nothing_was_trained():
     assert finished.returncode == 0, finished.stdout + finished.stderr
     (score,) = re.findall(r"Mean reward: (\S+)", finished.stdout)
     assert float(score) > 355.0
+
+
+@pytest.mark.parametrize("name", ["args.yml", "config.yml", "vecnormalize.pkl"])
+@pytest.mark.parametrize("script", ["enjoy", "record_video"])
+def test_what_a_model_lacks_beside_it_is_named(run, script, name, tmp_path, monkeypatch, capsys):
+    shutil.copytree(run[1] / "logs", tmp_path / "logs")
+    (tmp_path / "logs" / "trpo" / "CartPole-v1_1" / "CartPole-v1" / name).unlink()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    with pytest.raises(SystemExit) as stop:
+        main([script, "--env", "CartPole-v1", "-n", "10"])
+    assert stop.value.code == 2 and f"has no {name} in logs/trpo/CartPole-v1_1/CartPole-v1" in capsys.readouterr().err
 
 
 def test_records_a_video_that_plays(run):
@@ -215,6 +228,7 @@ def test_a_search_of_the_vines_settings_ends_with_a_return(tmp_path):
         ("fly", "train, optimize, enjoy, record_video"),
         ("train --env CartPole-v1 --algo ppo", "leave --algo out"),
         ("train", "give --env"),
+        ("train --resume", "give --env"),
         ("optimize -n 100", "--env"),
         ("enjoy", "--env"),
         ("record_video", "--env"),
@@ -233,6 +247,7 @@ def test_a_search_of_the_vines_settings_ends_with_a_return(tmp_path):
         ("train --envv CartPole-v1", "did you mean --env?"),
         ("train --sampling grape", "'vine'"),
         ("train --env CartPole-v1 -params sampling:vine", "-params sampling:\"'vine'\""),
+        ("train --env CartPole-v1 -params target_kl:1/0", "division by zero: give values as Python"),
         ("train --env CartPol-v1", "did you mean CartPole-v1?"),
         ("train --env NoSuchTask-v0 --gym-packages no_such_package", "no_such_package"),
         ("train --env HopperBulletEnv-v0", "pip install pybullet_envs_gymnasium"),

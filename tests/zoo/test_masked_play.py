@@ -43,7 +43,7 @@ def test_trains_evaluates_plays_and_records(algo: str, tmp_path: Path) -> None:
     if algo == "trpo_mask_lstm":
         finished = command_line("enjoy", *options, "--no-render", "-n", 30, folder=tmp_path)
     else:
-        finished = command_line("record_video", *options[:4], "-n", 10, folder=tmp_path)
+        finished = command_line("record_video", *options, "-n", 10, folder=tmp_path)
         assert list((tmp_path / "logs" / algo / f"{env}_1" / "videos").glob("*.mp4"))
     assert finished.returncode == 0, finished.stdout + finished.stderr
 
