@@ -98,6 +98,7 @@ class Actor:
 
     def __init__(self, policy: ActorCriticPolicy, states: Given, ranks: Ranks = ALONE):
         self.policy, self.ranks = policy, ranks
+        self.library_made = is_library_made(policy)  # before anything is hooked into it
         self.modules: set[nn.Module] = set()  # those that were seen to run; see `library_made` for how much that says
         self.activations = 0
         hooks = [
@@ -105,7 +106,6 @@ class Actor:
             for module in policy.modules()
             if not isinstance(module, th.jit.ScriptModule)  # takes none
         ]
-        self.library_made = is_library_made(policy)
         first = select(states, PROBE)
         try:
             distribution = self.distribution_of(first)
@@ -116,8 +116,9 @@ class Actor:
             self.n_outputs = outputs.shape[1]
             self.activations += DIVERGENCE_TERMS * self.n_outputs
             reached, activations = _reached(policy, outputs), self.activations
-            for rows in () if self.library_made else self.chunks(states):
-                reached |= _reached(policy, self.parameters_of(self.distribution_of(select(states, rows))))
+            with _differentiable_twice():  # what was compiled would be compiled anew, hooks and all
+                for rows in () if self.library_made else self.chunks(states):
+                    reached |= _reached(policy, self.parameters_of(self.distribution_of(select(states, rows))))
             self.activations = activations
         finally:
             for hook in hooks:
