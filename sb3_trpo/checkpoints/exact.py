@@ -135,15 +135,16 @@ class ExactCheckpoint(BaseCallback):
             ) from error
         common = common_steps(self._store, self._ranks)
         for path in self._store.paths():
-            passed_over = resumed is not None and steps_of(path) > resumed and self._run_of(path) in (None, self._run)
+            run = self._run_of(path)
+            passed_over = resumed is not None and steps_of(path) > resumed and run in (None, self._run)
             if steps_of(path) not in common or passed_over:
                 self._store.remove(path)
-            elif resumed is None and self._run_of(path) == self._run and steps_of(path) > self._algorithm.num_timesteps:
+            elif resumed is None and run == self._run and steps_of(path) > self._algorithm.num_timesteps:
                 raise ValueError(
                     f"{self.folder} has checkpoints of an earlier call of learn ({path.name}), and this one counts env steps "
                     f"from {self._algorithm.num_timesteps}: name another folder, or go on with reset_num_timesteps=False."
                 )
-            elif self._run_of(path) not in (self._run, *([] if resumed is None else [None])):
+            elif run not in (self._run, *([] if resumed is None else [None])):
                 raise ValueError(
                     f"{self.folder} has checkpoints of another run ({path.name}): go on with that one by "
                     f"{type(self.model).__name__}.resume(folder, env), or name another folder."

@@ -64,9 +64,10 @@ class _Restoring(BaseCallback):
 
 
 def with_restoring(callbacks: Iterable[BaseCallback], resumption: Resumption) -> CallbackList:
-    """The callbacks, and one that restores: before that which saves, or else before all.
+    """The callbacks, with one that restores in front of the one that saves, or in front of all if none does.
 
-    What stands before the one that saves had begun the rollout when it saved. So it is let to begin it before all is restored.
+    Callbacks before the one that saves had already begun the rollout when it saved. So they begin it here, too, and then
+    everything is restored.
     """
     single = list(_single(callbacks))
     saving = (any(getattr(part, "saves_runs", False) for part in walk(each)) for each in single)

@@ -51,7 +51,7 @@ class Source:
         """
 
     def clone_state(self) -> dict[str, Any]:
-        """What changes, for an exact checkpoint. Collections are copied, but the saved states in them are not."""
+        """What an exact checkpoint keeps of it. Collections are copied; the saved states in them are shared."""
         return {name: copy(value) for name, value in vars(self).items() if not callable(value)}
 
     def restore_state(self, state: dict[str, Any]) -> None:
