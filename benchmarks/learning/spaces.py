@@ -10,12 +10,12 @@ import gymnasium as gym
 import numpy as np
 import optuna
 import torch as th
-from rl_zoo3.hyperparams_opt import sample_ppo_params
+from rl_zoo3.hyperparams_opt import convert_onpolicy_params, sample_ppo_params
 from stable_baselines3 import PPO
 
 from benchmarks.common.training import policy_kwargs_of
 from sb3_trpo import TRPO
-from sb3_trpo.zoo.search_space import sample_trpo_params
+from sb3_trpo.zoo.search_space import convert_trpo_params, sample_trpo_params
 
 MEDIUM = {"pi": [256, 256], "vf": [256, 256]}  # RL Zoo's name for it
 
@@ -25,11 +25,13 @@ class Space:
     """
     :param algorithm: its defaults count where settings say nothing
     :param sample: draws a candidate, called as RL Zoo calls it
+    :param convert: the same candidate's settings, of the values that were drawn
     :param alike: settings that are drawn as they are
     """
 
     algorithm: type
     sample: Callable[[optuna.Trial, int, int, dict], dict[str, Any]]
+    convert: Callable[[dict[str, Any]], dict[str, Any]]
     alike: tuple[str, ...]
 
     def draw(self, trial: optuna.Trial, env_id: str) -> dict[str, Any]:
@@ -61,9 +63,15 @@ def _sample_ppo(trial: optuna.Trial, n_actions: int, n_envs: int, additional_arg
     return settings
 
 
+def _convert_ppo(drawn: dict[str, Any]) -> dict[str, Any]:
+    settings = convert_onpolicy_params({name: value for name, value in drawn.items() if name != "log_std_init"})
+    settings["policy_kwargs"]["log_std_init"] = drawn["log_std_init"]
+    return settings
+
+
 TRPOS = ("target_kl", "cg_damping", "n_critic_updates", "cg_max_steps", "learning_rate")
 ESTIMATES = ("advantage_estimator", "normalize_advantage", "fisher_sample_fraction")
 SPACES = {
-    "sb3_trpo": Space(TRPO, sample_trpo_params, (*TRPOS, *ESTIMATES)),
-    "ppo": Space(PPO, _sample_ppo, ("clip_range", "n_epochs", "max_grad_norm", "learning_rate")),
+    "sb3_trpo": Space(TRPO, sample_trpo_params, convert_trpo_params, (*TRPOS, *ESTIMATES)),
+    "ppo": Space(PPO, _sample_ppo, _convert_ppo, ("clip_range", "n_epochs", "max_grad_norm", "learning_rate")),
 }

@@ -22,7 +22,6 @@ from benchmarks.common.training import Plan, policy_kwargs_of, run, settings_for
 from benchmarks.learning.mujoco import METHODS
 from benchmarks.learning.mujoco import TASKS as COMPARED
 from benchmarks.learning.spaces import SPACES
-from sb3_trpo.zoo.search_space import convert_trpo_params
 
 TASKS = {  # env steps of a trial
     "CartPole-v1": 40_000,
@@ -95,7 +94,7 @@ def repeat_best(study: optuna.Study, algo: str, env_id: str) -> int:
         found = pd.read_csv(path)
         for number in (0, *best):
             if not ((found["trial"] == number) & (found["seed"] == seed)).any():
-                score = score_of(algo, env_id, convert_trpo_params(study.trials[number].params), seed)
+                score = score_of(algo, env_id, SPACES[algo].convert(study.trials[number].params), seed)
                 with path.open("a") as file:
                     file.write(f"{number},{seed},{score:.3f}\n")
         means = pd.read_csv(path).query("seed <= @seed").groupby("trial")["score"].mean()
