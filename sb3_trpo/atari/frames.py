@@ -57,7 +57,8 @@ class PaperAtariWrapper(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
     :param terminal_on_life_loss: whether an episode is a life (resets go on with the next one)
     :param clip_reward: whether a reward is its sign
     :param action_repeat_probability: with which SB3's ``StickyActionEnv`` repeats the action before, in [0, 1)
-    :raises ValueError: for an environment that shows no Atari screen or already skips frames, or a size below 1
+    :raises ValueError: for an environment that shows no Atari screen, already skips frames or has no single index as its
+        action, for a size, a number of frames or a probability out of range
     """
 
     def __init__(
@@ -73,8 +74,18 @@ class PaperAtariWrapper(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
     ):
         if height < 1 or width < 1:
             raise ValueError(f"height={height}, width={width}: a picture has at least one pixel in each direction.")
+        if frame_skip < 1 or not 0.0 <= action_repeat_probability < 1.0:
+            raise ValueError(
+                f"frame_skip={frame_skip}, action_repeat_probability={action_repeat_probability}: an action is held for at "
+                "least one frame, and repeated with a probability of at least 0 and less than 1."
+            )
         if not hasattr(env.unwrapped, "get_action_meanings") or len(env.observation_space.shape or ()) < 2:
             raise ValueError(f"{env} shows no screen of an Atari game: make it from ale_py, with obs_type rgb or grayscale.")
+        if not isinstance(env.action_space, spaces.Discrete):
+            raise ValueError(
+                f"The actions are in {env.action_space}, not single indices: put PaperAtariWrapper inside, and wrappers of "
+                "actions around it, as in FactoredActions(PaperAtariWrapper(env))."
+            )
         if getattr(env.unwrapped, "_frameskip", 1) != 1:
             raise ValueError(
                 f"{env} skips frames itself, which this wrapper is there to do: make it with frameskip=1, or take the "

@@ -149,6 +149,7 @@ class DataParallelAlgorithm(OnPolicyAlgorithm):
         :raises ValueError: on every rank, naming the first difference
         """
         own = {"learn's arguments": _described(arguments), "the environments' wrappers": _described(wrappers(self.env))}
+        own |= {"the observation space": str(self.observation_space), "the action space": str(self.action_space)}
         for name, value in vars(self).items():
             if isinstance(value, SETTINGS) and not name.startswith("_") and name not in MAY_DIFFER:
                 own[name] = _described(value)

@@ -38,7 +38,7 @@ class Failure(NamedTuple):
 KINDS = (AttributeError, TypeError, ValueError, RuntimeError)
 
 
-def failure(error: Exception) -> Failure:
+def failure(error: BaseException) -> Failure:
     """What is told of an error: one that says itself what failed has its cause's kind and traceback."""
     cause = error.__cause__ if isinstance(error, WorkerError) else error
     line = str(error) if isinstance(error, WorkerError) else f"{type(error).__name__}: {error}"

@@ -1,5 +1,6 @@
 """Workers as the process sees them that has started them."""
 
+import math
 import os
 import pickle
 import select
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -18,7 +19,8 @@ from sb3_trpo.processes.messages import Failure, dump, receive, refuse_while_loa
 from sb3_trpo.processes.surroundings import Surroundings
 from sb3_trpo.processes.worker import serve
 
-PATIENCE = 2.0  # seconds that an idle worker has to close what it keeps
+CLOSE = b""  # the last request
+LOOK_AFTER = 1_000  # milliseconds without a reply, after which it is asked whether the workers are alive
 
 
 def parts(count: int, n_processes: int) -> list[range]:
@@ -47,12 +49,13 @@ class Workers:
         self.what, self.advice = what, advice
         pickled = {id(maker): dump(maker) for maker in makers}
         self.processes = [_started(inherited) for _ in makers]
-        self.close = weakref.finalize(self, _end, self.processes, PATIENCE)
+        self._asked: set[int] = set()
+        self.close = weakref.finalize(self, _end, self.processes, self._asked)
         self._ready = select.poll() if hasattr(select, "poll") else None
         self._place = {process.stdout.fileno(): place for place, process in enumerate(self.processes)}  # type: ignore[union-attr]
         for number in self._place if self._ready is not None else ():
             self._ready.register(number, select.POLLIN)  # type: ignore[union-attr]
-        self._asked: set[int] = set()
+        self._reading = False
         self.take_on_surroundings()
         self._send({place: pickled[id(maker)] for place, maker in enumerate(makers)})
         self._made = False
@@ -67,8 +70,8 @@ class Workers:
 
     @property
     def busy(self) -> bool:
-        """Whether a request has been sent and not been answered."""
-        return self._made and bool(self._asked)
+        """Whether a request has been sent and its answer not been received."""
+        return self._made and bool(self._asked) and not self.ended
 
     def take_on_surroundings(self) -> None:
         """Give them this process's working directory, environment variables, and what else it has to itself."""
@@ -84,13 +87,18 @@ class Workers:
         :return: results by place
         :raises Exception: if it fails: AttributeError, TypeError or ValueError if it has raised one, else RuntimeError; the
             message has the worker's traceback
-        :raises RuntimeError: if a worker has ended: all of them are ended then, as they are when this is interrupted
+        :raises RuntimeError: if a worker has ended: all of them are ended then
         """
         self.send({place: dump((method, given)) for place, given in arguments.items()})
         return self.receive()
 
     def send(self, messages: Mapping[int, bytes]) -> None:
-        """Send requests: pickles of a method's name and arguments, by the worker's place."""
+        """Send requests: pickles of a method's name and arguments, by the worker's place.
+
+        :raises RuntimeError: if a former request has not been answered
+        """
+        if self.busy:
+            raise RuntimeError(f"The processes that {self.what} are at a former request: wait for its answer first.")
         if not self._made:
             self.receive()  # what came of making the objects
         self._send(messages)
@@ -105,21 +113,11 @@ class Workers:
             raise
 
     def receive(self) -> dict[int, Any]:
-        """Results of the requests that were sent, as :meth:`call` gives them."""
-        try:
-            replies = {}
-            while self._asked:
-                for place in self._answering():
-                    message = receive(self.processes[place].stdout)  # type: ignore[arg-type]
-                    if message is None:
-                        self._fail(place)
-                    replies[place] = pickle.loads(message)
-                    self._asked.discard(place)
-                    if isinstance(replies[place], Failure) and not self._made and self._ready is not None:
-                        self._ready.unregister(self.processes[place].stdout)  # type: ignore[arg-type]  # it ends, and has said why
-        except BaseException:
-            self.end_at_once()
-            raise
+        """Results of the requests that were sent, as :meth:`call` gives them.
+
+        Interrupted by Ctrl-C while they are busy, the workers go on: :meth:`settle` ends that.
+        """
+        replies = self._replies()
         failed = [place for place in sorted(replies) if isinstance(replies[place], Failure)]
         if failed:
             if not self._made:
@@ -128,11 +126,54 @@ class Workers:
         self._made = True
         return replies
 
-    def _answering(self) -> list[int]:
-        """Places of workers that have a reply, or have ended: one that was not asked has ended."""
+    def settle(self, within: float) -> None:
+        """Wait for replies that nobody wants any more; end the workers if they do not come, or if this is interrupted.
+
+        :param within: seconds
+        """
+        try:
+            self._replies(time.monotonic() + within)
+        except BaseException as error:
+            self.end_at_once()
+            if not isinstance(error, Exception):
+                raise
+
+    def _replies(self, deadline: float = math.inf) -> dict[int, Any]:
+        replies: dict[int, Any] = {}
+        try:
+            while self._asked:
+                for place in self._answering(deadline):
+                    self._reading = True
+                    message = receive(self.processes[place].stdout)  # type: ignore[arg-type]
+                    if message is None:
+                        self._fail(place)
+                    replies[place] = pickle.loads(message)
+                    self._asked.discard(place)
+                    if isinstance(replies[place], Failure) and not self._made and self._ready is not None:
+                        self._ready.unregister(self.processes[place].stdout)  # type: ignore[arg-type]  # it ends, and has said why
+                    self._reading = False
+        except BaseException as error:
+            going_on = self._made and not self._reading  # or half of a reply may have been read
+            if not (going_on and isinstance(error, (KeyboardInterrupt, TimeoutError))):
+                self.end_at_once()
+            raise
+        return replies
+
+    def _answering(self, deadline: float) -> list[int]:
+        """Places of workers that have a reply, or have ended: one that was not asked has ended.
+
+        :raises TimeoutError: after the deadline
+        """
         if self._ready is None:
             return sorted(self._asked)
-        return [self._place[number] for number, _ in self._ready.poll()]
+        while not (ready := self._ready.poll(LOOK_AFTER)):
+            # A worker may have ended while something that it has started holds its pipe
+            ended = [place for place in sorted(self._asked) if self.processes[place].poll() is not None]
+            if ended and not self._ready.poll(0):
+                self._end_of(ended[0])
+            if time.monotonic() > deadline:
+                raise TimeoutError
+        return [self._place[number] for number, _ in ready]
 
     def _write(self, place: int, message: bytes) -> None:
         try:
@@ -141,11 +182,14 @@ class Workers:
             self._fail(place)
 
     def _fail(self, place: int) -> NoReturn:
-        process = self.processes[place]
-        message = receive(process.stdout)  # type: ignore[arg-type]
+        message = receive(self.processes[place].stdout)  # type: ignore[arg-type]
         said = None if message is None else pickle.loads(message)
         if isinstance(said, Failure):
             raise said.error(self._name(place))
+        self._end_of(place)
+
+    def _end_of(self, place: int) -> NoReturn:
+        process = self.processes[place]
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=5.0)
         raise RuntimeError(
@@ -158,28 +202,45 @@ class Workers:
     def end_at_once(self) -> None:
         """End them, whatever they are doing."""
         if self.close.detach() is not None:
-            _end(self.processes, 0.0)
+            _end(self.processes, range(len(self)))
 
 
 def _started(inherited: Sequence[int]) -> subprocess.Popen:
     """A process that imports what this one would import, from the same places in the same order, and nothing else."""
-    code = f"import sys; sys.path[:] = {sys.path!r}; from {serve.__module__} import serve; serve({os.getpid()})"
+    places = [place for place in sys.path if isinstance(place, str)]  # as Python itself looks at no others
+    shown = 2
+    if os.name == "posix":
+        with suppress(OSError):  # it is closed
+            shown = os.dup(1)
+    code = f"import sys; sys.path[:] = {places!r}; from {serve.__module__} import serve; serve({os.getpid()}, {shown})"
     command = [sys.executable, *interpreter_options(), "-c", code]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, pass_fds=inherited)
+    passed = (*inherited, shown) if shown != 2 else inherited
+    try:
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, pass_fds=passed)
+    finally:
+        if shown != 2:
+            os.close(shown)
 
 
-def _end(processes: list[subprocess.Popen], patience: float) -> None:
-    """Close the pipes, which lets idle workers end, and after a while end the others; wait until all are gone."""
-    for process in processes:
-        with suppress(OSError):
-            process.stdin.close()  # type: ignore[union-attr]
-    deadline = time.monotonic() + patience
-    for process in processes:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(max(0.0, deadline - time.monotonic()))
-    for process in processes:
-        process.kill()
-    for process in processes:
-        process.wait()
-        with suppress(OSError):
-            process.stdout.close()  # type: ignore[union-attr]
+def _end(processes: list[subprocess.Popen], busy: Collection[int]) -> None:
+    """Let idle workers close what they keep, however long that takes, and end the others; wait until all are gone.
+
+    :param busy: places of the others
+    """
+    try:
+        for place, process in enumerate(processes):
+            if place in busy:
+                process.kill()
+            with suppress(OSError):
+                send(process.stdin, CLOSE)  # type: ignore[arg-type]
+            with suppress(OSError):
+                process.stdin.close()  # type: ignore[union-attr]
+        for process in processes:
+            process.wait()
+    finally:  # interrupted
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.wait()
+            with suppress(OSError):
+                process.stdout.close()  # type: ignore[union-attr]

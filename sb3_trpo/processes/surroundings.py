@@ -8,9 +8,10 @@ import torch as th
 
 
 class Surroundings(NamedTuple):
-    """Working directory, environment variables, PyTorch's default dtype, Python's recursion limit."""
+    """Working directory, the script's arguments, environment variables, PyTorch's default dtype, Python's recursion limit."""
 
     directory: str | None
+    arguments: list[str]
     environment: dict[str, str]
     dtype: th.dtype
     recursion_limit: int
@@ -22,12 +23,13 @@ class Surroundings(NamedTuple):
             directory = os.getcwd()
         except FileNotFoundError:  # it was removed
             directory = None
-        return cls(directory, dict(os.environ), th.get_default_dtype(), sys.getrecursionlimit())
+        return cls(directory, sys.argv, dict(os.environ), th.get_default_dtype(), sys.getrecursionlimit())
 
     def take_on(self) -> None:
         """Make them this process's."""
         if self.directory is not None:
             os.chdir(self.directory)
+        sys.argv[:] = self.arguments
         if os.environ != self.environment:
             os.environ.clear()
             os.environ.update(self.environment)

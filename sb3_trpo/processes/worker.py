@@ -1,4 +1,4 @@
-"""What a worker does: it makes an object and calls its methods, until the process that started it closes the pipe or ends."""
+"""What a worker does: it makes an object and calls its methods, until it is told to close it, or its owner has ended."""
 
 import gc
 import io
@@ -13,28 +13,26 @@ from typing import Any
 import torch as th
 
 from sb3_trpo.processes.messages import dump_plain, failure, load, receive, send
+from sb3_trpo.processes.surroundings import Surroundings
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 
 
-def serve(owner: int) -> None:
-    """Make an object, then fulfil requests, each a method's name and arguments.
+def serve(owner: int, shown: int) -> None:
+    """Make an object, then fulfil requests, each a method's name and arguments, until one is empty.
 
     :param owner: number of the process that started this one
+    :param shown: file descriptor of what that process prints to; 2 where it has none to give
     """
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):  # Ctrl-C, or a scheduler's, reaches all processes; the first one decides
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    requests, replies = _pipes(shown)
+    _leave_signals_to_owner(requests, replies)
     Thread(target=_end_with, args=(owner,), daemon=True).start()
-    # Whatever an environment reads or prints must not get between requests and replies
-    requests, replies = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)
-    with open(os.devnull) as nothing:
-        os.dup2(nothing.fileno(), 0)
-    os.dup2(2, 1)
     th.set_num_threads(1)
     made: Any = None
-    while (message := receive(requests)) is not None:
+    while message := receive(requests):
         try:
             request = load(message)
-            if callable(getattr(request, "take_on", None)):
+            if isinstance(request, Surroundings):
                 request.take_on()
                 continue
             name, arguments = request
@@ -44,13 +42,45 @@ def serve(owner: int) -> None:
             else:
                 result = getattr(made, name)(*arguments)
             reply = dump_plain(result)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reply = pickle.dumps(failure(error))
         _answer(replies, reply)
         if made is None:
             return
     if hasattr(made, "close"):
         made.close()
+
+
+def _pipes(shown: int) -> tuple[io.RawIOBase, io.RawIOBase]:
+    """Requests and replies. Whatever an environment reads or prints must not get between them."""
+    requests, replies = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(shown, 1)
+    if shown != 2:
+        os.close(shown)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    return requests, replies
+
+
+def _leave_signals_to_owner(*pipes: io.RawIOBase) -> None:
+    """Do nothing on Ctrl-C and on what a scheduler sends, which reach all processes.
+
+    Processes that an environment starts are its own: they do what they would do elsewhere, and must not hold the pipes, by
+    which the owner sees that the worker has ended.
+    """
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        signal.signal(number, lambda number, frame: None)  # SIG_IGN would be handed on to other programs
+
+    def let_go() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for pipe in pipes:
+            pipe.close()
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=let_go)
 
 
 def _answer(replies: io.RawIOBase, reply: bytes) -> None:

@@ -45,7 +45,8 @@ class FrameStacks(NDArrayOperatorsMixin):
     def __getitem__(self, index: Any) -> np.ndarray:
         """Stacks ``[…, C, H, W]`` by their step and environment, a copy; any other index is one into the whole array."""
         parts = index if isinstance(index, tuple) else (index,)
-        if len(parts) >= self.places.ndim or any(part is Ellipsis or part is None for part in parts):
+        dimensions = sum(part.ndim if isinstance(part, np.ndarray) and part.dtype.kind == "b" else 1 for part in parts)
+        if dimensions >= self.places.ndim or any(part is Ellipsis or part is None for part in parts):
             return np.asarray(self)[index]
         places = self.places[index]
         return self.frames[places].reshape(*places.shape[:-1], *self.stack_shape)

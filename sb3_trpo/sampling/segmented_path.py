@@ -122,10 +122,10 @@ class SegmentedPath:
         th.set_rng_state(segments[0].generator)
         put_back(self.env, [segment.returned for segment in segments])
         observations = _joined([segment.observations for segment in segments], 1)
-        actions, rewards, dones = (
-            _joined([getattr(segment, name) for segment in segments], 1) for name in ("actions", "rewards", "dones")
+        actions, rewards, dones, values, log_probs = (
+            _joined([getattr(segment, name) for segment in segments], 1)
+            for name in ("actions", "rewards", "dones", "values", "log_probs")
         )
-        values, log_probs = (_joined([getattr(segment, name) for segment in segments], 1) for name in ("values", "log_probs"))
         of_workers = zip(*(unpack(segment.infos) for segment in segments), strict=True)
         infos = [[info for part in parts for info in part] for parts in of_workers]
         for share, segment in zip(shares, segments, strict=True):

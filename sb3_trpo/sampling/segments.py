@@ -15,7 +15,7 @@ import torch as th
 from sb3_trpo.policy.layout import LaidOut
 from sb3_trpo.policy.shares import PolicyRecipe, ShareActor
 from sb3_trpo.processes.messages import load
-from sb3_trpo.sampling.infos import pack
+from sb3_trpo.sampling.infos import PackedInfos, pack
 from sb3_trpo.sampling.single_path import Observations, finite, to_env
 from sb3_trpo.vec_env import RowState, clone_rows
 from sb3_trpo.vec_env.hosting import HostedRows
@@ -66,7 +66,7 @@ class Segment(NamedTuple):
     log_probs: np.ndarray | None
     rewards: np.ndarray
     dones: np.ndarray
-    infos: Any
+    infos: PackedInfos
     obs: Any
     reset_infos: dict[int, dict[str, Any]]
     returned: Returned

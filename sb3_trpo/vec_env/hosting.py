@@ -70,9 +70,9 @@ class HostedRows(DummyVecEnv):
     def step_rows(self) -> None:
         """Step every environment, and reset those whose episode has ended; the buffers have what came of it."""
         try:
-            for row, action in enumerate(self.actions):
+            for row in range(self.num_envs):
                 self._at = row
-                step_row(self, row, action)
+                step_row(self, row)
         except Exception as error:
             raise self.failure("step", error) from error
 
@@ -104,9 +104,9 @@ class EnvHost:
         self.kept: dict[str, Any] = {}
         self._cloneable = [env if type(env) is CloneableEnv else CloneableEnv(env) for env in self.rows.envs]
 
-    def spaces(self) -> tuple[spaces.Space, spaces.Space]:
-        """Of observations and actions of its first environment."""
-        return self.rows.observation_space, self.rows.action_space
+    def description(self) -> tuple[spaces.Space, spaces.Space, dict[str, Any]]:
+        """Spaces of observations and actions, and metadata, of its first environment."""
+        return self.rows.observation_space, self.rows.action_space, self.rows.metadata
 
     def attach(self, layout: Layout) -> None:
         """Put outputs into shared memory from now on."""

@@ -42,15 +42,15 @@ def remove_shallow_copies(env: VecEnv) -> None:
 
 def _step_wait(vec_env: DummyVecEnv) -> VecEnvStepReturn:
     """What ``DummyVecEnv.step_wait`` does: step every environment, reset those whose episode has ended."""
-    for index, action in enumerate(vec_env.actions):
-        step_row(vec_env, index, action)
+    for index in range(vec_env.num_envs):
+        step_row(vec_env, index)
     return outputs(vec_env)
 
 
-def step_row(vec_env: DummyVecEnv, index: int, action: Any) -> None:
+def step_row(vec_env: DummyVecEnv, index: int) -> None:
     """Step one environment, and reset it if its episode has ended; the buffers have what came of it."""
     env = vec_env.envs[index]
-    obs, reward, terminated, truncated, info = env.step(action)
+    obs, reward, terminated, truncated, info = env.step(vec_env.actions[index])
     done = terminated or truncated
     info["TimeLimit.truncated"] = truncated and not terminated
     if done:
@@ -63,8 +63,12 @@ def step_row(vec_env: DummyVecEnv, index: int, action: Any) -> None:
 def outputs(vec_env: DummyVecEnv) -> VecEnvStepReturn:
     """Copies of what is in the buffers."""
     observations = dict_to_obs(vec_env.observation_space, {key: array.copy() for key, array in vec_env.buf_obs.items()})
-    infos = [{key: copied(value) for key, value in info.items()} for info in vec_env.buf_infos]
+    infos = [_copied_info(info) for info in vec_env.buf_infos]
     return observations, vec_env.buf_rews.copy(), vec_env.buf_dones.copy(), infos
+
+
+def _copied_info(info: dict[str, Any]) -> dict[str, Any]:
+    return {key: copied(value) for key, value in info.items()} if type(info) is dict else deepcopy(info)
 
 
 def copied(value: Any) -> Any:

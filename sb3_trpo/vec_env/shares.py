@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import (
 )
 from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 
+from sb3_trpo.processes.messages import dump_plain
 from sb3_trpo.vec_env.layers import frame_stacks, layers
 from sb3_trpo.vec_env.moments import Moments, merge
 from sb3_trpo.vec_env.statistics import running_statistics
@@ -58,10 +59,15 @@ class Returned(NamedTuple):
 
 
 def can_be_shared(env: VecEnv) -> bool:
-    """Whether environments are in workers, and their wrappers can be there too: SB3's own, at most one of them a monitor."""
+    """Whether environments are in workers, and their wrappers can be there too: SB3's own, at most one of them a monitor.
+
+    What a user has added to a wrapper must be such that it can be sent.
+    """
     wrappers = list(layers(env))
     known = all(type(wrapper) in KINDS and "step_wait" not in vars(wrapper) for wrapper in wrappers)
-    return type(env.unwrapped) is WorkerVecEnv and known and sum(type(wrapper) is VecMonitor for wrapper in wrappers) < 2
+    if type(env.unwrapped) is not WorkerVecEnv or not known:
+        return False
+    return sum(type(wrapper) is VecMonitor for wrapper in wrappers) < 2 and _can_be_sent(cut(env, slice(0, 1)))
 
 
 def cut(env: VecEnv, share: slice) -> list[WrapperShare]:
@@ -76,6 +82,14 @@ def cut(env: VecEnv, share: slice) -> list[WrapperShare]:
             attributes["stacked_obs"] = _cut_stacks(wrapper.stacked_obs, share)
         shares.append(WrapperShare(type(wrapper), attributes))
     return shares
+
+
+def _can_be_sent(wrappers: list[WrapperShare]) -> bool:
+    try:
+        dump_plain(wrappers)
+    except Exception:
+        return False
+    return True
 
 
 def _cut(value: Any, share: slice) -> Any:

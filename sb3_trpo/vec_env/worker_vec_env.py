@@ -5,7 +5,6 @@ import tempfile
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from mmap import mmap
 from typing import Any
 
@@ -21,6 +20,8 @@ from sb3_trpo.processes.messages import dump, dump_plain, load
 from sb3_trpo.vec_env.hosting import EnvHost, Layout
 from sb3_trpo.vec_env.registry import register, registered
 
+PATIENCE = 10.0  # seconds that environments have to come back from what an interruption has found them at
+
 
 def usable_cores() -> int:
     """Cores that this process may use."""
@@ -34,35 +35,40 @@ class WorkerVecEnv(VecEnv):
     ``DummyVecEnv`` gives, bit for bit. No ``if __name__ == "__main__":`` is needed. The processes end when it is closed, when
     nothing refers to it any more, and when this process ends, however that happens.
 
-    An environment that raises an error, a process that ends and an interruption end all its processes;
-    :meth:`reset`, which ``learn`` calls then, starts new ones, with environments made anew. Linux and macOS only.
+    An environment that raises an error and a process that ends end all its processes; :meth:`reset`, which ``learn`` calls
+    then, starts new ones, with environments made anew. After an interruption, :meth:`reset` waits up to ten seconds for
+    the environments to come back from what they were at, and makes them anew if they do not. Linux and macOS only.
 
     :param env_fns: functions that make the environments
     :param n_workers: processes, at least 1; None for as many as there are cores that this process may use. There are never
         more than environments
     :raises TypeError: if ``n_workers`` is not a whole number
-    :raises ValueError: if it is less than 1
+    :raises ValueError: if it is less than 1, or there is no environment
     :raises Exception: if an environment cannot be made; the message says which one and why
     """
 
     def __init__(self, env_fns: Sequence[Callable[[], gym.Env]], n_workers: int | None = None):
         if n_workers is not None:
             check_count("n_workers", n_workers, 1)
+        if not env_fns:
+            raise ValueError("WorkerVecEnv was given no environments: give at least one function that makes one.")
         if os.name != "posix":
             raise ValueError(f"WorkerVecEnv knows no shared memory on {os.name!r}: use SubprocVecEnv.")
-        self.shares = parts(len(env_fns), min(len(env_fns), n_workers or usable_cores()))
-        self._makers = [dump(list(env_fns[share.start : share.stop])) for share in self.shares]
+        shares = parts(len(env_fns), min(len(env_fns), n_workers or usable_cores()))
+        self.slices = [slice(share.start, share.stop) for share in shares]
+        self._place_of = [place for place, share in enumerate(shares) for _ in share]
+        self._makers = [dump(list(env_fns[share])) for share in self.slices]
         self._memory = os.memfd_create("observations") if hasattr(os, "memfd_create") else _nameless_file()
         self._release = weakref.finalize(self, os.close, self._memory)
         self._start()
-        found = self._workers.call("spaces", dict.fromkeys(range(len(self.shares)), ()))
-        observation_space, action_space = found[0]
+        found = self._of_all("description")
+        observation_space, action_space, metadata = found[0]
         self._layout = Layout(observation_space, len(env_fns))
-        for place, (other, _) in found.items():
+        for place, (other, *_) in found.items():
             if Layout(other, len(env_fns)).arrays != self._layout.arrays:
                 self.close()
                 raise ValueError(
-                    f"Environment {self.shares[place].start} has the observation space {other}, environment 0 has "
+                    f"Environment {self.slices[place].start} has the observation space {other}, environment 0 has "
                     f"{observation_space}: make all of them the same way."
                 )
         os.ftruncate(self._memory, self._layout.size)
@@ -73,32 +79,33 @@ class WorkerVecEnv(VecEnv):
         except BaseException:
             self.close()
             raise
+        self.metadata = metadata
 
     def _start(self) -> None:
-        specs, shares = registered(), zip(self._makers, self.shares, strict=True)
+        specs, shares = registered(), zip(self._makers, self.slices, strict=True)
         makers = [(_made, (specs, data, share.start, self._memory)) for data, share in shares]
         advice = "All of them have been ended; reset() starts new ones, with environments made anew."
         self._workers = Workers(makers, "run environments", advice, [self._memory])
 
     def _attach(self) -> None:
-        self._workers.call("attach", dict.fromkeys(range(len(self.shares)), (self._layout,)))
+        self._of_all("attach", self._layout)
 
-    def _place_of(self, index: int) -> int:
-        """The worker of an environment."""
-        return next(place for place, share in enumerate(self.shares) if index in share)
+    def _of_all(self, method: str, *arguments: Any) -> dict[int, Any]:
+        """Results of a method of every worker's ``EnvHost``, by worker."""
+        return self._workers.call(method, dict.fromkeys(range(len(self.slices)), arguments))
 
     def _by_worker(self, indices: Sequence[int]) -> dict[int, list[int]]:
         """Rows in their workers, by worker, of some environments."""
         rows: dict[int, list[int]] = {}
         for index in indices:
-            place = self._place_of(index)
-            rows.setdefault(place, []).append(index - self.shares[place].start)
+            place = self._place_of[index]
+            rows.setdefault(place, []).append(index - self.slices[place].start)
         return rows
 
     def _in_order(self, results: dict[int, list[Any]], indices: Sequence[int]) -> list[Any]:
         """Results by worker, in the order in which environments were asked for."""
         of_worker = {place: iter(values) for place, values in results.items()}
-        return [next(of_worker[self._place_of(index)]) for index in indices]
+        return [next(of_worker[self._place_of[index]]) for index in indices]
 
     def step_async(self, actions: np.ndarray) -> None:
         """
@@ -107,9 +114,7 @@ class WorkerVecEnv(VecEnv):
         :param actions: one for each
         """
         self._check_running()
-        self._workers.send(
-            {place: dump_plain(("step", (actions[share.start : share.stop],))) for place, share in enumerate(self.shares)}
-        )
+        self._workers.send({place: dump_plain(("step", (actions[share],))) for place, share in enumerate(self.slices)})
 
     def step_wait(self) -> VecEnvStepReturn:
         """
@@ -124,7 +129,7 @@ class WorkerVecEnv(VecEnv):
         for place, (of_share, of_resets) in sorted(self._answers().items()):
             infos.extend(of_share)
             for row, info in of_resets.items():
-                self.reset_infos[self.shares[place].start + row] = info
+                self.reset_infos[self.slices[place].start + row] = info
         return self._observations(), self._shared["rewards"].copy(), self._shared["dones"].copy(), infos
 
     def reset(self) -> VecEnvObs:
@@ -133,18 +138,14 @@ class WorkerVecEnv(VecEnv):
 
         :return: observations
         """
+        if self._workers.busy:
+            self._workers.settle(PATIENCE)
         if self._release.alive and self._workers.ended:
             self._start()
             self._attach()
         self._check_running()
-        if self._workers.busy:
-            with suppress(RuntimeError):
-                self._workers.receive()
-        arguments = {
-            place: (self._seeds[share.start : share.stop], self._options[share.start : share.stop])
-            for place, share in enumerate(self.shares)
-        }
-        self._workers.send({place: dump(("reset", given)) for place, given in arguments.items()})
+        given = {place: (self._seeds[share], self._options[share]) for place, share in enumerate(self.slices)}
+        self._workers.send({place: dump(("reset", arguments)) for place, arguments in given.items()})
         infos = self._answers()
         self.reset_infos = [info for place in sorted(infos) for info in infos[place]]
         self._reset_seeds()
@@ -155,7 +156,7 @@ class WorkerVecEnv(VecEnv):
         """Replies of all; a failure of one environment leaves the others ahead of it, so it ends all of them."""
         try:
             return self._workers.receive()
-        except BaseException:
+        except Exception:
             self._workers.close()
             raise
 
@@ -164,12 +165,15 @@ class WorkerVecEnv(VecEnv):
         return dict_to_obs(self.observation_space, arrays)
 
     def _check_running(self) -> None:
-        if self._workers.ended:
-            closed = "were closed: make a new WorkerVecEnv."
-            failed = (
-                "have ended: reset() starts new ones; a model that goes on with reset_num_timesteps=False needs set_env()."
+        if not self._release.alive:
+            raise RuntimeError("The processes of this WorkerVecEnv were closed: make a new WorkerVecEnv.")
+        if self._workers.ended or self._workers.busy:
+            ended = "have ended: reset() starts new ones"
+            busy = "are at a step whose answer has not been received: call step_wait(), or, after an interruption, reset()"
+            raise RuntimeError(
+                f"The processes of this WorkerVecEnv {ended if self._workers.ended else busy}; a model that goes on with "
+                "reset_num_timesteps=False needs set_env()."
             )
-            raise RuntimeError(f"The processes of this WorkerVecEnv {failed if self._release.alive else closed}")
 
     def close(self) -> None:
         """Close the environments and end the processes."""
@@ -187,15 +191,10 @@ class WorkerVecEnv(VecEnv):
         self._check_running()
         own: dict[int, list[tuple]] = {}
         for index, given in zip(indices, arguments or [()] * len(indices), strict=True):
-            own.setdefault(self._place_of(index), []).append(given)
+            own.setdefault(self._place_of[index], []).append(given)
         rows = self._by_worker(indices)
         requests = {place: (method, own[place], rows[place]) for place in rows}
         return self._in_order(self._workers.call("call_cloneable", requests), indices)
-
-    @property
-    def slices(self) -> list[slice]:
-        """The environments of each worker."""
-        return [slice(share.start, share.stop) for share in self.shares]
 
     def run(self, function: Callable[..., Any], arguments: Sequence[tuple]) -> list[Any]:
         """
@@ -210,7 +209,7 @@ class WorkerVecEnv(VecEnv):
         self._workers.send({place: dump_plain(("run", (function, *given))) for place, given in enumerate(arguments)})
         return [result for _, result in sorted(self._answers().items())]
 
-    def _ask(self, method: str, *arguments: Any, indices: VecEnvIndices = None, **named: Any) -> list[Any]:
+    def _ask(self, method: str, /, *arguments: Any, indices: VecEnvIndices = None, **named: Any) -> list[Any]:
         """What DummyVecEnv's method gives for some environments, where they are."""
         self._check_running()
         chosen = [range(self.num_envs)[index] for index in self._get_indices(indices)]
@@ -266,7 +265,7 @@ class WorkerVecEnv(VecEnv):
         :param attr_name: its name
         """
         self._check_running()
-        return all(self._workers.call("has_attr", dict.fromkeys(range(len(self.shares)), (attr_name,))).values())
+        return all(self._of_all("has_attr", attr_name).values())
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         """Pictures of all environments; None for each if they do not make any."""

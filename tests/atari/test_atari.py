@@ -122,6 +122,11 @@ def test_what_does_not_fit_is_refused() -> None:
             PaperAtariWrapper(env)
     with pytest.raises(ValueError, match="at least one pixel"):
         PaperAtariWrapper(make("Pong"), height=0)
+    for given in ({"frame_skip": 0}, {"action_repeat_probability": 1.0}):
+        with pytest.raises(ValueError, match="at least one frame"):
+            PaperAtariWrapper(make("Pong"), **given)
+    with pytest.raises(ValueError, match=r"FactoredActions\(PaperAtariWrapper\(env\)\)"):
+        PaperAtariWrapper(FactoredActions(make("Pong")))
     with pytest.raises(ValueError, match="joystick"):
         FactoredActions(gym.make("CartPole-v1"))
     with pytest.raises(ValueError, match="PaperAtariWrapper"):

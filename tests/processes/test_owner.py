@@ -1,5 +1,6 @@
 """Worker processes: what they import, how they fail, and that none is left behind."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 import sb3_trpo
 from sb3_trpo.processes import Workers
+from sb3_trpo.processes.messages import dump
 
 ROOT = str(Path(sb3_trpo.__file__).parents[1])
 
@@ -31,6 +33,33 @@ class Kept:
     def read(self) -> str:
         print("this is no reply")
         return sys.stdin.read()
+
+    def leave(self) -> None:
+        sys.exit("no licence")
+
+    def arguments(self) -> list[str]:
+        return sys.argv
+
+    def start(self) -> int:
+        self.program = subprocess.Popen(["sleep", "60"])
+        self.child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        self.child.start()
+        return self.child.pid
+
+    def stop(self) -> tuple[int, int | None]:
+        self.program.terminate()
+        return self.program.wait(timeout=5.0), self.child.exitcode
+
+    def die(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def close_later(self, path: str) -> None:
+        self.path = path
+
+    def close(self) -> None:
+        if hasattr(self, "path"):
+            time.sleep(2.5)
+            Path(self.path).write_text("closed")
 
 
 def gone(pid: int) -> bool:
@@ -63,6 +92,49 @@ def test_they_answer_fail_and_are_ended(workers):
         workers.call("sleep", {0: (60.0,)})
     assert time.monotonic() - begin < 10.0 and workers.ended
     assert all(process.poll() is not None for process in workers.processes)
+
+
+def test_what_goes_on_in_them_is_as_it_is_here(capfd, monkeypatch):
+    """The script's arguments, what is printed and when, an object that ends Python, a place that is no text."""
+    monkeypatch.setattr(sys, "argv", ["script.py", "--level", "3"])
+    monkeypatch.setattr(sys, "path", [*sys.path, Path("nowhere")])
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    started = Workers([(Kept, ())], "keep things", "Do without.")
+    try:
+        assert started.call("arguments", {0: ()}) == {0: ["script.py", "--level", "3"]}
+        assert started.call("read", {0: ()}) == {0: ""} and capfd.readouterr().out == "this is no reply\n"
+        with pytest.raises(RuntimeError, match="SystemExit: no licence"):
+            started.call("leave", {0: ()})
+        started.send({0: dump(("echo", (1,)))})
+        with pytest.raises(RuntimeError, match="at a former request"):
+            started.send({0: dump(("echo", (2,)))})
+        assert started.receive() == {0: 1}
+    finally:
+        started.close()
+
+
+def test_processes_that_they_start_are_ended_as_elsewhere_and_do_not_hide_that_they_have_ended(workers):
+    child = workers.call("start", {0: ()})[0]
+    assert workers.call("stop", {0: ()}) == {0: (-signal.SIGTERM, None)}
+    begin = time.monotonic()
+    with pytest.raises(RuntimeError, match=r"Process 1 of the 2 that keep things ended .*exit status -9"):
+        workers.call("die", {0: ()})
+    assert time.monotonic() - begin < 10.0
+    os.kill(child, signal.SIGTERM)
+    assert gone(child)
+
+
+def test_they_are_given_time_to_close_what_they_keep(workers, tmp_path):
+    """Though another process has the pipes that this one closes."""
+    workers.call("close_later", {0: (str(tmp_path / "file"),)})
+    other = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    other.start()
+    try:
+        workers.close()
+        assert (tmp_path / "file").read_text() == "closed"
+    finally:
+        other.kill()
+        other.join()
 
 
 MODULE = """

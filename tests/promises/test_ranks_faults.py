@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 import torch as th
 import torch.distributed as dist
+from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
@@ -69,6 +70,7 @@ DIFFERENCES: dict[str, Callable[[int], TRPO]] = {
         "MlpPolicy", ToyEnv(), sampling="vine", vine_kwargs={"branch_length": 3} if rank else None, **SMALL
     ),
     "policy_kwargs": lambda rank: TRPO("MlpPolicy", ToyEnv(), policy_kwargs={"net_arch": [8 + rank]}, **SMALL),
+    "the action space": lambda rank: TRPO("MlpPolicy", ToyEnv(spaces.Discrete(2 + rank)), **SMALL),
     "the environments' wrappers": lambda rank: TRPO(
         "MlpPolicy", VecNormalize(DummyVecEnv([ToyEnv]), clip_obs=1.0 + rank), **SMALL
     ),

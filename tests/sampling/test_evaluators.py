@@ -1,5 +1,6 @@
 """Collection gives the numbers SB3's own gives for the same actions, and steps aside for whoever overrides SB3."""
 
+from collections import defaultdict
 from typing import Any
 
 import gymnasium as gym
@@ -168,6 +169,23 @@ def test_shallow_copies_return_the_same(observation_space: spaces.Space) -> None
         assert all(np.array_equal(a, b) for a, b in pairs)
         for info, other in zip(infos, others[2], strict=True):
             assert info.keys() == other.keys() and info["TimeLimit.truncated"] == other["TimeLimit.truncated"]
+
+
+class Counting(ToyEnv):
+    """Its info counts from nought whatever is asked for."""
+
+    def step(self, action: Any) -> Any:
+        *outcome, _ = super().step(action)
+        return *outcome, defaultdict(int)
+
+
+def test_shallow_copies_keep_an_info_of_a_class_of_its_own_and_refuse_too_few_actions() -> None:
+    env = DummyVecEnv([Counting, Counting])
+    env.reset()
+    with shallow_copies(env):
+        assert env.step(np.zeros((2, 3)))[3][1]["crashes"] == 0
+        with pytest.raises(IndexError):
+            env.step(np.zeros((1, 3)))
 
 
 def test_shallow_copies_leave_subclasses_alone_and_end_with_an_error() -> None:

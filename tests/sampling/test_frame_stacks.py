@@ -89,6 +89,9 @@ def test_it_does_what_an_array_does() -> None:
     assert np.array_equal(stacks / 255, array / 255) and np.array_equal(stacks.astype(float), array)
     assert np.array_equal(stacks[3, 1, -1], array[3, 1, -1]) and np.array_equal(stacks[..., 0], array[..., 0])
     assert np.array_equal(stacks[:, 1, :, 5, 5], array[:, 1, :, 5, 5]) and np.array_equal(stacks[[1, 2], 0], array[[1, 2], 0])
+    assert np.array_equal(stacks[stacks > 100], array[array > 100])
+    some = np.arange(32) % 3 == 0
+    assert np.array_equal(stacks[some], array[some]) and np.array_equal(stacks[some, 1], array[some, 1])
     assert stacks.mean() == array.mean() == np.mean(stacks)
     assert th.equal(th.as_tensor(stacks.copy()), th.as_tensor(array))
     with pytest.raises(ValueError, match="read-only"):

@@ -1,5 +1,7 @@
 """Rollouts run in workers are those run step by step here, bit for bit; what they share is put together exactly."""
 
+import threading
+from collections import defaultdict
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
@@ -191,7 +193,15 @@ class Own(ActorCriticPolicy):
         return super().forward(obs, deterministic)
 
 
-@pytest.mark.parametrize(("policy", "wrapper"), [(Own, None), ("MlpPolicy", Doubled)])
+def locked(env: VecEnv) -> VecEnv:
+    """With something of a user's own hung on it that cannot be sent."""
+    env = VecMonitor(env)
+    env.lock = threading.Lock()
+    return env
+
+
+@pytest.mark.filterwarnings("ignore:The environment is already wrapped")
+@pytest.mark.parametrize(("policy", "wrapper"), [(Own, None), ("MlpPolicy", Doubled), ("MlpPolicy", locked)])
 def test_step_by_step_where_somebody_must_be_asked(in_workers, begun, policy, wrapper):
     envs = [in_workers("box", n) for n in (0, 2)]
     assert_equal_runs(*(run(env if wrapper is None else wrapper(env), policy) for env in envs))
@@ -277,3 +287,5 @@ def test_infos_are_the_same_after_the_journey():
     ]
     found = unpack(pack(steps))
     assert equal(found, steps) and [list(info) for info in found[2]] == [["b", "a"], ["a", "b", "c"]]
+    counting = unpack(pack([[{"a": 1}, defaultdict(int, a=2)], [defaultdict(int), {"a": 4}]]))
+    assert equal(counting, [[{"a": 1}, {"a": 2}], [{}, {"a": 4}]]) and counting[1][0]["crashes"] == 0

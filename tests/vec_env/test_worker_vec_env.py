@@ -102,6 +102,9 @@ class Fragile(gym.Wrapper):
 
     do, lock = "", threading.Lock()
 
+    def take(self, method: int) -> int:
+        return method
+
     def step(self, action: Any) -> Any:
         if self.get_wrapper_attr("do") == "fail":
             raise ValueError("the floor is wet")
@@ -135,6 +138,15 @@ def test_methods_of_vec_env(carts):
     assert carts.get_attr("number", [1, 2, 0]) == [5, 4, 4] and carts.get_attr("number", -1) == [4]
     assert carts.env_method("get_wrapper_attr", "number", indices=[1]) == [5]
     assert carts.env_method("get_wrapper_attr", name="number") == [4, 5, 4]
+    assert carts.env_method("take", method=3) == [3, 3, 3]
+    assert carts.metadata == cart().metadata
+    with pytest.raises(Exception, match="Environment 2 could not step: IndexError"):
+        carts.step(np.zeros(2, dtype=int))
+    carts.reset()
+    carts.step_async(np.zeros(3, dtype=int))
+    with pytest.raises(RuntimeError, match=r"call step_wait\(\)"):
+        carts.get_attr("number")
+    assert carts.step_wait()[1].tolist() == [1.0, 1.0, 1.0]
     assert carts.env_is_wrapped(Monitor, [0, 1]) == [True, True] and carts.env_is_wrapped(VecNormalize) == [False] * 3
     assert carts.has_attr("lock") and not carts.has_attr("key")
     assert carts.render_mode == "rgb_array" and carts.render().shape == (800, 1200, 3)
@@ -202,6 +214,8 @@ def test_mistakes_are_told():
     for given, error in ((0, ValueError), (1.5, TypeError), (True, TypeError)):
         with pytest.raises(error, match="n_workers"):
             WorkerVecEnv([lambda: gym.make("CartPole-v1")], given)
+    with pytest.raises(ValueError, match="at least one function"):
+        WorkerVecEnv([])
     with pytest.raises(Exception, match=r"Environment 1 could not be made: NameNotFound: .*NoSuch"):
         WorkerVecEnv([lambda: gym.make("CartPole-v1"), lambda: gym.make("NoSuch-v1")], n_workers=1)
 
@@ -251,10 +265,14 @@ def test_nothing_is_left_of_three_hundred_learn_calls(carts):
 
 
 SCRIPT = """
+import sys
 import time
 import gymnasium as gym
 from stable_baselines3 import PPO
 from sb3_trpo import TRPO, WorkerVecEnv
+from sb3_trpo.vec_env import worker_vec_env
+
+worker_vec_env.PATIENCE = 1.0
 
 class Slow(gym.Wrapper):
     def step(self, action):
@@ -269,26 +287,35 @@ def make():
 
 env = WorkerVecEnv([make] * 2, n_workers=2)
 model = ALGORITHM("MlpPolicy", env, n_steps=64, batch_size=128, device="cpu").learn(1)
-env.set_attr("pause", 300.0, indices=0)
-print(*(process.pid for process in env._workers.processes), flush=True)
+env.set_attr("pause", float(sys.argv[1]), indices=0)
+pids = [process.pid for process in env._workers.processes]
+print(*pids, flush=True)
 try:
     model.learn(10**9)
 except KeyboardInterrupt:
-    print("interrupted", env._workers.ended, model.learn(1).num_timesteps, flush=True)
+    try:
+        env.get_attr("pause")
+    except RuntimeError as error:
+        print(str(error).partition(": ")[0])
+    print(model.learn(1).num_timesteps, pids == [process.pid for process in env._workers.processes], flush=True)
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_no_process_is_left_behind(how):
-    """A script without a __main__ guard, interrupted, and killed, while an environment does not come back from its step."""
+@pytest.mark.parametrize(("pause", "how"), [(300.0, signal.SIGINT), (0.005, signal.SIGINT), (300.0, signal.SIGKILL)])
+def test_no_process_is_left_behind(pause, how):
+    """A script without a __main__ guard, interrupted, and killed, while an environment is at its step.
+
+    After an interruption those that come back from it are reset, and the others made anew.
+    """
     script = SCRIPT.replace("ALGORITHM", "TRPO" if how is signal.SIGINT else "PPO")
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", script, str(pause)], stdout=subprocess.PIPE, text=True)
     pids = [int(word) for word in process.stdout.readline().split()]
     assert len(pids) == 2
     time.sleep(1.0)
     process.send_signal(how)
-    assert all(map(gone, pids))
-    rest = process.stdout.read().split()
+    rest = process.stdout.read().splitlines()
     process.wait(timeout=60.0)
     process.stdout.close()
-    assert rest == (["interrupted", "True", "128"] if how is signal.SIGINT else [])
+    assert all(map(gone, pids))
+    busy = "The processes of this WorkerVecEnv are at a step whose answer has not been received"
+    assert rest == ([busy, f"128 {pause < 1.0}"] if how is signal.SIGINT else [])
