@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 
@@ -147,14 +148,24 @@ def run(cell: Cell) -> Run | None:
     return train(Plan("sb3_trpo", cell.task, settings, STEPS, cell.seed, methods=methods), cell.changes)
 
 
+def means(env_id: str, variant: str) -> dict[int, float]:
+    """Mean of all evaluations of a run, by seed."""
+    cells = (Cell(env_id, variant, seed) for seed in SEEDS)
+    return {cell.seed: pd.read_csv(STORE.file(cell, "csv"))["mean"].mean() for cell in cells if STORE.has(cell)}
+
+
 def table() -> str:
-    """Mean of all evaluations of a run, less that of the method as it is, with 95 % intervals of three seeds."""
+    """Means over runs, less those of the method as it is with the same seeds, with 95 % intervals."""
     rows = []
     for env_id in TASKS:
-        means = {name: [float(frame["mean"].mean()) for frame in STORE.frames(env_id, name)] for name in VARIANTS}
-        plain = means.pop("as it is")
-        cells = (difference(found, plain) if found and plain else "" for found in means.values())
-        rows.append([env_id, f"{np.mean(plain):.0f}" if plain else "", *cells])
+        plain = means(env_id, "as it is")
+        row = [env_id, f"{np.mean(list(plain.values())):.0f}" if plain else ""]
+        for name in VARIANTS:
+            if name != "as it is":
+                found = means(env_id, name)
+                seeds = sorted(found.keys() & plain.keys())
+                row.append(difference([found[seed] for seed in seeds], [plain[seed] for seed in seeds]) if seeds else "")
+        rows.append(row)
     return markdown.table(["mean over the run", *VARIANTS], rows)
 
 

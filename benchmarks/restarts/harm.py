@@ -40,7 +40,7 @@ def table() -> str:
             (areas, finals), (ours, last) = (zip(*found, strict=True) for found in (plain, tenth))
             numbers = f"{np.mean(areas):.0f}", difference(ours, areas), f"{np.mean(finals):.0f}", difference(last, finals)
             rows.append([env_id, f"{len(plain)}, {len(tenth)}", *numbers])
-    less = "a tenth of restarts, less that"
+    less = "with a tenth of restarts, minus without"
     return markdown.table(["", "seeds", "mean over the run", less, "end of the run", less], rows)
 
 

@@ -6,7 +6,7 @@ in for it, for other defaults, for options of this package, and to tell mistakes
 
 import argparse
 import sys
-from argparse import SUPPRESS, Action, ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
+from argparse import Action, ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -17,6 +17,7 @@ from sb3_trpo.settings import CHOICES
 from sb3_trpo.zoo.resuming import take_up
 
 COUNTS = ("n_timesteps", "eval_episodes", "n_eval_envs", "n_envs", "n_trials", "n_jobs", "n_evaluations", "episode_window")
+ALGO_HELP = "trpo; with masks, with memory, and with both: trpo_mask, trpo_lstm, trpo_mask_lstm"
 TRAINING_HELP = {
     "vec_env": "dummy runs all environments in this process; workers, or subproc, in worker processes, several to each",
     "n_timesteps": "number of environment steps, of all environments together; the settings' if not given",
@@ -81,8 +82,8 @@ class ScriptParser(ArgumentParser):
                 action.default, action.help = None, f"{action.help} (required)"
             elif action.dest in self.script.defaults:
                 action.required = False
-            if action.dest == "algo" and action.choices:  # of which there is one
-                action.help = SUPPRESS
+            if action.dest == "algo" and action.choices:  # RL Zoo's, of which few are run from here: the script checks it
+                action.choices, action.help = None, ALGO_HELP
             if "--conf-file" in self._option_string_actions:
                 action.help = TRAINING_HELP.get(action.dest, action.help)
         try:
