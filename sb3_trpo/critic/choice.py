@@ -22,11 +22,12 @@ from sb3_trpo.policy import (
     count,
     critic_chain,
     forward,
-    has_stock_methods,
+    has_stock_head,
     select,
     unmasked,
     values_of,
 )
+from sb3_trpo.policy.overlaps import overlaps
 from sb3_trpo.ranks import ALONE, Ranks
 from sb3_trpo.sampling import Samples
 
@@ -39,14 +40,14 @@ def choose_regression(
 ) -> Regression:
     """The fastest regression that does what ``policy.predict_values`` and ``policy.optimizer`` would do.
 
-    Features that the actor shares are the actor's and stay fixed during the fit: computed once, and V starts there.
+    Features that are the actor's alone stay fixed during the fit: they are computed once, and V starts there.
     """
     evaluate: Callable[[Any], th.Tensor] = partial(values_of, policy)
     states = unmasked(samples.observations)
     inputs, targets, layers = states, samples.returns, []
     if isinstance(states, Sequences):
         return SequenceRegression(evaluate, states, targets, parameters, policy.optimizer, ranks)
-    if has_stock_methods(policy) and policy.vf_features_extractor is policy.pi_features_extractor:
+    if has_stock_head(policy) and _features_are_fixed(policy, parameters):
         features = _features(policy, states)
         if features is not None:
             inputs, evaluate, layers = features, partial(_value_head, policy), critic_chain(policy)
@@ -60,6 +61,12 @@ def choose_regression(
     if MlpRegression.supports(layers, parameters, policy.optimizer):
         return MlpRegression(layers, inputs, targets, policy.optimizer, ranks)  # type: ignore[arg-type]
     return TorchRegression(evaluate, inputs, targets, parameters, policy.optimizer, ranks)
+
+
+def _features_are_fixed(policy: ActorCriticPolicy, parameters: list[nn.Parameter]) -> bool:
+    """Whether the critic has the actor's features, and the fit moves nothing in what extracts them."""
+    extractor = policy.vf_features_extractor
+    return extractor is policy.pi_features_extractor and not any(overlaps(part, parameters) for part in extractor.parameters())
 
 
 @th.no_grad()

@@ -1,6 +1,6 @@
 """The critic's fit: minibatch regression on the returns, all of it or nothing, and the policy stays the same function."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ from torch import nn
 from sb3_trpo.critic.choice import choose_regression
 from sb3_trpo.critic.minibatches import share_of
 from sb3_trpo.policy import Actor
+from sb3_trpo.policy.overlaps import overlaps
 from sb3_trpo.policy.snapshot import Snapshot
 from sb3_trpo.ranks import ALONE, Ranks
 from sb3_trpo.sampling import Samples
@@ -25,12 +26,20 @@ LEFT_OUT = (
 )
 
 
+NOTHING_TO_FIT = (
+    "The critic was not fitted: from predict_values, no gradient reaches a parameter that the optimizer has. Let "
+    "predict_values run with gradients (no th.no_grad in it), and give the optimizer the critic's parameters; or set "
+    "n_critic_updates=0."
+)
+
+
 @dataclass(frozen=True)
 class CriticFit:
     """Outcome of :func:`fit_critic`. Unless ``status`` is ``OK``, critic and optimizer are as before.
 
     :param loss: mean squared error over all minibatches, reward units squared; NaN when there was none
-    :param status: ``OK``, ``NOT_FINITE``, or ``ACTOR_MOVED`` where every fit would move the policy
+    :param status: ``OK``, ``NOT_FINITE``, ``ACTOR_MOVED`` where every fit would move the policy, or ``NOTHING_TO_FIT`` where
+        no fit would move the critic, though it is not frozen
     :param left_out: names of what the fit must leave alone because the policy depends on it, those known before included
     """
 
@@ -45,6 +54,8 @@ class CriticFit:
         """
         if self.status is Status.NOT_FINITE:
             yield NOT_FINITE_FIT
+        elif self.status is Status.NOTHING_TO_FIT:
+            yield NOTHING_TO_FIT
         elif self.left_out > left_out_before or self.status is Status.ACTOR_MOVED:
             yield LEFT_OUT.format(", ".join(sorted(self.left_out)))
 
@@ -78,6 +89,8 @@ def fit_critic(
     outputs = None if actor.library_made else actor.outputs(samples.observations)
     while True:
         parameters = actor.critic_parameters(samples.observations) if n_updates else {}
+        if n_updates and _is_out_of_reach(actor, parameters.values()):
+            return CriticFit(float("nan"), Status.NOTHING_TO_FIT, left_out)
         parameters = {name: parameter for name, parameter in parameters.items() if name not in left_out}
         if not parameters:
             return CriticFit(float("nan"), Status.OK, left_out)
@@ -91,6 +104,19 @@ def fit_critic(
         if found <= left_out:
             return CriticFit(float("nan"), Status.ACTOR_MOVED, left_out)
         left_out |= found
+
+
+def _is_out_of_reach(actor: Actor, parameters: Collection[nn.Parameter]) -> bool:
+    """Whether no fit would move the critic, though something beside the actor can be trained.
+
+    :param parameters: what a gradient of V reaches
+    """
+    if not parameters:
+        return any(
+            parameter.requires_grad and not overlaps(parameter, actor.parameters) for parameter in actor.policy.parameters()
+        )
+    optimized = {id(parameter) for group in actor.policy.optimizer.param_groups for parameter in group["params"]}
+    return not any(id(parameter) in optimized for parameter in parameters)
 
 
 def _fit(

@@ -30,7 +30,7 @@ from sb3_trpo.policy.observations import (
 from sb3_trpo.policy.recognition import (
     critic_chain,
     explores_by_state,
-    has_stock_methods,
+    has_stock_head,
     is_library_made,
     overrides,
     register_extractor,
@@ -63,7 +63,7 @@ __all__ = [
     "draws",
     "explores_by_state",
     "forward",
-    "has_stock_methods",
+    "has_stock_head",
     "is_library_made",
     "is_mlp",
     "make_actor",

@@ -19,7 +19,7 @@ from sb3_trpo.policy.chain import NumpyChain, forward
 from sb3_trpo.policy.distributions import action_distribution
 from sb3_trpo.policy.masks import IMPOSSIBLE, MaskedStates
 from sb3_trpo.policy.observations import Given, distribution_of
-from sb3_trpo.policy.recognition import numpy_layers
+from sb3_trpo.policy.recognition import ActorChain, numpy_chain
 
 # Multiplications of one layer beyond which NumPy's BLAS starts threads, at a cost above all that is saved here.
 LARGEST_PRODUCT = 2**17
@@ -70,17 +70,17 @@ class NumpyActor:
     serves one rollout.
 
     :param policy: one whose layers are known
-    :param layers: from vectors to mean or logits
+    :param chain: its layers, from vectors to mean or logits
     :param distribution: the policy's for some observations, as many as it will act on
     """
 
-    def __init__(self, policy: ActorCriticPolicy, layers: Sequence[Any], distribution: sb3.Distribution):
-        self.network, self.kind = NumpyChain(layers), action_distribution(distribution)
+    def __init__(self, policy: ActorCriticPolicy, chain: ActorChain, distribution: sb3.Distribution):
+        self.network, self.kind = NumpyChain(chain.layers), action_distribution(distribution)
         leading = (len(self.kind.parameters(distribution)),)
         with th.random.fork_rng([]):
             self.noise_shape = tuple(self.kind.noise(leading).shape)
         self.shape = (*leading, *policy.action_space.shape)  # type: ignore[misc]
-        self.deviation = policy.log_std.detach().exp().numpy() if hasattr(policy, "log_std") else None
+        self.deviation = _deviation(chain)
 
     def noise(self, n_steps: int, generator: th.Generator | None = None) -> Iterator[np.ndarray]:
         """What is added to mean or logits at each step. Up to 256 steps are drawn at a time, with one call for each,
@@ -89,7 +89,7 @@ class NumpyActor:
         :param n_steps: of the path
         :param generator: of the random numbers; None for PyTorch's own
         """
-        noise = th.empty(self.noise_shape)
+        noise = th.empty(self.noise_shape, device="cpu")
         drawn = noise.numpy()  # a view
         for begin in range(0, n_steps, BLOCK):
             block = np.empty((min(BLOCK, n_steps - begin), *self.noise_shape), dtype=np.float32)
@@ -114,13 +114,13 @@ def numpy_actor(policy: ActorCriticPolicy, obs: Any) -> NumpyActor | None:
     :param policy: in eval mode
     :param obs: where the rollout begins ``[n_envs, …]``
     """
-    layers = numpy_layers(policy)
-    if not layers or len(obs) * max(weight.numel() for layer in layers for weight in layer.parameters()) > LARGEST_PRODUCT:
+    chain = numpy_chain(policy)
+    if chain is None or len(obs) * max(weight.numel() for weight in _weights(chain)) > LARGEST_PRODUCT:
         return None
     distribution = policy.get_distribution(obs_as_tensor(obs, policy.device))
-    actor = NumpyActor(policy, layers, distribution)
+    actor = NumpyActor(policy, chain, distribution)
     outputs = th.from_numpy(actor.network(obs))
-    arguments = (outputs,) if actor.deviation is None else (outputs, policy.log_std)
+    arguments = (outputs,) if chain.log_std is None else (outputs, chain.log_std)
     found = copy(policy.action_dist).proba_distribution(*arguments)  # type: ignore[arg-type]
     same_parameters = _agree(actor.kind.parameters(found), actor.kind.parameters(distribution))
     state = th.get_rng_state()
@@ -149,17 +149,25 @@ def make_actor(policy: ActorCriticPolicy, obs: Any, noise: np.ndarray, masks: np
             states = MaskedStates(states, th.as_tensor(masks, device=policy.device))
         return actions_from_noise(policy, states, noise).cpu().numpy()
 
-    layers = numpy_layers(policy)
-    if not layers:
+    chain = numpy_chain(policy)
+    if chain is None:
         return plain
-    weights = [weight.detach() for layer in layers for weight in layer.parameters()]
-    deviation = policy.log_std.detach().exp().numpy() if hasattr(policy, "log_std") else None
+    layers, weights, deviation = chain.layers, _weights(chain), _deviation(chain)
 
     def written_out(obs: Any, noise: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
         outputs = forward(layers, weights, th.as_tensor(obs, dtype=th.float32).flatten(1))[-1].numpy()
         return _actions(outputs, _added(noise, deviation), masks, deviation is None)
 
     return written_out if _agree(written_out(obs, noise, masks), plain(obs, noise, masks)) else plain
+
+
+def _weights(chain: ActorChain) -> list[th.Tensor]:
+    return [weight.detach() for layer in chain.layers for weight in layer.parameters()]
+
+
+def _deviation(chain: ActorChain) -> np.ndarray | None:
+    """σ of a Gaussian ``[d]``, None for logits."""
+    return None if chain.log_std is None else chain.log_std.detach().exp().numpy()
 
 
 def _actions(outputs: np.ndarray, added: np.ndarray, masks: np.ndarray | None, discrete: bool) -> np.ndarray:

@@ -74,20 +74,25 @@ def _differentiable_twice() -> Iterator[None]:
         yield
 
 
-def _reached(policy: ActorCriticPolicy, outputs: th.Tensor) -> set[str]:
-    """Names of the parameters that a gradient reaches from outputs."""
+def _reached(policy: ActorCriticPolicy, outputs: th.Tensor) -> dict[str, bool]:
+    """Names of the parameters that a gradient reaches from outputs, and whether it is anything but zero.
+
+    It is zero where the outputs are made of a part of what a module gives, such as the first of its features.
+    """
     if not outputs.requires_grad:
-        return set()
+        return {}
     candidates = {name: parameter for name, parameter in policy.named_parameters() if parameter.requires_grad}
-    gradients = th.autograd.grad(outputs.sum(), list(candidates.values()), allow_unused=True)
-    return {name for name, gradient in zip(candidates, gradients, strict=True) if gradient is not None}
+    direction = th.rand(outputs.shape, generator=th.Generator().manual_seed(0), device="cpu")  # outputs may have a fixed sum
+    gradients = th.autograd.grad(outputs, list(candidates.values()), direction.to(outputs), allow_unused=True)
+    found = {name: gradient for name, gradient in zip(candidates, gradients, strict=True) if gradient is not None}
+    return {name: bool((gradient != 0).any()) for name, gradient in found.items()}
 
 
 class Actor:
     """The part of a policy that chooses actions: θ, found by differentiating the policy once.
 
-    A parameter belongs to θ if a gradient reaches it from the distribution's parameters in any of the states; names play no
-    part.
+    A parameter belongs to θ if a gradient reaches it from the distribution's parameters in any of the states, one that is not
+    zero in all of them where the user's own modules may do anything; names play no part.
 
     :param policy: any SB3 actor-critic policy
     :param states: a batch that the policy can be evaluated on; the first rows tell, if the policy is made of known modules
@@ -118,15 +123,21 @@ class Actor:
             reached, activations = _reached(policy, outputs), self.activations
             with _differentiable_twice():  # what was compiled would be compiled anew, hooks and all
                 for rows in () if self.library_made else self.chunks(states):
-                    reached |= _reached(policy, self.parameters_of(self.distribution_of(select(states, rows))))
+                    more = _reached(policy, self.parameters_of(self.distribution_of(select(states, rows))))
+                    reached = {name: reached.get(name, False) or more.get(name, False) for name in {**reached, **more}}
             self.activations = activations
         finally:
             for hook in hooks:
                 hook.remove()
-        reached = self._on_all_ranks(reached)
-        if not reached:
-            raise ValueError("Nothing in the policy's actor can be trained: set requires_grad on some of its parameters.")
-        self.parameters = [parameter for name, parameter in policy.named_parameters() if name in reached]
+        names = self._on_all_ranks(set(reached))
+        if not names:
+            raise ValueError(
+                "Nothing in the policy's actor can be trained: set requires_grad on some of its parameters. To fit the critic "
+                "alone, leave them as they are and give target_kl=lambda remaining: 0.0."
+            )
+        if not self.library_made:
+            names = self._on_all_ranks({name for name, moves in reached.items() if moves}) or names
+        self.parameters = [parameter for name, parameter in policy.named_parameters() if name in names]
         own = {id(parameter) for parameter in self.parameters}
         self.modules |= {part for part in policy.modules() if any(id(p) in own for p in part.parameters(recurse=False))}
         self._chain = self._find_chain(first, outputs.detach())
@@ -233,7 +244,7 @@ class Actor:
         reached: set[str] = set()
         with th.backends.cudnn.flags(enabled=False):  # its LSTM cannot be differentiated in eval mode
             for rows in [PROBE] if self.library_made else self.chunks(states):
-                reached |= _reached(self.policy, values_of(self.policy, select(states, rows)))
+                reached |= set(_reached(self.policy, values_of(self.policy, select(states, rows))))
         reached = self._on_all_ranks(reached)
         used = list(self.parameters)
         if self.library_made:

@@ -57,6 +57,11 @@ def factors_of(distribution: sb3.Distribution) -> list[Any]:
     return [factor.base_dist if isinstance(factor, Independent) else factor for factor in factors]
 
 
+def _rows(values: th.Tensor) -> th.Tensor:
+    """``[B, …]`` as ``[B, n]``: a distribution may have any dimensions after the first."""
+    return values.reshape(len(values), -1)
+
+
 class Gaussians:
     """Independent normals: mean + σ ε, ε standard normal."""
 
@@ -66,10 +71,10 @@ class Gaussians:
 
     def parameters(self, distribution: sb3.Distribution) -> th.Tensor:
         (normal,) = factors_of(distribution)
-        return th.cat([normal.mean, normal.stddev.log()], dim=1)
+        return th.cat([_rows(normal.mean), _rows(normal.stddev).log()], dim=1)
 
     def noise(self, leading: Sequence[int], generator: th.Generator | None = None) -> th.Tensor:
-        return self.redraw(th.empty((*leading, *self.shape)), generator)
+        return self.redraw(th.empty((*leading, *self.shape), device="cpu"), generator)
 
     def redraw(self, noise: th.Tensor, generator: th.Generator | None = None) -> th.Tensor:
         return noise.normal_(generator=generator)
@@ -96,15 +101,16 @@ class Categoricals:
     """Independent categoricals: the category with the largest p/q, q exponential (an exponential race)."""
 
     def __init__(self, distribution: sb3.Distribution):
-        self.sizes = tuple(factor.logits.shape[1] for factor in factors_of(distribution))
+        shapes = [factor.logits.shape[1:] for factor in factors_of(distribution)]
+        self.sizes = tuple(shape[-1] for shape in shapes for _ in range(shape[:-1].numel()))
         self.family = trust_region.Categorical(self.sizes)
         self._several = isinstance(distribution.distribution, (list, tuple))
 
     def parameters(self, distribution: sb3.Distribution) -> th.Tensor:
-        return th.cat([factor.logits for factor in factors_of(distribution)], dim=1)
+        return th.cat([_rows(factor.logits) for factor in factors_of(distribution)], dim=1)
 
     def noise(self, leading: Sequence[int], generator: th.Generator | None = None) -> th.Tensor:
-        blocks = [self.redraw(th.empty((*leading, size)), generator) for size in self.sizes]
+        blocks = [self.redraw(th.empty((*leading, size), device="cpu"), generator) for size in self.sizes]
         return th.cat(blocks, dim=-1) if self._several else blocks[0]
 
     def redraw(self, noise: th.Tensor, generator: th.Generator | None = None) -> th.Tensor:
@@ -124,10 +130,10 @@ class Bernoullis:
         self.shape = tuple(factors_of(distribution)[0].logits.shape[1:])
 
     def parameters(self, distribution: sb3.Distribution) -> th.Tensor:
-        return factors_of(distribution)[0].logits
+        return _rows(factors_of(distribution)[0].logits)
 
     def noise(self, leading: Sequence[int], generator: th.Generator | None = None) -> th.Tensor:
-        return self.redraw(th.empty((*leading, *self.shape)), generator)
+        return self.redraw(th.empty((*leading, *self.shape), device="cpu"), generator)
 
     def redraw(self, noise: th.Tensor, generator: th.Generator | None = None) -> th.Tensor:
         return noise.uniform_(generator=generator)
@@ -144,7 +150,7 @@ class Betas:
 
     def parameters(self, distribution: sb3.Distribution) -> th.Tensor:
         (beta,) = factors_of(distribution)
-        return th.cat([beta.concentration1, beta.concentration0], dim=1).log()
+        return th.cat([_rows(beta.concentration1), _rows(beta.concentration0)], dim=1).log()
 
 
 # Action distributions by their own class: exactly these are also drawn from here

@@ -88,9 +88,18 @@ def is_library_made(policy: ActorCriticPolicy) -> bool:
 
     Such a network draws no noise in eval mode, counts no calls, and uses no parameter but through the module that has it.
     """
-    modules = list(policy.modules())[1:]
-    known = all(type(module).__module__.startswith(_LIBRARIES) and is_untouched(module) for module in modules)
-    return known and has_stock_methods(policy)
+    return all(map(_is_known, list(policy.modules())[1:])) and has_stock_methods(policy)
+
+
+def _is_known(module: nn.Module) -> bool:
+    return type(module).__module__.startswith(_LIBRARIES) and is_untouched(module)
+
+
+def has_stock_head(policy: ActorCriticPolicy) -> bool:
+    """Whether values are a function of the features alone, whatever these are: SB3's own methods and networks."""
+    if not has_stock_methods(policy) or type(policy.mlp_extractor) is not MlpExtractor:
+        return False
+    return all(map(_is_known, (*policy.mlp_extractor.modules(), *policy.value_net.modules())))
 
 
 @dataclass(frozen=True)
@@ -116,7 +125,7 @@ def actor_chain(policy: ActorCriticPolicy) -> ActorChain | None:
     if not parts or type(network) is not MlpExtractor or not all(map(is_untouched, (extractor, network))):
         return None
     layers = [*_unfolded([*parts, network.policy_net]), policy.action_net]
-    log_std = getattr(policy, "log_std", None)
+    log_std = policy.log_std if isinstance(policy.action_dist, sb3.DiagGaussianDistribution) else None
     if log_std is not None and tuple(log_std.shape) != (get_action_dim(policy.action_space),):
         return None  # one that is broadcast over actions
     if type(extractor) is FlattenExtractor and is_mlp(layers[1:]) and _is_flatten(layers[0]):
@@ -129,22 +138,21 @@ def actor_chain(policy: ActorCriticPolicy) -> ActorChain | None:
 
 def critic_chain(policy: ActorCriticPolicy) -> list[nn.Module]:
     """Known layers from features to the value; none where the critic may do anything else."""
-    network = policy.mlp_extractor
-    if type(network) is not MlpExtractor or not has_stock_methods(policy) or not is_untouched(network):
+    if not has_stock_head(policy):
         return []
-    layers = [*_unfolded([network.value_net]), policy.value_net]
+    layers = [*_unfolded([policy.mlp_extractor.value_net]), policy.value_net]
     return layers if is_mlp(layers) else []
 
 
-def numpy_layers(policy: ActorCriticPolicy) -> list[nn.Module]:
-    """The layers of an actor that NumPy can run: an MLP on vectors, Gaussian or categorical, on the CPU; else none."""
+def numpy_chain(policy: ActorCriticPolicy) -> ActorChain | None:
+    """The actor as a chain that NumPy can run, if it is one: an MLP on vectors, Gaussian or categorical, on the CPU."""
     chain = actor_chain(policy)
     vectors = type(policy.observation_space) is spaces.Box and not is_image_space(policy.observation_space)
     one_draw = isinstance(policy.action_dist, (sb3.DiagGaussianDistribution, sb3.CategoricalDistribution))
     if chain is None or not (vectors and one_draw and is_mlp(chain.layers)):
-        return []
+        return None
     weights = [weight for layer in chain.layers for weight in layer.parameters()]
-    return chain.layers if all(weight.device.type == "cpu" and weight.dtype == th.float32 for weight in weights) else []
+    return chain if all(weight.device.type == "cpu" and weight.dtype == th.float32 for weight in weights) else None
 
 
 def _unfolded(modules: list[nn.Module]) -> list[nn.Module]:

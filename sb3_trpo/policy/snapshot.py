@@ -8,6 +8,8 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
+from sb3_trpo.policy.standing import equal
+
 _PLAIN = (bool, int, float, complex, np.ndarray, np.generic, th.Tensor)
 
 
@@ -81,5 +83,5 @@ def _copied(value: Any) -> Any:
 
 def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, th.Tensor) and isinstance(b, th.Tensor):
-        return a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan() if a.is_floating_point() else a == b)).all())
+        return equal(a, b)
     return type(a) is type(b) and bool(np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind in "fc"))

@@ -17,4 +17,12 @@ class Standing:
 
     def differs(self, tensors: Iterable[th.Tensor]) -> bool:
         """Whether any of these parameters or buffers has another value now, or is one that the policy did not have."""
-        return not all(tensor in self._values and th.equal(tensor, self._values[tensor]) for tensor in tensors)
+        return not all(tensor in self._values and equal(tensor, self._values[tensor]) for tensor in tensors)
+
+
+def equal(a: th.Tensor, b: th.Tensor) -> bool:
+    """Whether two tensors, which may be sparse, have the same values, NaN in the same places included."""
+    if a.shape != b.shape:
+        return False
+    a, b = a.to_dense(), b.to_dense()
+    return th.equal(a, b) or bool(((a == b) | (a.isnan() & b.isnan())).all())

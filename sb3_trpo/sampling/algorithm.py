@@ -33,7 +33,7 @@ from sb3_trpo.sampling import (
     make_evaluator,
     stacks_grey_frames,
 )
-from sb3_trpo.sampling.buffers import check_rollout_length
+from sb3_trpo.sampling.buffers import check_rollout_length, keep_as_drawn
 from sb3_trpo.sampling.segmented_path import SegmentedPath, begin_path
 from sb3_trpo.trust_region import Status
 from sb3_trpo.vec_env import shallow_copies
@@ -110,6 +110,7 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
         check_rollout_length(n_rollout_steps, rollout_buffer)
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
+        keep_as_drawn(rollout_buffer)
         callback.on_rollout_start()
         self._take_settings()  # here, because the callback may have changed some
         if self.use_sde:

@@ -1,5 +1,6 @@
 """What a rollout buffer of SB3's does, and how its actions are stored."""
 
+import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
@@ -18,6 +19,14 @@ def is_stock_buffer(buffer: RolloutBuffer) -> bool:
 def as_drawn(actions: th.Tensor, action_space: spaces.Space) -> th.Tensor:
     """A buffer's actions ``[B, d]`` as the distribution's ``log_prob`` takes them: ``[B]`` integers, or floats."""
     return actions.long().flatten() if isinstance(action_space, spaces.Discrete) else actions.float()
+
+
+def keep_as_drawn(buffer: RolloutBuffer) -> None:
+    """Let an empty buffer keep the actions of a ``Box`` as they are drawn: SB3's has the space's type, and whole numbers would
+    be what is left of them.
+    """
+    if isinstance(buffer.action_space, spaces.Box) and not np.issubdtype(buffer.actions.dtype, np.floating):
+        buffer.actions = buffer.actions.astype(np.float32)
 
 
 def check_rollout_length(n_steps: int, buffer: RolloutBuffer) -> None:

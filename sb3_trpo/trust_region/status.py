@@ -69,6 +69,12 @@ class Status(str, Enum):
         "Every fit of the critic changed the policy, so that the critic stays as it is.",
         "Give actor and critic networks that share no parameter, buffer or running statistic.",
     )
+    NOTHING_TO_FIT = (
+        8,
+        "nothing to fit",
+        "No gradient reaches a parameter of the critic that the optimizer has, so that the critic stays as it is.",
+        "Let predict_values run with gradients, and give the optimizer the critic's parameters.",
+    )
 
     @property
     def usable(self) -> bool:

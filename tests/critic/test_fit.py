@@ -1,5 +1,6 @@
 """The critic's fit is kept whole or undone whole: parameters, buffers and all of the optimizer's state."""
 
+import warnings
 import zipfile
 from copy import deepcopy
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
@@ -100,6 +102,33 @@ def test_a_fit_is_undone_beside_what_cannot_be_written_to() -> None:
         model.learn(64, Huge())
     assert model.last_update["train/critic_status"] == "not finite"
     assert th.equal(model.policy.value_net.weight, critic)
+
+
+class NoGradients(ActorCriticPolicy):
+    @th.no_grad()
+    def predict_values(self, obs: Any) -> th.Tensor:
+        return super().predict_values(obs)
+
+
+def _forgets_the_critic(model: TRPO) -> None:
+    actors = [*model.policy.mlp_extractor.policy_net.parameters(), *model.policy.action_net.parameters(), model.policy.log_std]
+    model.policy.optimizer = th.optim.Adam(actors)
+
+
+@pytest.mark.parametrize("case", ["no gradients", "not in the optimizer", "frozen"])
+def test_a_critic_that_cannot_be_fitted_is_named_unless_it_is_frozen(case: str) -> None:
+    model = TRPO(NoGradients if case == "no gradients" else "MlpPolicy", ToyEnv(), **SMALL)
+    if case == "not in the optimizer":
+        _forgets_the_critic(model)
+    elif case == "frozen":
+        for part in (model.policy.mlp_extractor.value_net, model.policy.value_net):
+            part.requires_grad_(False)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        model.learn(128)
+    told = [str(warning.message) for warning in said if "The critic was not fitted" in str(warning.message)]
+    assert len(told) == (case != "frozen")
+    assert model.last_update["train/critic_status"] == ("ok" if case == "frozen" else "nothing to fit")
 
 
 @pytest.mark.parametrize("name", POLICIES)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.policies import MultiInputActorCriticPolicy
 from torch import nn
 
 from sb3_trpo import TRPO
@@ -18,6 +19,7 @@ from sb3_trpo.critic.regression import TorchRegression
 from sb3_trpo.policy import Actor
 from sb3_trpo.ranks import ALONE
 from sb3_trpo.sampling import Samples
+from tests.policy.test_actor import PRIVILEGED, Branches, Part, Privileged
 from tests.toys import DICT_OBSERVATIONS, ToyEnv
 
 SMALL: dict[str, Any] = {"n_steps": 96, "batch_size": 32, "device": "cpu", "seed": 0}
@@ -76,6 +78,35 @@ def test_features_computed_once_change_nothing(monkeypatch: pytest.MonkeyPatch) 
     (loss, parameters), (slow_loss, slow_parameters) = _fit(model), _fit(other, monkeypatch)
     assert loss == pytest.approx(slow_loss, rel=1e-4)
     assert th.allclose(parameters, slow_parameters, atol=1e-5)
+
+
+class WithSideChannel(Part):
+    """What the critic sees besides the features, it takes from the extractor itself."""
+
+    extractor: Branches
+
+    def forward_critic(self, features: th.Tensor) -> th.Tensor:
+        return features * self.extractor.shown.repeat(1, 4)
+
+
+class SideChannel(MultiInputActorCriticPolicy):
+    def _build_mlp_extractor(self) -> None:
+        self.mlp_extractor = WithSideChannel()  # type: ignore[assignment]
+        vars(self.mlp_extractor)["extractor"] = self.features_extractor
+
+
+def test_a_head_of_the_users_own_runs_with_the_whole_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its features alone are not all that it needs: the fit is that of ``predict_values``, to 1e-5."""
+    settings = {**SMALL, "policy_kwargs": {"features_extractor_class": Branches}}
+    results = []
+    for replaced in (False, True):
+        model = TRPO(SideChannel, Privileged(observation_space=PRIVILEGED), n_critic_updates=0, **settings).learn(96)
+        if replaced:
+            own = model.policy.predict_values
+            model.policy.predict_values = lambda observations, own=own: own(observations)
+        results.append(_fit(model))
+    assert results[0][0] == pytest.approx(results[1][0], rel=1e-4)
+    assert th.allclose(results[0][1], results[1][1], atol=1e-5)
 
 
 def test_steps_aside() -> None:

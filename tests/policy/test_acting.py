@@ -214,6 +214,34 @@ def test_a_changed_policy_acts_as_changed(change: str) -> None:
             np.testing.assert_allclose(actions, fresh.policy(th.as_tensor(obs))[0].numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", SPACES)
+def test_noise_is_the_cpus_whatever_pytorchs_default_device_is(kind: str) -> None:
+    """As simulators are. The device *meta* stands for a GPU: it has no numbers to give."""
+    space, settings = SPACES[kind]
+    policy = _policy(space, **settings)
+    obs = np.zeros((2, 4), dtype=np.float32)
+    kind_of_action = action_distribution(policy.get_distribution(th.as_tensor(obs)))
+    actor = numpy_actor(policy, obs)
+    with th.device("meta"):
+        assert kind_of_action.noise((3,)).device.type == "cpu"
+        assert actor is None or np.isfinite(next(actor.noise(1))).all()
+
+
+class WithLogStd(ActorCriticPolicy):
+    """A discrete policy that calls something else log_std."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.log_std = nn.Parameter(th.zeros(1))
+
+
+def test_log_std_is_a_gaussians() -> None:
+    """Truth: the same policy without it."""
+    runs = [TRPO(policy, ToyEnv(spaces.Discrete(3)), **SMALL).learn(128) for policy in (WithLogStd, ActorCriticPolicy)]
+    assert all(run.last_update["train/status"] == "ok" for run in runs)
+    assert th.equal(*(run.policy.action_net.weight for run in runs))
+
+
 def test_global_hooks_are_heeded() -> None:
     """A hook on all modules of PyTorch's is called at every step, as it is under PPO."""
     calls: list[int] = []

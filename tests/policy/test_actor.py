@@ -8,6 +8,7 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.policies import MultiInputActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
@@ -74,6 +75,60 @@ def test_every_head_that_a_state_reaches_is_trained(shared: bool, sampling: str)
     model.learn(TASKS * 32)
     assert model.last_update["train/status"] == model.last_update["train/critic_status"] == "ok"
     assert moved(model, before) == set(range(TASKS))
+
+
+PRIVILEGED = spaces.Dict({"seen": spaces.Box(-1.0, 1.0, (4,)), "hidden": spaces.Box(-1.0, 1.0, (4,))})
+
+
+class Branches(BaseFeaturesExtractor):
+    """Features of what the actor sees, and of what only the critic is shown."""
+
+    def __init__(self, observation_space: spaces.Dict):
+        super().__init__(observation_space, 16)
+        self.seen, self.hidden = nn.Linear(4, 8), nn.Linear(4, 8)
+
+    def forward(self, observations: dict[str, th.Tensor]) -> th.Tensor:
+        self.shown = observations["hidden"]
+        return th.cat([th.tanh(self.seen(observations["seen"])), th.tanh(self.hidden(observations["hidden"]))], dim=1)
+
+
+class Part(nn.Module):
+    """The actor has the first features, the critic all of them."""
+
+    latent_dim_pi, latent_dim_vf = 8, 16
+
+    def forward(self, features: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        return self.forward_actor(features), self.forward_critic(features)
+
+    def forward_actor(self, features: th.Tensor) -> th.Tensor:
+        return features[:, :8]
+
+    def forward_critic(self, features: th.Tensor) -> th.Tensor:
+        return features
+
+
+class Asymmetric(MultiInputActorCriticPolicy):
+    def _build_mlp_extractor(self) -> None:
+        self.mlp_extractor = Part()  # type: ignore[assignment]
+
+
+class Privileged(ToyEnv):
+    def _observe(self) -> Any:
+        self.context = self.np_random.uniform(-1.0, 1.0, 4)
+        return {key: self.np_random.uniform(-1.0, 1.0, 4).astype(np.float32) for key in PRIVILEGED}
+
+
+@pytest.mark.filterwarnings("error:Fitting the critic")
+def test_a_part_of_shared_features_that_the_critic_alone_uses_is_the_critics() -> None:
+    kwargs = {"features_extractor_class": Branches}
+    env = Privileged(observation_space=PRIVILEGED)
+    model = TRPO(Asymmetric, env, policy_kwargs=kwargs, batch_size=16, **SMALL)
+    extractor = model.policy.features_extractor
+    seen, hidden = (part.weight.detach().clone() for part in (extractor.seen, extractor.hidden))
+    model.learn(64)
+    assert model.last_update["train/status"] == model.last_update["train/critic_status"] == "ok"
+    assert not th.allclose(extractor.seen.weight, seen, atol=1e-3)
+    assert not th.allclose(extractor.hidden.weight, hidden, atol=1e-3)
 
 
 def test_a_minibatch_that_does_not_reach_a_head_leaves_it_alone() -> None:

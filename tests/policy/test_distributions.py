@@ -1,6 +1,7 @@
 """Action distributions that are not Stable-Baselines3's own."""
 
 from copy import deepcopy
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ from gymnasium import spaces
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
-from torch.distributions import Beta, Independent, MultivariateNormal, Normal, kl_divergence
+from torch.distributions import Bernoulli, Beta, Categorical, Independent, MultivariateNormal, Normal, kl_divergence
 
 from sb3_trpo import TRPO
+from sb3_trpo.policy.distributions import action_distribution
 from tests.toys import ToyEnv, parameters, same
 
 UNIT = spaces.Box(0.0, 1.0, (3,))
@@ -93,6 +95,27 @@ class TruncatedNormal(Normal):
 
 class Truncated(OwnPolicy):
     make = staticmethod(lambda mean, deviation: Independent(TruncatedNormal(mean, deviation), 1))
+
+
+SHAPES: dict[str, Any] = {
+    "normal": lambda x: Normal(x[:, 0], x[:, 1]),
+    "normals in rows": lambda x: Independent(Normal(x[:, :6].reshape(-1, 2, 3), x[:, 6:].reshape(-1, 2, 3)), 2),
+    "categoricals in rows": lambda x: Independent(Categorical(logits=x.reshape(-1, 4, 3)), 1),
+    "coins in rows": lambda x: Independent(Bernoulli(logits=x.reshape(-1, 4, 3)), 2),
+    "betas in rows": lambda x: Independent(Beta(x[:, :6].reshape(-1, 2, 3), x[:, 6:].reshape(-1, 2, 3)), 2),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_components_may_have_any_dimensions(name: str) -> None:
+    """Truth: PyTorch's own KL, 1e-9."""
+    pair = [
+        SHAPES[name](th.rand(5, 12, dtype=th.float64, generator=th.Generator().manual_seed(seed)) + 0.5) for seed in (0, 1)
+    ]
+    example = SimpleNamespace(distribution=pair[0])
+    kind = action_distribution(example)
+    found = kind.family.kl_divergence(*(kind.parameters(SimpleNamespace(distribution=each)) for each in pair))
+    th.testing.assert_close(found, kl_divergence(*pair), rtol=1e-9, atol=1e-9)
 
 
 def _model(policy: type) -> TRPO:

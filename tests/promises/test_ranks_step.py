@@ -14,7 +14,7 @@ from sb3_trpo import TRPO
 from sb3_trpo.critic import minibatches
 from sb3_trpo.critic.minibatches import share_of
 from sb3_trpo.distributed import join
-from sb3_trpo.ranks import mean_and_std
+from sb3_trpo.ranks import ALONE, mean_and_std
 from sb3_trpo.trust_region import (
     AutogradLinearization,
     DiagonalGaussian,
@@ -102,6 +102,15 @@ def test_mean_and_standard_deviation_are_those_of_all_samples():
     for mean, std in on_ranks(moments):
         assert float(mean) == pytest.approx(together.mean(), rel=1e-6)
         assert float(std) == pytest.approx(together.std(ddof=1), rel=1e-6)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0 / 3.0, 1e7 + 0.3])
+def test_equal_values_have_no_deviation(value):
+    """Or rounding would be learned from, once it is divided by itself."""
+    for count in (200, 2048, 3001):
+        values = th.full((count,), value)
+        mean, std = mean_and_std(values, ALONE)
+        assert float(std) == 0.0 and float(mean) == float(values[0])
 
 
 class FedTRPO(TRPO):

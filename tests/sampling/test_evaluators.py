@@ -1,6 +1,7 @@
 """Collection gives the numbers SB3's own gives for the same actions, and steps aside for whoever overrides SB3."""
 
 from collections import defaultdict
+from copy import deepcopy
 from typing import Any
 
 import gymnasium as gym
@@ -16,7 +17,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from sb3_trpo import TRPO
 from sb3_trpo.policy import NumpyActor, numpy_actor
-from sb3_trpo.policy.recognition import numpy_layers
+from sb3_trpo.policy.recognition import numpy_chain
 from sb3_trpo.sampling.evaluators import DeferredEvaluator, StepwiseEvaluator, make_evaluator
 from sb3_trpo.vec_env import shallow_copies
 from tests.toys import BOX_ACTIONS, DICT_OBSERVATIONS, ToyEnv
@@ -118,7 +119,7 @@ def _fast(policy: ActorCriticPolicy, observation: np.ndarray) -> np.ndarray:
     """Actions of the fast actor, for more rows than it is used for."""
     with th.no_grad():
         distribution = policy.get_distribution(th.as_tensor(observation))
-    actor = NumpyActor(policy, numpy_layers(policy), distribution)
+    actor = NumpyActor(policy, numpy_chain(policy), distribution)
     return actor.act(observation, next(actor.noise(1)))
 
 
@@ -169,6 +170,21 @@ def test_shallow_copies_return_the_same(observation_space: spaces.Space) -> None
         assert all(np.array_equal(a, b) for a, b in pairs)
         for info, other in zip(infos, others[2], strict=True):
             assert info.keys() == other.keys() and info["TimeLimit.truncated"] == other["TimeLimit.truncated"]
+
+
+@pytest.mark.parametrize(
+    "kind", [ActorCriticPolicy, type("Own", (ActorCriticPolicy,), {"forward": ActorCriticPolicy.forward})]
+)
+def test_actions_of_a_box_of_whole_numbers_are_kept_as_they_were_drawn(kind: type[ActorCriticPolicy]) -> None:
+    """Their log-probabilities are those that PyTorch gives for them, to 1e-5; the environment gets fractions, as from PPO."""
+    model = TRPO(kind, ToyEnv(spaces.Box(-5, 5, (3,), dtype=np.int64)), n_steps=64, n_critic_updates=0, device="cpu", seed=0)
+    before = deepcopy(model.policy)
+    model.learn(64)
+    buffer = model.rollout_buffer
+    actions = th.as_tensor(buffer.actions).flatten(0, 1)
+    assert (actions != actions.round()).float().mean() > 0.9
+    expected = before.get_distribution(th.as_tensor(buffer.observations).flatten(0, 1)).log_prob(actions)
+    np.testing.assert_allclose(buffer.log_probs.flatten(), expected.detach().numpy(), atol=1e-5)
 
 
 class Counting(ToyEnv):
