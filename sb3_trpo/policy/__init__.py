@@ -13,6 +13,7 @@ from sb3_trpo.policy.acting import NumpyActor, actions_from_noise, draw_noise, m
 from sb3_trpo.policy.actor import PROBE, Actor
 from sb3_trpo.policy.chain import backward, forward, is_mlp
 from sb3_trpo.policy.distributions import ActionDistribution, action_distribution, draws, register
+from sb3_trpo.policy.lazy import find_sizes
 from sb3_trpo.policy.masks import MaskedStates, masked_distribution
 from sb3_trpo.policy.observations import (
     Given,
@@ -62,6 +63,7 @@ __all__ = [
     "draw_noise",
     "draws",
     "explores_by_state",
+    "find_sizes",
     "forward",
     "has_stock_head",
     "is_library_made",

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch as th
-from gymnasium.vector.utils import create_empty_array
 from stable_baselines3.common import distributions as sb3
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_trpo.policy.chain import NumpyChain, forward
 from sb3_trpo.policy.distributions import action_distribution
+from sb3_trpo.policy.lazy import zeros
 from sb3_trpo.policy.masks import IMPOSSIBLE, MaskedStates
 from sb3_trpo.policy.observations import Given, distribution_of
 from sb3_trpo.policy.recognition import ActorChain, numpy_chain
@@ -58,8 +58,7 @@ def draw_noise(policy: ActorCriticPolicy, rng: np.random.Generator, leading: Seq
     :param rng: gives the seed
     :param leading: any number of dimensions
     """
-    zeros = obs_as_tensor(create_empty_array(policy.observation_space, n=2, fn=np.zeros), policy.device)  # type: ignore[arg-type]
-    kind = action_distribution(policy.get_distribution(zeros))
+    kind = action_distribution(policy.get_distribution(zeros(policy)))
     return kind.noise(leading, th.Generator().manual_seed(int(rng.integers(2**63)))).numpy()
 
 

@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_trpo.callbacks import advance_progress_bars
 from sb3_trpo.checkpoints import Resumable
 from sb3_trpo.distributed import DataParallelAlgorithm
-from sb3_trpo.policy import Given, Standing
+from sb3_trpo.policy import Given, Standing, find_sizes
 from sb3_trpo.ranks import mean_and_std
 from sb3_trpo.sampling import (
     SAMPLERS,
@@ -68,6 +68,7 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
     def _make_networks(self) -> None:
         """Make policy and rollout buffer."""
         super()._setup_model()
+        find_sizes(self.policy)
 
     def _unsaved_of_sampling(self) -> list[str]:
         unsaved = ["_sampler", "_sampler_made_for", "_experience", "_acted", "_warned", "last_update"]
