@@ -87,14 +87,14 @@ ALONE = OneProcess()
 def mean_and_std(values: th.Tensor, ranks: Ranks) -> tuple[th.Tensor, th.Tensor]:
     """Mean and standard deviation (with Bessel's correction) over the values of all ranks, as many on each.
 
-    In double precision: the mean of equal values is their value then, and their deviation 0.
+    Sums are in double precision: the mean of equal values is their value then, and their deviation 0.
 
     :param values: ``[..., B]``
     :param ranks: the processes
-    :return: both ``[...]``, as precise as the values
+    :return: both ``[...]``, as precise as the values; the deviation is infinite where its square is too large for them
     """
     exact = values.double()
     mean = ranks.mean(exact.mean(dim=-1))
     squares = ranks.size * ranks.mean(((exact - mean[..., None]) ** 2).sum(dim=-1))
-    std = (squares / (ranks.size * values.shape[-1] - 1)).sqrt()
-    return mean.to(values.dtype), std.to(values.dtype)
+    variance = squares / (ranks.size * values.shape[-1] - 1)
+    return mean.to(values.dtype), variance.to(values.dtype).sqrt()

@@ -92,7 +92,7 @@ def test_codes_are_distinct_and_do_not_move() -> None:
     """Files written today are read tomorrow."""
     assert [status.value for status in sorted(Status, key=lambda status: status.code)] == [
         *("ok", "iteration limit", "zero gradient", "not finite", "curvature not positive", "no acceptable candidate"),
-        *("rollout not finite", "fit moves the policy"),
+        *("rollout not finite", "fit moves the policy", "nothing to fit"),
     ]
     assert [Status(code).code for code in range(len(Status))] == list(range(len(Status)))
     with pytest.raises(ValueError, match="99"):
