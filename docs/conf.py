@@ -58,7 +58,7 @@ nitpick_ignore_regex = [
     ("py:class", r"sb3_trpo\.sampling\.(algorithm\.SamplingAlgorithm|vine\.collector\.Growth|segmented_path\.Trunk)"),
     ("py:class", r"stable_baselines3\.common\.(buffers\.RolloutBuffer|running_mean_std\.RunningMeanStd)"),
     ("py:class", r"stable_baselines3\.common\.vec_env\.base_vec_env\.VecEnvWrapper"),
-    ("py:class", r"sb3_trpo\.sampling\.masks\.RolloutMasks"),
+    ("py:class", r"sb3_trpo\.(sampling\.masks\.RolloutMasks|policy\.recognition\.ActorChain)"),
     ("py:class", r"(collections\.abc\.(Mapping\[str|Callable\[\[\])|.* dict\[str)"),  # autodoc cuts a type's name in two
 ]
 

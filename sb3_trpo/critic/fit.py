@@ -24,8 +24,6 @@ LEFT_OUT = (
     "Fitting the critic moved the policy, which depends on {}, too. The fit was undone and made anew: from now on it leaves "
     "these alone."
 )
-
-
 NOTHING_TO_FIT = (
     "The critic was not fitted: from predict_values, no gradient reaches a parameter that the optimizer has. Let "
     "predict_values run with gradients (no th.no_grad in it), and give the optimizer the critic's parameters; or set "
@@ -107,15 +105,16 @@ def fit_critic(
 
 
 def _is_out_of_reach(actor: Actor, parameters: Collection[nn.Parameter]) -> bool:
-    """Whether no fit would move the critic, though something beside the actor can be trained.
+    """Whether no fit would move the critic, though its head is not frozen.
 
     :param parameters: what a gradient of V reaches
     """
+    policy = actor.policy
     if not parameters:
-        return any(
-            parameter.requires_grad and not overlaps(parameter, actor.parameters) for parameter in actor.policy.parameters()
-        )
-    optimized = {id(parameter) for group in actor.policy.optimizer.param_groups for parameter in group["params"]}
+        heads = (getattr(owner, "value_net", None) for owner in (policy, getattr(policy, "mlp_extractor", None)))
+        own = [parameter for head in heads if isinstance(head, nn.Module) for parameter in head.parameters()]
+        return any(parameter.requires_grad and not overlaps(parameter, actor.parameters) for parameter in own)
+    optimized = {id(parameter) for group in policy.optimizer.param_groups for parameter in group["params"]}
     return not any(id(parameter) in optimized for parameter in parameters)
 
 

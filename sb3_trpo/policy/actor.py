@@ -27,6 +27,7 @@ from sb3_trpo.policy.observations import (
 )
 from sb3_trpo.policy.overlaps import overlaps
 from sb3_trpo.policy.recognition import actor_chain, is_library_made
+from sb3_trpo.policy.snapshot import Snapshot
 from sb3_trpo.ranks import ALONE, Ranks
 from sb3_trpo.trust_region import HALF, AutogradLinearization, Linearization, flatten, unflatten
 
@@ -74,25 +75,22 @@ def _differentiable_twice() -> Iterator[None]:
         yield
 
 
-def _reached(policy: ActorCriticPolicy, outputs: th.Tensor) -> dict[str, bool]:
-    """Names of the parameters that a gradient reaches from outputs, and whether it is anything but zero.
-
-    It is zero where the outputs are made of a part of what a module gives, such as the first of its features.
-    """
+def _gradients(policy: ActorCriticPolicy, outputs: th.Tensor) -> dict[str, th.Tensor]:
+    """Gradients from outputs in some direction, by the names of the parameters that they reach."""
     if not outputs.requires_grad:
         return {}
     candidates = {name: parameter for name, parameter in policy.named_parameters() if parameter.requires_grad}
     direction = th.rand(outputs.shape, generator=th.Generator().manual_seed(0), device="cpu")  # outputs may have a fixed sum
     gradients = th.autograd.grad(outputs, list(candidates.values()), direction.to(outputs), allow_unused=True)
-    found = {name: gradient for name, gradient in zip(candidates, gradients, strict=True) if gradient is not None}
-    return {name: bool((gradient != 0).any()) for name, gradient in found.items()}
+    return {name: gradient for name, gradient in zip(candidates, gradients, strict=True) if gradient is not None}
 
 
 class Actor:
     """The part of a policy that chooses actions: θ, found by differentiating the policy once.
 
-    A parameter belongs to θ if a gradient reaches it from the distribution's parameters in any of the states, one that is not
-    zero in all of them where the user's own modules may do anything; names play no part.
+    A parameter belongs to θ if a gradient reaches it from the distribution's parameters in any of the states; names play no
+    part. Where the distribution is made of a part of what a module of the user's gives, such as the first of its features, the
+    gradient of what makes the others is zero in all states, and they are not θ's.
 
     :param policy: any SB3 actor-critic policy
     :param states: a batch that the policy can be evaluated on; the first rows tell, if the policy is made of known modules
@@ -120,27 +118,50 @@ class Actor:
             outputs = self.parameters_of(distribution)
             self.n_outputs = outputs.shape[1]
             self.activations += DIVERGENCE_TERMS * self.n_outputs
-            reached, activations = _reached(policy, outputs), self.activations
+            activations = self.activations
             with _differentiable_twice():  # what was compiled would be compiled anew, hooks and all
-                for rows in () if self.library_made else self.chunks(states):
-                    more = _reached(policy, self.parameters_of(self.distribution_of(select(states, rows))))
-                    reached = {name: reached.get(name, False) or more.get(name, False) for name in {**reached, **more}}
+                names = set(_gradients(policy, outputs)) if self.library_made else self._find_parts(states)
             self.activations = activations
         finally:
             for hook in hooks:
                 hook.remove()
-        names = self._on_all_ranks(set(reached))
+        names = self._on_all_ranks(names)
         if not names:
             raise ValueError(
                 "Nothing in the policy's actor can be trained: set requires_grad on some of its parameters. To fit the critic "
                 "alone, leave them as they are and give target_kl=lambda remaining: 0.0."
             )
-        if not self.library_made:
-            names = self._on_all_ranks({name for name, moves in reached.items() if moves}) or names
         self.parameters = [parameter for name, parameter in policy.named_parameters() if name in names]
         own = {id(parameter) for parameter in self.parameters}
         self.modules |= {part for part in policy.modules() if any(id(p) in own for p in part.parameters(recurse=False))}
         self._chain = self._find_chain(first, outputs.detach())
+
+    def _find_parts(self, states: Given) -> set[str]:
+        """Names of the parameters of a policy of the user's own that the distribution depends on in any of the states."""
+        chunks = self.chunks(states)
+        reached, moving = self._reached(states, chunks)
+        if moving < reached:  # by chance, or because a head begins with zeros: look from nearby, too
+            stood, generator = Snapshot(self.policy), th.Generator().manual_seed(0)
+            try:
+                with th.no_grad():
+                    for name, parameter in self.policy.named_parameters():
+                        if name in reached:
+                            noise = th.randn(parameter.shape, generator=generator, device="cpu")
+                            parameter.add_(noise.to(parameter), alpha=0.01)
+                moving |= self._reached(states, chunks)[1]
+            finally:
+                stood.restore()
+        return moving or reached
+
+    def _reached(self, states: Given, chunks: list[slice]) -> tuple[set[str], set[str]]:
+        """Names of the parameters that gradients reach, and of those of them whose gradient is not zero in all states."""
+        reached: set[str] = set()
+        moving: set[str] = set()
+        for rows in chunks:
+            found = _gradients(self.policy, self.parameters_of(self.distribution_of(select(states, rows))))
+            reached |= found.keys()
+            moving |= {name for name, gradient in found.items() if bool(gradient.to_dense().any())}
+        return reached, moving
 
     def _on_all_ranks(self, names: set[str]) -> set[str]:
         """What the states of some rank reach."""
@@ -244,7 +265,7 @@ class Actor:
         reached: set[str] = set()
         with th.backends.cudnn.flags(enabled=False):  # its LSTM cannot be differentiated in eval mode
             for rows in [PROBE] if self.library_made else self.chunks(states):
-                reached |= set(_reached(self.policy, values_of(self.policy, select(states, rows))))
+                reached |= _gradients(self.policy, values_of(self.policy, select(states, rows))).keys()
         reached = self._on_all_ranks(reached)
         used = list(self.parameters)
         if self.library_made:

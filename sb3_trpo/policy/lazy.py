@@ -9,11 +9,11 @@ from torch.nn.parameter import is_lazy
 
 
 def find_sizes(policy: ActorCriticPolicy) -> None:
-    """Run a policy once, on observations of zeros, if it has parameters that are not there yet."""
+    """Extract a policy's features once, from observations of zeros, if it has parameters that are not there yet."""
     if any(map(is_lazy, policy.parameters())):
         policy.set_training_mode(False)
         with th.no_grad():
-            policy(zeros(policy))
+            policy.extract_features(zeros(policy))
 
 
 def zeros(policy: ActorCriticPolicy) -> th.Tensor | dict[str, th.Tensor]:

@@ -1,6 +1,6 @@
 """What kind of policy this is: a short cut is taken past SB3's own methods, never past a user's.
 
-Three questions, in order of how much is known. Are acting, values and distribution SB3's own methods, on modules of known
+Questions in order of how much is known. Are acting, values and distribution SB3's own methods, on modules of known
 classes (:func:`is_library_made`)? Is the actor a chain of known layers (:func:`actor_chain`)? Is it one that NumPy can run?
 """
 

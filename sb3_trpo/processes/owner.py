@@ -50,12 +50,13 @@ class Workers:
         pickled = {id(maker): dump(maker) for maker in makers}
         self.processes = [_started(inherited) for _ in makers]
         self._asked: set[int] = set()
-        self.close = weakref.finalize(self, _end, self.processes, self._asked)
+        self.close = weakref.finalize(self, _end, self.processes, self._asked, os.getpid())
         self._ready = select.poll() if hasattr(select, "poll") else None
         self._place = {process.stdout.fileno(): place for place, process in enumerate(self.processes)}  # type: ignore[union-attr]
         for number in self._place if self._ready is not None else ():
             self._ready.register(number, select.POLLIN)  # type: ignore[union-attr]
         self._reading = False
+        self.interrupted = False  # while they were busy: their answers are nobody's
         self.take_on_surroundings()
         self._send({place: pickled[id(maker)] for place, maker in enumerate(makers)})
         self._made = False
@@ -65,7 +66,7 @@ class Workers:
 
     @property
     def ended(self) -> bool:
-        """Whether they have been ended, by a failure, an interruption or on purpose."""
+        """Whether they have been ended, by a failure or on purpose."""
         return not self.close.alive
 
     @property
@@ -115,7 +116,8 @@ class Workers:
     def receive(self) -> dict[int, Any]:
         """Results of the requests that were sent, as :meth:`call` gives them.
 
-        Interrupted by Ctrl-C while they are busy, the workers go on: :meth:`settle` ends that.
+        Interrupted by Ctrl-C while it waits, it leaves them busy, and ``interrupted``: call :meth:`settle` before the next
+        request.
         """
         replies = self._replies()
         failed = [place for place in sorted(replies) if isinstance(replies[place], Failure)]
@@ -127,12 +129,13 @@ class Workers:
         return replies
 
     def settle(self, within: float) -> None:
-        """Wait for replies that nobody wants any more; end the workers if they do not come, or if this is interrupted.
+        """After an interruption, wait until they are idle; end them if that takes too long, or if this is interrupted.
 
         :param within: seconds
         """
         try:
             self._replies(time.monotonic() + within)
+            self.interrupted = False
         except BaseException as error:
             self.end_at_once()
             if not isinstance(error, Exception):
@@ -154,7 +157,8 @@ class Workers:
                     self._reading = False
         except BaseException as error:
             going_on = self._made and not self._reading  # or half of a reply may have been read
-            if not (going_on and isinstance(error, (KeyboardInterrupt, TimeoutError))):
+            self.interrupted = going_on and isinstance(error, (KeyboardInterrupt, TimeoutError))
+            if not self.interrupted:
                 self.end_at_once()
             raise
         return replies
@@ -202,16 +206,13 @@ class Workers:
     def end_at_once(self) -> None:
         """End them, whatever they are doing."""
         if self.close.detach() is not None:
-            _end(self.processes, range(len(self)))
+            _end(self.processes, range(len(self)), os.getpid())
 
 
 def _started(inherited: Sequence[int]) -> subprocess.Popen:
     """A process that imports what this one would import, from the same places in the same order, and nothing else."""
     places = [place for place in sys.path if isinstance(place, str)]  # as Python itself looks at no others
-    shown = 2
-    if os.name == "posix":
-        with suppress(OSError):  # it is closed
-            shown = os.dup(1)
+    shown = _standard_output()
     code = f"import sys; sys.path[:] = {places!r}; from {serve.__module__} import serve; serve({os.getpid()}, {shown})"
     command = [sys.executable, *interpreter_options(), "-c", code]
     passed = (*inherited, shown) if shown != 2 else inherited
@@ -222,11 +223,23 @@ def _started(inherited: Sequence[int]) -> subprocess.Popen:
             os.close(shown)
 
 
-def _end(processes: list[subprocess.Popen], busy: Collection[int]) -> None:
+def _standard_output() -> int:
+    """A new descriptor of what this process prints to, beyond those of the standard streams; 2 where there is none to give."""
+    if os.name != "posix" or sys.__stdout__ is None:  # closed: 1 is another file then
+        return 2
+    import fcntl
+
+    return fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)
+
+
+def _end(processes: list[subprocess.Popen], busy: Collection[int], owner: int) -> None:
     """Let idle workers close what they keep, however long that takes, and end the others; wait until all are gone.
 
     :param busy: places of the others
+    :param owner: number of the process that started them; a fork of it leaves them alone
     """
+    if os.getpid() != owner:
+        return
     try:
         for place, process in enumerate(processes):
             if place in busy:

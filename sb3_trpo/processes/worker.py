@@ -28,6 +28,7 @@ def serve(owner: int, shown: int) -> None:
     _leave_signals_to_owner(requests, replies)
     Thread(target=_end_with, args=(owner,), daemon=True).start()
     th.set_num_threads(1)
+    own = os.getpid()
     made: Any = None
     while message := receive(requests):
         try:
@@ -43,6 +44,8 @@ def serve(owner: int, shown: int) -> None:
                 result = getattr(made, name)(*arguments)
             reply = dump_plain(result)
         except (Exception, SystemExit) as error:
+            if os.getpid() != own:  # a fork of the environment's, which has its own end
+                raise
             reply = pickle.dumps(failure(error))
         _answer(replies, reply)
         if made is None:
@@ -54,11 +57,13 @@ def serve(owner: int, shown: int) -> None:
 def _pipes(shown: int) -> tuple[io.RawIOBase, io.RawIOBase]:
     """Requests and replies. Whatever an environment reads or prints must not get between them."""
     requests, replies = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)
-    with open(os.devnull) as nothing:
-        os.dup2(nothing.fileno(), 0)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    if shown == 2 and sys.__stderr__ is None:
+        shown = nothing
     os.dup2(shown, 1)
-    if shown != 2:
-        os.close(shown)
+    for copied in {nothing, shown} - {0, 1, 2}:
+        os.close(copied)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     return requests, replies
 
@@ -72,6 +77,7 @@ def _leave_signals_to_owner(*pipes: io.RawIOBase) -> None:
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:
         signal.signal(number, lambda number, frame: None)  # SIG_IGN would be handed on to other programs
+        signal.siginterrupt(number, False)
 
     def let_go() -> None:
         for number, handler in before.items():

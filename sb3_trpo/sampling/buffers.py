@@ -22,10 +22,11 @@ def as_drawn(actions: th.Tensor, action_space: spaces.Space) -> th.Tensor:
 
 
 def keep_as_drawn(buffer: RolloutBuffer) -> None:
-    """Let an empty buffer keep the actions of a ``Box`` as they are drawn: SB3's has the space's type, and whole numbers would
-    be what is left of them.
+    """Let an empty buffer keep the actions of a ``Box`` as they are drawn.
+
+    SB3's has the space's type, which rounds them if it is one of whole numbers or of half precision.
     """
-    if isinstance(buffer.action_space, spaces.Box) and not np.issubdtype(buffer.actions.dtype, np.floating):
+    if isinstance(buffer.action_space, spaces.Box) and buffer.actions.dtype not in (np.float32, np.float64):
         buffer.actions = buffer.actions.astype(np.float32)
 
 

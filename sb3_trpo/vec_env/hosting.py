@@ -1,5 +1,7 @@
 """What a worker process does with its environments: it keeps some rows of a VecEnv whose other rows are elsewhere."""
 
+import os
+import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from mmap import mmap
@@ -17,6 +19,21 @@ from sb3_trpo.simulators import CloneableEnv
 from sb3_trpo.vec_env.shallow_copies import outputs, step_row
 
 ALIGNMENT = 64  # bytes, of arrays in shared memory
+
+
+def shared_memory() -> int:
+    """Descriptor of a file without a name, beyond those of the standard streams, which may be closed."""
+    import fcntl  # Windows has none
+
+    if hasattr(os, "memfd_create"):
+        file = os.memfd_create("observations")
+    else:
+        file, path = tempfile.mkstemp()
+        os.unlink(path)
+    try:
+        return fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(file)
 
 
 class Layout:

@@ -1,7 +1,6 @@
 """Environments in worker processes, several to a process."""
 
 import os
-import tempfile
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from stable_baselines3.common.vec_env.util import dict_to_obs
 from sb3_trpo.checks import check_count
 from sb3_trpo.processes import Workers, parts
 from sb3_trpo.processes.messages import dump, dump_plain, load
-from sb3_trpo.vec_env.hosting import EnvHost, Layout
+from sb3_trpo.vec_env.hosting import EnvHost, Layout, shared_memory
 from sb3_trpo.vec_env.registry import register, registered
 
 PATIENCE = 10.0  # seconds that environments have to come back from what an interruption has found them at
@@ -36,8 +35,8 @@ class WorkerVecEnv(VecEnv):
     nothing refers to it any more, and when this process ends, however that happens.
 
     An environment that raises an error and a process that ends end all its processes; :meth:`reset`, which ``learn`` calls
-    then, starts new ones, with environments made anew. After an interruption, :meth:`reset` waits up to ten seconds for
-    the environments to come back from what they were at, and makes them anew if they do not. Linux and macOS only.
+    then, starts new ones, with environments made anew. After an interruption the environments have ten seconds to come back
+    from what they were at; if they do not, :meth:`reset` makes them anew. Linux and macOS only.
 
     :param env_fns: functions that make the environments
     :param n_workers: processes, at least 1; None for as many as there are cores that this process may use. There are never
@@ -58,7 +57,7 @@ class WorkerVecEnv(VecEnv):
         self.slices = [slice(share.start, share.stop) for share in shares]
         self._place_of = [place for place, share in enumerate(shares) for _ in share]
         self._makers = [dump(list(env_fns[share])) for share in self.slices]
-        self._memory = os.memfd_create("observations") if hasattr(os, "memfd_create") else _nameless_file()
+        self._memory = shared_memory()
         self._release = weakref.finalize(self, os.close, self._memory)
         self._start()
         found = self._of_all("description")
@@ -123,8 +122,10 @@ class WorkerVecEnv(VecEnv):
         :return: observations, rewards, whether episodes have ended, infos
         :raises Exception: if an environment fails: AttributeError, TypeError or ValueError if it has raised one, else
             RuntimeError; the message says which environment, and has the traceback
-        :raises RuntimeError: if a process ends
+        :raises RuntimeError: if a process ends, or the wait for this step was interrupted before
         """
+        if self._workers.interrupted:
+            raise RuntimeError("The wait for this step was interrupted, and a part of it is lost: call reset().")
         infos: list[dict[str, Any]] = []
         for place, (of_share, of_resets) in sorted(self._answers().items()):
             infos.extend(of_share)
@@ -167,16 +168,24 @@ class WorkerVecEnv(VecEnv):
     def _check_running(self) -> None:
         if not self._release.alive:
             raise RuntimeError("The processes of this WorkerVecEnv were closed: make a new WorkerVecEnv.")
-        if self._workers.ended or self._workers.busy:
-            ended = "have ended: reset() starts new ones"
-            busy = "are at a step whose answer has not been received: call step_wait(), or, after an interruption, reset()"
+        if self._workers.interrupted:
+            self._workers.settle(PATIENCE)
+        if self._workers.ended:
             raise RuntimeError(
-                f"The processes of this WorkerVecEnv {ended if self._workers.ended else busy}; a model that goes on with "
+                "The processes of this WorkerVecEnv have ended: reset() starts new ones; a model that goes on with "
                 "reset_num_timesteps=False needs set_env()."
             )
+        if self._workers.busy:
+            raise RuntimeError("The processes of this WorkerVecEnv are at a step: call step_wait() first.")
 
     def close(self) -> None:
-        """Close the environments and end the processes."""
+        """
+        Close the environments, however long that takes, and end the processes.
+
+        Those that are at a step have ten seconds to come back from it. Interrupted, it ends all of them at once.
+        """
+        if self._workers.busy:
+            self._workers.settle(PATIENCE)
         self._workers.close()
         self._release()
 
@@ -284,8 +293,3 @@ class WorkerVecEnv(VecEnv):
 def _made(specs: list[bytes], makers: bytes, first: int, memory: int) -> EnvHost:
     register(specs)
     return EnvHost(load(makers), first, memory)
-
-
-def _nameless_file() -> int:
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())

@@ -115,9 +115,15 @@ def _forgets_the_critic(model: TRPO) -> None:
     model.policy.optimizer = th.optim.Adam(actors)
 
 
+class WithAuxiliary(ActorCriticPolicy):
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.auxiliary = th.nn.Linear(2, 2)
+
+
 @pytest.mark.parametrize("case", ["no gradients", "not in the optimizer", "frozen"])
 def test_a_critic_that_cannot_be_fitted_is_named_unless_it_is_frozen(case: str) -> None:
-    model = TRPO(NoGradients if case == "no gradients" else "MlpPolicy", ToyEnv(), **SMALL)
+    model = TRPO({"no gradients": NoGradients, "frozen": WithAuxiliary}.get(case, "MlpPolicy"), ToyEnv(), **SMALL)
     if case == "not in the optimizer":
         _forgets_the_critic(model)
     elif case == "frozen":

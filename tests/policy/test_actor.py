@@ -9,7 +9,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.policies import MultiInputActorCriticPolicy
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
@@ -129,6 +129,32 @@ def test_a_part_of_shared_features_that_the_critic_alone_uses_is_the_critics() -
     assert model.last_update["train/status"] == model.last_update["train/critic_status"] == "ok"
     assert not th.allclose(extractor.seen.weight, seen, atol=1e-3)
     assert not th.allclose(extractor.hidden.weight, hidden, atol=1e-3)
+
+
+class Trunk(FlattenExtractor):
+    """A layer of the user's own, on which a head begins with zeros."""
+
+    def __init__(self, observation_space: spaces.Box):
+        super().__init__(observation_space)
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        return th.tanh(self.layer(super().forward(observations)))
+
+
+@pytest.mark.filterwarnings("error:Fitting the critic")
+def test_a_trunk_is_the_actors_though_its_head_begins_with_zeros() -> None:
+    """Its gradient is zero then, until the first step is taken."""
+    kwargs = {"features_extractor_class": Trunk, "net_arch": []}
+    model = TRPO("MlpPolicy", ToyEnv(), policy_kwargs=kwargs, batch_size=32, **SMALL)
+    with th.no_grad():
+        model.policy.action_net.weight.zero_()
+    before = parameters(model)
+    actor = Actor(model.policy, th.rand(32, 4))
+    assert any(parameter is model.policy.features_extractor.layer.weight for parameter in actor.parameters)
+    assert same(before, parameters(model))
+    model.learn(64)
+    assert model.last_update["train/status"] == model.last_update["train/critic_status"] == "ok" and not model._left_out
 
 
 def test_a_minibatch_that_does_not_reach_a_head_leaves_it_alone() -> None:

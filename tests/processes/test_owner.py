@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -49,6 +50,12 @@ class Kept:
     def stop(self) -> tuple[int, int | None]:
         self.program.terminate()
         return self.program.wait(timeout=5.0), self.child.exitcode
+
+    def fork_and_leave(self) -> int:
+        fork = os.fork()
+        if fork == 0:
+            sys.exit(7)
+        return os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1])
 
     def die(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -122,6 +129,28 @@ def test_processes_that_they_start_are_ended_as_elsewhere_and_do_not_hide_that_t
     assert time.monotonic() - begin < 10.0
     os.kill(child, signal.SIGTERM)
     assert gone(child)
+
+
+def test_forks_leave_alone_what_is_not_theirs(workers):
+    """A fork of this process ends without ending the workers; one of a worker's ends as it says."""
+    fork = os.fork()
+    if fork == 0:
+        workers.close()
+        os._exit(0)
+    os.waitpid(fork, 0)
+    assert workers.call("fork_and_leave", {0: ()}) == {0: 7}
+
+
+def test_an_interruption_leaves_them_busy_until_they_are_settled(workers):
+    workers.call("echo", {0: (1,), 1: (1,)})
+    Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        workers.call("sleep", {0: (1.5,), 1: (0.0,)})
+    assert workers.interrupted and workers.busy and not workers.ended
+    with pytest.raises(RuntimeError, match="at a former request"):
+        workers.call("echo", {1: (2,)})
+    workers.settle(10.0)
+    assert not workers.interrupted and workers.call("echo", {0: (3,)}) == {0: 3}
 
 
 def test_they_are_given_time_to_close_what_they_keep(workers, tmp_path):

@@ -294,9 +294,9 @@ try:
     model.learn(10**9)
 except KeyboardInterrupt:
     try:
-        env.get_attr("pause")
+        print(env.get_attr("pause"))
     except RuntimeError as error:
-        print(str(error).partition(": ")[0])
+        print(str(error).partition(":")[0])
     print(model.learn(1).num_timesteps, pids == [process.pid for process in env._workers.processes], flush=True)
 """
 
@@ -317,5 +317,69 @@ def test_no_process_is_left_behind(pause, how):
     process.wait(timeout=60.0)
     process.stdout.close()
     assert all(map(gone, pids))
-    busy = "The processes of this WorkerVecEnv are at a step whose answer has not been received"
-    assert rest == ([busy, f"128 {pause < 1.0}"] if how is signal.SIGINT else [])
+    ended = "The processes of this WorkerVecEnv have ended"
+    answer = f"[{pause}, 0.0]" if pause < 1.0 else ended
+    assert rest == ([answer, f"128 {pause < 1.0}"] if how is signal.SIGINT else [])
+
+
+CLOSING = """
+import os, signal, time
+from threading import Timer
+import gymnasium as gym
+import numpy as np
+from sb3_trpo import WorkerVecEnv
+
+class Closing(gym.Wrapper):
+    def step(self, action):
+        time.sleep(1.0)
+        return self.env.step(action)
+
+    def close(self):
+        print("closed")
+
+env = WorkerVecEnv([lambda: Closing(gym.make("CartPole-v1"))] * 2, n_workers=2)
+env.reset()
+Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    env.step(np.zeros(2, dtype=int))
+except KeyboardInterrupt:
+    try:
+        env.step_wait()
+    except RuntimeError as error:
+        print(str(error).partition(",")[0])
+finally:
+    env.close()
+"""
+
+
+def test_environments_are_closed_though_they_were_interrupted():
+    output = subprocess.run([sys.executable, "-c", CLOSING], capture_output=True, text=True, timeout=60).stdout
+    assert sorted(output.splitlines()) == ["The wait for this step was interrupted", "closed", "closed"]
+
+
+PRINTING = """
+import gymnasium as gym
+import numpy as np
+from sb3_trpo import WorkerVecEnv
+
+class Printing(gym.Wrapper):
+    def step(self, action):
+        print("x" * 1000)
+        return self.env.step(action)
+
+env = WorkerVecEnv([lambda: Printing(gym.make("CartPole-v1"))])
+obs = env.reset()
+rewards = [float(env.step(np.zeros(1, dtype=int))[1][0]) for _ in range(3)]
+env.close()
+open(FILE, "w").write(str(rewards))
+"""
+
+
+@pytest.mark.parametrize("streams", ["", ">&-", "<&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_do_not_take_the_place_of_what_is_shared(streams, tmp_path):
+    script, file = tmp_path / "script.py", tmp_path / "rewards"
+    script.write_text(PRINTING.replace("FILE", repr(str(file))))
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    command = ["bash", "-c", f"{sys.executable} {script} {streams}"]
+    subprocess.run(command, env=environment, timeout=60, stdout=subprocess.DEVNULL)
+    assert file.read_text() == "[1.0, 1.0, 1.0]"
