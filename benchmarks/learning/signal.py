@@ -81,7 +81,7 @@ def table() -> str:
             times = math.sqrt(promised / kept) if kept > 0.0 else math.nan
             cells = (f"{promised:.3f}", f"{kept:.4f}", f"{kept / promised:.1%} ± {error:.1%}", f"{times:.0f}")
             rows.append([env_id, str(len(together)), *cells])
-    head = ["", "updates", "promised", "found on the other half", "share", "a step without noise: times what is found"]
+    head = ["", "updates", "promised", "found on the other half", "share", "gain without noise, over what is found"]
     return markdown.table(head, rows)
 
 

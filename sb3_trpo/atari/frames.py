@@ -57,8 +57,8 @@ class PaperAtariWrapper(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
     :param terminal_on_life_loss: whether an episode is a life (resets go on with the next one)
     :param clip_reward: whether a reward is its sign
     :param action_repeat_probability: with which SB3's ``StickyActionEnv`` repeats the action before, in [0, 1)
-    :raises ValueError: for an environment that shows no Atari screen, already skips frames or has no single index as its
-        action, for a size, a number of frames or a probability out of range
+    :raises ValueError: for an environment that shows no Atari screen, skips frames itself, or has actions that are no single
+        indices; also for a picture or a frame skip smaller than 1, and for a probability that is not in [0, 1)
     """
 
     def __init__(

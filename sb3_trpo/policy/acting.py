@@ -16,9 +16,8 @@ from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_trpo.policy.chain import NumpyChain, forward
 from sb3_trpo.policy.distributions import action_distribution
-from sb3_trpo.policy.lazy import zeros
 from sb3_trpo.policy.masks import IMPOSSIBLE, MaskedStates
-from sb3_trpo.policy.observations import Given, distribution_of
+from sb3_trpo.policy.observations import Given, distribution_of, zeros
 from sb3_trpo.policy.recognition import ActorChain, numpy_chain
 
 # Multiplications of one layer beyond which NumPy's BLAS starts threads, at a cost above all that is saved here.

@@ -89,8 +89,8 @@ class Actor:
     """The part of a policy that chooses actions: θ, found by differentiating the policy once.
 
     A parameter belongs to θ if a gradient reaches it from the distribution's parameters in any of the states; names play no
-    part. Where the distribution is made of a part of what a module of the user's gives, such as the first of its features, the
-    gradient of what makes the others is zero in all states, and they are not θ's.
+    part. In a policy with modules of the user's own, the gradient must not be zero in all states: a parameter for which it is
+    makes features that only the critic uses.
 
     :param policy: any SB3 actor-critic policy
     :param states: a batch that the policy can be evaluated on; the first rows tell, if the policy is made of known modules

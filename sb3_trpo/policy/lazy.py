@@ -1,11 +1,10 @@
 """Layers that find their sizes when they first run, as PyTorch's ``nn.LazyLinear`` does."""
 
-import numpy as np
 import torch as th
-from gymnasium.vector.utils import create_empty_array
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.utils import obs_as_tensor
 from torch.nn.parameter import is_lazy
+
+from sb3_trpo.policy.observations import zeros
 
 
 def find_sizes(policy: ActorCriticPolicy) -> None:
@@ -14,8 +13,3 @@ def find_sizes(policy: ActorCriticPolicy) -> None:
         policy.set_training_mode(False)
         with th.no_grad():
             policy.extract_features(zeros(policy))
-
-
-def zeros(policy: ActorCriticPolicy) -> th.Tensor | dict[str, th.Tensor]:
-    """Two observations of nothing but zeros, where the policy takes them."""
-    return obs_as_tensor(create_empty_array(policy.observation_space, n=2, fn=np.zeros), policy.device)  # type: ignore[arg-type]

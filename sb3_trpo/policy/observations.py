@@ -6,10 +6,13 @@ Where it is more, a mask of actions or the steps before, a :class:`States` holds
 from abc import ABC, abstractmethod
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch as th
+from gymnasium.vector.utils import create_empty_array
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
+from stable_baselines3.common.utils import obs_as_tensor
 
 
 class States(ABC):
@@ -99,3 +102,8 @@ def chunks_of(states: Given, size: int) -> list[slice]:
     if isinstance(states, States):
         return states.chunks(size)
     return [slice(start, start + size) for start in range(0, count(states), size)]
+
+
+def zeros(policy: ActorCriticPolicy) -> th.Tensor | dict[str, th.Tensor]:
+    """Two observations of nothing but zeros, where the policy takes them."""
+    return obs_as_tensor(create_empty_array(policy.observation_space, n=2, fn=np.zeros), policy.device)  # type: ignore[arg-type]

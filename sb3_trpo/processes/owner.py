@@ -56,7 +56,7 @@ class Workers:
         for number in self._place if self._ready is not None else ():
             self._ready.register(number, select.POLLIN)  # type: ignore[union-attr]
         self._reading = False
-        self.interrupted = False  # while they were busy: their answers are nobody's
+        self.interrupted = False  # whether Ctrl-C has ended the wait for their answers
         self.take_on_surroundings()
         self._send({place: pickled[id(maker)] for place, maker in enumerate(makers)})
         self._made = False
@@ -134,12 +134,13 @@ class Workers:
         :param within: seconds
         """
         try:
-            self._replies(time.monotonic() + within)
-            self.interrupted = False
-        except BaseException as error:
+            with suppress(Exception):  # which ends them
+                self._replies(time.monotonic() + within)
+        except BaseException:
             self.end_at_once()
-            if not isinstance(error, Exception):
-                raise
+            raise
+        finally:
+            self.interrupted = False
 
     def _replies(self, deadline: float = math.inf) -> dict[int, Any]:
         replies: dict[int, Any] = {}
@@ -156,8 +157,8 @@ class Workers:
                         self._ready.unregister(self.processes[place].stdout)  # type: ignore[arg-type]  # it ends, and has said why
                     self._reading = False
         except BaseException as error:
-            going_on = self._made and not self._reading  # or half of a reply may have been read
-            self.interrupted = going_on and isinstance(error, (KeyboardInterrupt, TimeoutError))
+            half_read = self._reading or not self._made
+            self.interrupted = isinstance(error, KeyboardInterrupt) and not half_read
             if not self.interrupted:
                 self.end_at_once()
             raise

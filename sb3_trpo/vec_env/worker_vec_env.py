@@ -19,7 +19,7 @@ from sb3_trpo.processes.messages import dump, dump_plain, load
 from sb3_trpo.vec_env.hosting import EnvHost, Layout, shared_memory
 from sb3_trpo.vec_env.registry import register, registered
 
-PATIENCE = 10.0  # seconds that environments have to come back from what an interruption has found them at
+PATIENCE = 10.0  # seconds for environments to finish the step in which they were interrupted
 
 
 def usable_cores() -> int:
@@ -34,9 +34,9 @@ class WorkerVecEnv(VecEnv):
     ``DummyVecEnv`` gives, bit for bit. No ``if __name__ == "__main__":`` is needed. The processes end when it is closed, when
     nothing refers to it any more, and when this process ends, however that happens.
 
-    An environment that raises an error and a process that ends end all its processes; :meth:`reset`, which ``learn`` calls
-    then, starts new ones, with environments made anew. After an interruption the environments have ten seconds to come back
-    from what they were at; if they do not, :meth:`reset` makes them anew. Linux and macOS only.
+    If an environment raises an error, or a process ends, all processes are ended; :meth:`reset`, which ``learn`` calls, starts
+    new ones, with environments made anew. After an interruption the environments have ten seconds to finish their step; if
+    they do not, :meth:`reset` makes them anew, too. Linux and macOS only.
 
     :param env_fns: functions that make the environments
     :param n_workers: processes, at least 1; None for as many as there are cores that this process may use. There are never
@@ -112,7 +112,7 @@ class WorkerVecEnv(VecEnv):
 
         :param actions: one for each
         """
-        self._check_running()
+        self._make_ready()
         self._workers.send({place: dump_plain(("step", (actions[share],))) for place, share in enumerate(self.slices)})
 
     def step_wait(self) -> VecEnvStepReturn:
@@ -144,7 +144,7 @@ class WorkerVecEnv(VecEnv):
         if self._release.alive and self._workers.ended:
             self._start()
             self._attach()
-        self._check_running()
+        self._make_ready()
         given = {place: (self._seeds[share], self._options[share]) for place, share in enumerate(self.slices)}
         self._workers.send({place: dump(("reset", arguments)) for place, arguments in given.items()})
         infos = self._answers()
@@ -165,7 +165,11 @@ class WorkerVecEnv(VecEnv):
         arrays = {name[1]: array.copy() for name, array in self._shared.items() if isinstance(name, tuple)}
         return dict_to_obs(self.observation_space, arrays)
 
-    def _check_running(self) -> None:
+    def _make_ready(self) -> None:
+        """Let them be ready for a request: after an interruption, wait until they are.
+
+        :raises RuntimeError: if they are closed, have ended, or are at a step
+        """
         if not self._release.alive:
             raise RuntimeError("The processes of this WorkerVecEnv were closed: make a new WorkerVecEnv.")
         if self._workers.interrupted:
@@ -182,7 +186,7 @@ class WorkerVecEnv(VecEnv):
         """
         Close the environments, however long that takes, and end the processes.
 
-        Those that are at a step have ten seconds to come back from it. Interrupted, it ends all of them at once.
+        Those that are at a step have ten seconds to finish it. Ctrl-C ends all of them at once.
         """
         if self._workers.busy:
             self._workers.settle(PATIENCE)
@@ -197,7 +201,7 @@ class WorkerVecEnv(VecEnv):
         :param indices: which environments
         :param arguments: for each of them; None for none
         """
-        self._check_running()
+        self._make_ready()
         own: dict[int, list[tuple]] = {}
         for index, given in zip(indices, arguments or [()] * len(indices), strict=True):
             own.setdefault(self._place_of[index], []).append(given)
@@ -214,13 +218,13 @@ class WorkerVecEnv(VecEnv):
         :return: results, by worker
         :raises Exception: as :meth:`step_wait`
         """
-        self._check_running()
+        self._make_ready()
         self._workers.send({place: dump_plain(("run", (function, *given))) for place, given in enumerate(arguments)})
         return [result for _, result in sorted(self._answers().items())]
 
     def _ask(self, method: str, /, *arguments: Any, indices: VecEnvIndices = None, **named: Any) -> list[Any]:
         """What DummyVecEnv's method gives for some environments, where they are."""
-        self._check_running()
+        self._make_ready()
         chosen = [range(self.num_envs)[index] for index in self._get_indices(indices)]
         requests = {place: (method, arguments, named, rows) for place, rows in self._by_worker(chosen).items()}
         return self._in_order(self._workers.call("ask", requests), chosen)
@@ -273,7 +277,7 @@ class WorkerVecEnv(VecEnv):
 
         :param attr_name: its name
         """
-        self._check_running()
+        self._make_ready()
         return all(self._of_all("has_attr", attr_name).values())
 
     def get_images(self) -> Sequence[np.ndarray | None]:
