@@ -129,6 +129,7 @@ def with_older_rollouts(passes: int) -> Callable[[TRPO, PolicyObjective], Step]:
 
 VARIANTS: dict[str, Variant] = {
     "as it is": Variant(),
+    "clipped actions": Variant(settings={"clipped_actions": True}),
     "coloured noise": Variant(methods={"_make_evaluator": with_colored_noise}),
     "critic first": Variant(methods={"_estimate_advantages": with_the_critic_first}),
     "ranked advantages": Variant(methods={"_read_samples": with_ranked_advantages}),
@@ -139,7 +140,8 @@ VARIANTS: dict[str, Variant] = {
 
 
 def run(cell: Cell) -> Run | None:
-    settings, methods = settings_for("sb3_trpo", cell.task), VARIANTS[cell.variant].methods
+    variant = VARIANTS[cell.variant]
+    settings, methods = {**settings_for("sb3_trpo", cell.task), **variant.settings}, variant.methods
     passes = settings["n_critic_updates"]
     if cell.variant == "critic first":
         settings["n_critic_updates"] = passes // 2

@@ -19,7 +19,7 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 from benchmarks.common import Cell, Study, markdown
 from benchmarks.common.environment import results
 from benchmarks.common.training import Plan, policy_kwargs_of, run, settings_for
-from benchmarks.learning.mujoco import METHODS
+from benchmarks.learning.mujoco import METHODS, OTHER_TASKS
 from benchmarks.learning.mujoco import TASKS as COMPARED
 from benchmarks.learning.spaces import SPACES
 
@@ -29,9 +29,9 @@ TASKS = {  # env steps of a trial
     "Acrobot-v1": 60_000,
     "MountainCarContinuous-v0": 50_000,
     "LunarLander-v3": 200_000,
-    **dict.fromkeys(COMPARED, 300_000),
+    **dict.fromkeys(COMPARED + OTHER_TASKS, 300_000),
 }
-SEARCHED = {"sb3_trpo": set(TASKS) - {"Ant-v5"}, "ppo": set(COMPARED)}
+SEARCHED = {"sb3_trpo": set(TASKS), "ppo": set(COMPARED)}
 TRIALS = {"Walker2d-v5": 26, "HalfCheetah-v5": 28}  # where they are not 20
 EVALUATIONS = 20
 FRESH_SEEDS = {101: 5, 102: 3, 103: 2}  # and how many trials are run with each, beside the first one
