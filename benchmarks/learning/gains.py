@@ -141,7 +141,8 @@ VARIANTS: dict[str, Variant] = {
 
 def run(cell: Cell) -> Run | None:
     variant = VARIANTS[cell.variant]
-    settings, methods = {**settings_for("sb3_trpo", cell.task), **variant.settings}, variant.methods
+    before = {**settings_for("sb3_trpo", cell.task), "clipped_actions": False}
+    settings, methods = {**before, **variant.settings}, variant.methods
     passes = settings["n_critic_updates"]
     if cell.variant == "critic first":
         settings["n_critic_updates"] = passes // 2
