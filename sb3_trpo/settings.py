@@ -42,10 +42,10 @@ _COUNTS = {
     "sde_sample_freq": -1,
 }
 
-_FLAGS = ("normalize_advantage", "use_sde", "clipped_actions")
+_FLAGS = ("normalize_advantage", "use_sde")
 
 # What the policy and the rollout buffer were made of: no later change reaches them
-_BUILT_IN = ("policy_class", "policy_kwargs", "use_sde", "clipped_actions", "rollout_buffer_class", "rollout_buffer_kwargs")
+_BUILT_IN = ("policy_class", "policy_kwargs", "use_sde", "rollout_buffer_class", "rollout_buffer_kwargs")
 
 # Numbers that no callback can change: the rollout buffer and the episode statistics were made with them
 _FIXED = ("n_steps", "_stats_window_size")

@@ -17,7 +17,7 @@ from sb3_trpo.diagnostics import critic_diagnostics, step_diagnostics
 from sb3_trpo.interruption import keeps_policy_whole, undisturbed
 from sb3_trpo.loading import LoadedWithCare
 from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
-from sb3_trpo.policy import Actor, clip_distribution
+from sb3_trpo.policy import Actor
 from sb3_trpo.sampling import Batch
 from sb3_trpo.sampling.algorithm import SKIPPED, SamplingAlgorithm
 from sb3_trpo.schedules import present_value, present_values
@@ -89,8 +89,6 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
     :param sampling: ``"single_path"``, or ``"vine"`` to branch from saved simulator states (paper, section 5.2)
     :param vine_kwargs: options of the vine, see :class:`sb3_trpo.sampling.VineSettings`: ``n_states``,
         ``branches_per_state``, ``branch_length``, ``bootstrap``, ``common_random_numbers``, ``n_workers``
-    :param clipped_actions: whether a ``Box`` action counts as the environment gets it, clipped to the space's bounds, in
-        surrogate, KL divergence and Fisher matrix (Fujita and Maeda 2018); not with ``use_sde``
     :param unknown: not accepted; arguments of other algorithms are refused with the name of their counterpart
     :raises ValueError: for a value or a space out of range
     :raises TypeError: for a value of the wrong type or an unknown argument
@@ -138,7 +136,6 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
         fisher_sample_fraction: float = 1.0,
         sampling: str = "single_path",
         vine_kwargs: dict[str, Any] | None = None,
-        clipped_actions: bool = False,
         **unknown: Any,
     ):
         reject_unknown_arguments(unknown, signature(TRPO).parameters)
@@ -184,7 +181,6 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
         self.fisher_sample_fraction = fisher_sample_fraction
         self.sampling = sampling
         self.vine_kwargs = vine_kwargs
-        self.clipped_actions = clipped_actions
         if _init_setup_model:
             self._setup_model()
             warn_of_truncated_minibatches(vars(self))
@@ -196,8 +192,6 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
         self._prepare_sampling()
         with th.inference_mode(False):  # tensors made in it cannot be trained
             self._make_networks()
-            if self.clipped_actions:
-                clip_distribution(self.policy)
         self._kept = KeptSettings(self)
         warn_of_action_masks(self.env, self.masked_by)
 

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Mapping
-from copy import copy, deepcopy
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
@@ -23,8 +23,6 @@ from torch.distributions import kl_divergence
 
 import sb3_trpo
 from benchmarks.common.stores import Run
-from sb3_trpo.policy import action_distribution
-from sb3_trpo.policy.clipped import ClippedGaussianDistribution
 
 ALGORITHMS = {"sb3_trpo": sb3_trpo.TRPO, "sb3_contrib": ContribTRPO, "ppo": PPO}
 EVALUATED_AT_ONCE = 5
@@ -139,13 +137,13 @@ class Observer(BaseCallback):
     def _distribution(self) -> Any:
         self.model.policy.set_training_mode(False)
         with th.no_grad():
-            return copy(self.model.policy.get_distribution(self.rollout))  # type: ignore[operator]
+            return self.model.policy.get_distribution(self.rollout).distribution  # type: ignore[operator]
 
     def _measure_kl(self) -> None:
         """Of the joint action, old policy first, mean over the rollout's states: after everything that an update does."""
         if self.before is None:
             return
-        divergence = _divergence(self.before, self._distribution())
+        divergence = kl_divergence(self.before, self._distribution())
         self.kl.append(float(f"{divergence.reshape(len(divergence), -1).sum(dim=1).mean():.6g}"))
         self.before = None
 
@@ -164,14 +162,6 @@ class Observer(BaseCallback):
         }
         self.rows.append(row)
         self.report(row)
-
-
-def _divergence(old: Any, new: Any) -> th.Tensor:
-    """KL(old ‖ new) by PyTorch; by this package where actions are clipped, because PyTorch has no such distribution."""
-    if not isinstance(new, ClippedGaussianDistribution):
-        return kl_divergence(old.distribution, new.distribution)
-    kind = action_distribution(new)
-    return kind.family.kl_divergence(kind.parameters(old), kind.parameters(new))
 
 
 def run(

@@ -24,14 +24,10 @@ def run(cell: Cell) -> Run | None:
 
 
 def table() -> str:
-    """Mean over the second half of every run, by what a candidate has that the task's settings have not, the best first.
-
-    All of them are without ``clipped_actions``, which the settings have had since.
-    """
+    """Mean over the second half of every run, by what a candidate has that the task's settings have not, the best first."""
     rows = []
     for env_id in TASKS:
         settings = settings_for("sb3_trpo", env_id)
-        settings.pop("clipped_actions", None)
         scores: dict[str, list[float]] = {}
         for path in STORE.paths(env_id):
             means = pd.read_csv(path)["mean"]

@@ -20,10 +20,9 @@ SCORES: dict[str, Callable[[Scored], float]] = {
 
 
 def converted(env_id: str) -> dict[str, Any]:
-    """Ours in sb3-contrib's terms, for the same step: its KL is the mean over action dimensions, and it clips no actions."""
+    """Ours in sb3-contrib's terms, for the same step: its KL is the mean over action dimensions."""
     settings, d = settings_for("sb3_trpo", env_id), action_dimensions(env_id)
     scaled = {name: settings[name] / d for name in ("target_kl", "cg_damping")}
-    settings.pop("clipped_actions", None)
     return {**settings, **scaled, "sub_sampling_factor": 1}
 
 

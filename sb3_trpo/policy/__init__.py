@@ -1,9 +1,9 @@
 """All that is known of an SB3 policy.
 
-``distributions`` has a row for each kind of action distribution (family, parameters, noise), ``clipped`` is one of them,
-``recognition`` tells SB3's own policies from a user's and finds chains of known layers, ``chain`` runs and differentiates
-these, ``acting`` makes actions of noise, ``actor`` is what an update asks for (θ, and the linear map from it to
-distributions), and ``standing`` remembers where a policy stood.
+``distributions`` has a row for each kind of action distribution (family, parameters, noise), ``recognition`` tells SB3's own
+policies from a user's and finds chains of known layers, ``chain`` runs and differentiates these, ``acting`` makes actions of
+noise, ``actor`` is what an update asks for (θ, and the linear map from it to distributions), and ``standing`` remembers where
+a policy stood.
 
 ``observations`` is what a policy is given; where it is more, ``masks`` says which actions are possible, and ``sequences`` runs
 what came before through a memory, which ``lstm`` differentiates.
@@ -12,7 +12,6 @@ what came before through a memory, which ``lstm`` differentiates.
 from sb3_trpo.policy.acting import NumpyActor, actions_from_noise, draw_noise, make_actor, numpy_actor
 from sb3_trpo.policy.actor import PROBE, Actor
 from sb3_trpo.policy.chain import backward, forward, is_mlp
-from sb3_trpo.policy.clipped import clip_distribution
 from sb3_trpo.policy.distributions import ActionDistribution, action_distribution, draws, register
 from sb3_trpo.policy.lazy import find_sizes
 from sb3_trpo.policy.masks import MaskedStates, masked_distribution
@@ -57,7 +56,6 @@ __all__ = [
     "actions_from_noise",
     "backward",
     "chunks_of",
-    "clip_distribution",
     "count",
     "critic_chain",
     "distribution_of",

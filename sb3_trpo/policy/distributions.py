@@ -11,7 +11,6 @@ from stable_baselines3.common import distributions as sb3
 from torch.distributions import Bernoulli, Beta, Categorical, Distribution, Independent, Normal
 
 from sb3_trpo import trust_region
-from sb3_trpo.policy.clipped import ClippedGaussianDistribution
 from sb3_trpo.policy.masks import MaskedCategorical, MaskedMultiCategorical
 
 
@@ -67,7 +66,7 @@ class Gaussians:
     """Independent normals: mean + σ ε, ε standard normal."""
 
     def __init__(self, distribution: sb3.Distribution):
-        self.family: trust_region.DistributionFamily = trust_region.DiagonalGaussian()
+        self.family = trust_region.DiagonalGaussian()
         self.shape = tuple(factors_of(distribution)[0].mean.shape[1:])
 
     def parameters(self, distribution: sb3.Distribution) -> th.Tensor:
@@ -83,14 +82,6 @@ class Gaussians:
     def act(self, distribution: sb3.Distribution, noise: th.Tensor, log_std: th.Tensor | None) -> th.Tensor:
         (normal,) = factors_of(distribution)
         return normal.mean + normal.stddev * noise
-
-
-class ClippedGaussians(Gaussians):
-    """Normals that count as what they are clipped to: mean + σ ε, before it is clipped."""
-
-    def __init__(self, distribution: ClippedGaussianDistribution):
-        super().__init__(distribution)
-        self.family = trust_region.ClippedGaussian(distribution.low, distribution.high)
 
 
 class StateDependentGaussians(Gaussians):
@@ -165,7 +156,6 @@ class Betas:
 # Action distributions by their own class: exactly these are also drawn from here
 _BY_CLASS: dict[type, Any] = {
     sb3.DiagGaussianDistribution: Gaussians,
-    ClippedGaussianDistribution: ClippedGaussians,
     sb3.StateDependentNoiseDistribution: StateDependentGaussians,
     sb3.CategoricalDistribution: Categoricals,
     sb3.MultiCategoricalDistribution: Categoricals,

@@ -18,13 +18,11 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
 from sb3_trpo.policy.chain import is_cnn, is_mlp, is_sequential, is_untouched
-from sb3_trpo.policy.clipped import ClippedGaussianDistribution
 
 # Policies whose methods are known, with the action distributions that they have by themselves
 _POLICIES: dict[type, tuple[type, ...]] = {
     ActorCriticPolicy: (
         sb3.DiagGaussianDistribution,
-        ClippedGaussianDistribution,
         sb3.StateDependentNoiseDistribution,
         sb3.CategoricalDistribution,
         sb3.MultiCategoricalDistribution,

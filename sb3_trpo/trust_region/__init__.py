@@ -1,13 +1,12 @@
 """The trust-region step: tensors and callables in, frozen results out. Knows neither SB3 nor gymnasium.
 
-Read in this order: ``distributions`` and ``clipped_gaussian`` (KL and Fisher matrix of an action distribution),
-``linearization`` (Jacobian products of the network), ``fisher`` (products with the Fisher matrix), ``conjugate_gradient`` (the
-search direction), ``line_search`` (step size and backtracking), ``estimators`` (the vine's), ``bound`` (Theorem 1). A batch
-may be spread over several processes: :mod:`sb3_trpo.ranks`.
+Read in this order: ``distributions`` (KL and Fisher matrix of an action distribution), ``linearization`` (Jacobian
+products of the network), ``fisher`` (products with the Fisher matrix), ``conjugate_gradient`` (the search direction),
+``line_search`` (step size and backtracking), ``estimators`` (the vine's), ``bound`` (Theorem 1). A batch may be spread over
+several processes: :mod:`sb3_trpo.ranks`.
 """
 
 from sb3_trpo.trust_region.bound import ImprovementBound, improvement_bound
-from sb3_trpo.trust_region.clipped_gaussian import ClippedGaussian
 from sb3_trpo.trust_region.conjugate_gradient import Solution, conjugate_gradient
 from sb3_trpo.trust_region.distributions import Bernoulli, Beta, Categorical, DiagonalGaussian, DistributionFamily
 from sb3_trpo.trust_region.estimators import self_normalized, sum_over_actions
@@ -22,7 +21,6 @@ __all__ = [
     "Bernoulli",
     "Beta",
     "Categorical",
-    "ClippedGaussian",
     "DiagonalGaussian",
     "DistributionFamily",
     "Evaluation",

@@ -54,7 +54,6 @@ class Own(FlattenExtractor):
         ({"stats_window_size": 0}, ValueError, "stats_window_size=0"),
         ({"fisher_sample_fraction": 0.0}, ValueError, "fisher_sample_fraction=0.0"),
         ({"fisher_sample_fraction": 1.1}, ValueError, "fisher_sample_fraction=1.1"),
-        ({"clipped_actions": 1}, TypeError, "clipped_actions=1 is not a bool"),
         ({"gamma": 1.1}, ValueError, "gamma=1.1"),
         ({"gamma": -0.1}, ValueError, "gamma=-0.1"),
         ({"gae_lambda": 2}, ValueError, "gae_lambda=2"),

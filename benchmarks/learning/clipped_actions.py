@@ -1,11 +1,20 @@
-"""Normals whose draws are clipped to an interval, the action that an environment gets: KL divergence and Fisher matrix."""
+"""Actions as the environment gets them: a Gaussian policy's draws clipped to the bounds (Fujita and Maeda 2018, CAPG).
+
+The distribution, its KL divergence and its Fisher matrix, made known to TRPO as users make theirs known.
+"""
 
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.distributions import DiagGaussianDistribution
 from torch.special import log_ndtr, ndtr
 
+from sb3_trpo import TRPO
+from sb3_trpo.policy import register
+from sb3_trpo.policy.distributions import Gaussians
 from sb3_trpo.trust_region.distributions import Metric
 
 FAR = 1e4  # in standard deviations: a bound farther away than this counts as so far
@@ -94,3 +103,46 @@ class ClippedGaussian:
             return th.cat([of_mean * mean + of_both * log_std, of_both * mean + of_log_std * log_std], dim=1)
 
         return metric
+
+
+class ClippedGaussianDistribution(DiagGaussianDistribution):
+    """Independent normals whose draws are clipped on their way to the environment (Fujita and Maeda 2018, CAPG).
+
+    Draws, mode and entropy are the normals'. The probability of a draw is that of the action that comes of it: beyond a bound,
+    of all that is clipped to the bound.
+
+    :param space: of the actions
+    """
+
+    def __init__(self, space: spaces.Box):
+        super().__init__(int(np.prod(space.shape)))
+        self.low, self.high = (th.as_tensor(bound).flatten().float() for bound in (space.low, space.high))
+
+    def log_prob(self, actions: th.Tensor) -> th.Tensor:
+        """
+        :param actions: draws, clipped or not ``[B, d]``
+        :return: log-probability at the bounds, log-density between them, summed over action dimensions ``[B]``, nats
+        """
+        mean, std = self.distribution.mean, self.distribution.stddev
+        low, high = self.low.to(mean), self.high.to(mean)
+        density = self.distribution.log_prob(actions.clamp(low, high))
+        below, above = log_ndtr((low - mean) / std), log_ndtr((mean - high) / std)
+        return th.where(actions <= low, below, th.where(actions >= high, above, density)).sum(dim=1)
+
+
+class ClippedGaussians(Gaussians):
+    """What TRPO has to know of it."""
+
+    def __init__(self, distribution: ClippedGaussianDistribution):
+        super().__init__(distribution)
+        self.family = ClippedGaussian(distribution.low, distribution.high)  # type: ignore[assignment]
+
+
+register(ClippedGaussianDistribution, ClippedGaussians)
+
+
+def with_clipped_actions(model: TRPO) -> None:
+    """In place of TRPO's ``_make_networks``."""
+    TRPO._make_networks(model)
+    assert isinstance(model.action_space, spaces.Box)
+    model.policy.action_dist = ClippedGaussianDistribution(model.action_space)
