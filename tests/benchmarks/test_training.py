@@ -14,7 +14,7 @@ import torch as th
 from benchmarks.atari import study as atari
 from benchmarks.common import Cell, environment, statistics
 from benchmarks.common.training import Plan, policy_kwargs_of, run, settings_for, train
-from benchmarks.learning import ablations, candidates, gains, overall, same_settings, signal, spaces, tuning
+from benchmarks.learning import ablations, candidates, changes, overall, same_settings, signal, spaces, tuning
 from sb3_trpo import TRPO
 
 SEARCHES = [(algo, env_id) for algo, tasks in tuning.SEARCHED.items() for env_id in sorted(tasks)]
@@ -62,7 +62,7 @@ def test_ranks_keep_the_order_and_make_the_advantages_normal() -> None:
     model = TRPO("MlpPolicy", "Pendulum-v1", n_steps=2048, seed=0).learn(2048)
     before = TRPO._read_samples(model).advantages
     before.copy_(th.as_tensor(np.random.default_rng(0).standard_t(3, len(before))))
-    after = gains.with_ranked_advantages(model).advantages
+    after = changes.with_ranked_advantages(model).advantages
     assert th.equal(after.argsort(), before.argsort())
     moments = [float(after.pow(power).mean()) for power in (1, 2, 4)]
     np.testing.assert_allclose(moments, [0.0, 1.0, 3.0], rtol=0.02, atol=1e-6)
