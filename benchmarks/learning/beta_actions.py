@@ -6,8 +6,6 @@ from gymnasium import spaces
 from stable_baselines3.common.distributions import DiagGaussianDistribution
 from torch.distributions import Beta
 
-from sb3_trpo import TRPO
-
 
 class BetaDistribution(DiagGaussianDistribution):
     """Beta(1 + mν, 1 + (1 − m)ν) for each component, stretched over the box: m = sigmoid(2u) is its mode and ν = 1/σ² its
@@ -39,10 +37,3 @@ class BetaDistribution(DiagGaussianDistribution):
 
     def mode(self) -> th.Tensor:
         return self.low + self.width * self.place
-
-
-def with_beta_actions(model: TRPO) -> None:
-    """In place of TRPO's ``_make_networks``."""
-    TRPO._make_networks(model)
-    assert isinstance(model.action_space, spaces.Box)
-    model.policy.action_dist = BetaDistribution(model.action_space)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.distributions import DiagGaussianDistribution
 
 from benchmarks.common.training import policy_kwargs_of
-from benchmarks.learning.beta_actions import with_beta_actions
-from benchmarks.learning.clipped_actions import with_clipped_actions
+from benchmarks.learning.beta_actions import BetaDistribution
+from benchmarks.learning.clipped_actions import ClippedGaussianDistribution
 from sb3_trpo import TRPO
 from sb3_trpo.critic import fit_critic
 from sb3_trpo.policy import Actor, values_of
@@ -35,6 +36,16 @@ COLOR, MOMENTUM = 0.5, 0.5
 ROLLOUTS = 4  # that the critic is fitted to
 LAST_SHARE = 0.3  # of target_kl at the end of training
 GAUSS_NEWTON_STEPS, GAUSS_NEWTON_DAMPING = 5, 0.1
+
+
+def with_actions_of(kind: Callable[[Any], DiagGaussianDistribution]) -> Callable[[TRPO], None]:
+    """Another distribution of the actions, made for their space, with the Gaussian's two parameters."""
+
+    def make_networks(model: TRPO) -> None:
+        TRPO._make_networks(model)
+        model.policy.action_dist = kind(model.action_space)
+
+    return make_networks
 
 
 def colored(rng: np.random.Generator, n_steps: int, shape: tuple[int, ...], beta: float) -> np.ndarray:
@@ -196,7 +207,7 @@ def larger_critic(settings: Settings) -> tuple[Settings, Mapping[str, Any]]:
 
 
 def more_environments(times: int) -> Change:
-    """As many times as many, in rollouts of as many steps."""
+    """More environments, each for fewer steps, so that a rollout has as many steps as before."""
     return lambda settings: (
         {**settings, "n_envs": times * settings["n_envs"], "n_steps": settings["n_steps"] // times},
         {},
@@ -205,7 +216,7 @@ def more_environments(times: int) -> Change:
 
 CHANGES: dict[str, Change] = {
     "as it is": other(),
-    "clipped actions": other(_make_networks=with_clipped_actions),
+    "clipped actions": other(_make_networks=with_actions_of(ClippedGaussianDistribution)),
     "coloured noise": other(_make_evaluator=with_colored_noise),
     "critic first": critic_first,
     "ranked advantages": other(_read_samples=with_ranked_advantages),
@@ -213,7 +224,7 @@ CHANGES: dict[str, Change] = {
     "momentum": other(_find_step=with_momentum),
     "older rollouts": older_rollouts,
     "falling target_kl": other(_find_step=with_falling_target_kl),
-    "Beta actions": other(_make_networks=with_beta_actions),
+    "Beta actions": other(_make_networks=with_actions_of(BetaDistribution)),
     "Gauss–Newton critic": gauss_newton_critic,
     "larger critic": larger_critic,
     "four environments": more_environments(2),

@@ -12,7 +12,6 @@ from gymnasium import spaces
 from stable_baselines3.common.distributions import DiagGaussianDistribution
 from torch.special import log_ndtr, ndtr
 
-from sb3_trpo import TRPO
 from sb3_trpo.policy import register
 from sb3_trpo.policy.distributions import Gaussians
 from sb3_trpo.trust_region.distributions import Metric
@@ -22,7 +21,7 @@ FAR = 1e4  # in standard deviations: a bound farther away than this counts as so
 
 @dataclass(frozen=True)
 class _Bounds:
-    """An interval as its normals see it: α = (low − μ)/σ, β = (high − μ)/σ, and the densities φ there, all ``[B, d]``."""
+    """An interval as its normals see it: α = (low − μ)/σ, β = (high − μ)/σ, all ``[B, d]``."""
 
     mean: th.Tensor
     log_std: th.Tensor
@@ -139,10 +138,3 @@ class ClippedGaussians(Gaussians):
 
 
 register(ClippedGaussianDistribution, ClippedGaussians)
-
-
-def with_clipped_actions(model: TRPO) -> None:
-    """In place of TRPO's ``_make_networks``."""
-    TRPO._make_networks(model)
-    assert isinstance(model.action_space, spaces.Box)
-    model.policy.action_dist = ClippedGaussianDistribution(model.action_space)
