@@ -13,6 +13,7 @@ from stable_baselines3.common.distributions import DiagGaussianDistribution
 from benchmarks.common.training import policy_kwargs_of
 from benchmarks.learning.beta_actions import BetaDistribution
 from benchmarks.learning.clipped_actions import ClippedGaussianDistribution
+from benchmarks.learning.replayed_rollouts import ReplayedRollouts
 from sb3_trpo import TRPO
 from sb3_trpo.critic import fit_critic
 from sb3_trpo.policy import Actor, values_of
@@ -197,6 +198,15 @@ def older_rollouts(settings: Settings) -> tuple[Settings, Mapping[str, Any]]:
     return {**settings, "n_critic_updates": 1}, {"_find_step": with_older_rollouts(settings["n_critic_updates"])}
 
 
+def replayed_rollouts(settings: Settings) -> tuple[Settings, Mapping[str, Any]]:
+    replayed = ReplayedRollouts(settings["n_critic_updates"])
+
+    def estimate_advantages(model: TRPO, buffer: RolloutBuffer) -> Any:
+        return replayed.estimate_advantages(model, buffer)
+
+    return {**settings, "n_critic_updates": 0}, {"_estimate_advantages": estimate_advantages}
+
+
 def gauss_newton_critic(settings: Settings) -> tuple[Settings, Mapping[str, Any]]:
     return {**settings, "n_critic_updates": 0}, {"_find_step": with_a_gauss_newton_critic}
 
@@ -223,6 +233,7 @@ CHANGES: dict[str, Change] = {
     "second gradient": other(_find_step=with_a_second_gradient),
     "momentum": other(_find_step=with_momentum),
     "older rollouts": older_rollouts,
+    "replayed rollouts": replayed_rollouts,
     "falling target_kl": other(_find_step=with_falling_target_kl),
     "Beta actions": other(_make_networks=with_actions_of(BetaDistribution)),
     "Gauss–Newton critic": gauss_newton_critic,
