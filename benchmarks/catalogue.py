@@ -13,6 +13,7 @@ STUDIES = {  # name -> where it is declared
     "averaging": "benchmarks.learning.averaging",
     "gains": "benchmarks.learning.gains",
     "signal": "benchmarks.learning.signal",
+    "better_critic": "benchmarks.learning.better_critic",
     "tuning": "benchmarks.learning.tuning",
     "agents": "benchmarks.learning.agents",
     "learning_curves": "benchmarks.learning.learning_curves",
