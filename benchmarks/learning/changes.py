@@ -36,6 +36,7 @@ Change = Callable[[Settings], tuple[Settings, Mapping[str, Any]]]  # from a task
 COLOR, MOMENTUM = 0.5, 0.5
 ROLLOUTS = 4  # that the critic is fitted to
 LAST_SHARE = 0.3  # of target_kl at the end of training
+SMALLER_LAMBDA = 0.8  # searches had 0.9 and more
 GAUSS_NEWTON_STEPS, GAUSS_NEWTON_DAMPING = 5, 0.1
 
 
@@ -216,6 +217,10 @@ def larger_critic(settings: Settings) -> tuple[Settings, Mapping[str, Any]]:
     return {**settings, "policy_kwargs": {**policy_kwargs_of(dict(settings)), **networks}}, {}
 
 
+def smaller_lambda(settings: Settings) -> tuple[Settings, Mapping[str, Any]]:
+    return {**settings, "gae_lambda": SMALLER_LAMBDA}, {}
+
+
 def more_environments(times: int) -> Change:
     """More environments, each for fewer steps, so that a rollout has as many steps as before."""
     return lambda settings: (
@@ -238,6 +243,7 @@ CHANGES: dict[str, Change] = {
     "Beta actions": other(_make_networks=with_actions_of(BetaDistribution)),
     "Gauss–Newton critic": gauss_newton_critic,
     "larger critic": larger_critic,
+    "smaller gae_lambda": smaller_lambda,
     "four environments": more_environments(2),
     "eight environments": more_environments(4),
 }

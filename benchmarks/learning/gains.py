@@ -36,12 +36,19 @@ def means(env_id: str, variant: str) -> dict[int, float]:
 def table() -> str:
     """Means over runs, less those of the method as it is with the same seeds, with 95 % intervals, a row for each change."""
     plain = {env_id: means(env_id, "as it is") for env_id in TASKS}
-    rows = [["as it is", *(f"{np.mean(list(found.values())):.0f}" if found else "" for found in plain.values())]]
+    own = (f"{np.mean(list(found.values())):.0f}" if found else "" for found in plain.values())
+    rows = [["as it is", _counts(plain), *own]]
     for name in list(CHANGES)[1:]:
-        cells = [_less(means(env_id, name), plain[env_id]) for env_id in TASKS]
-        if any(cells):
-            rows.append([name, *cells])
-    return markdown.table(["mean over the run", *TASKS], rows)
+        changed = {env_id: means(env_id, name) for env_id in TASKS}
+        if any(changed.values()):
+            rows.append([name, _counts(changed), *(_less(changed[env_id], plain[env_id]) for env_id in TASKS)])
+    return markdown.table(["mean over the run", "seeds", *TASKS], rows)
+
+
+def _counts(found: dict[str, dict[int, float]]) -> str:
+    """Seeds of the tasks that have any: one number if all have as many, else the fewest and the most."""
+    counts = sorted({len(of_task) for of_task in found.values() if of_task})
+    return "–".join(map(str, counts[:1] + counts[1:][-1:]))
 
 
 def _less(found: dict[int, float], plain: dict[int, float]) -> str:
