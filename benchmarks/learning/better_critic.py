@@ -16,7 +16,7 @@ from benchmarks.common import Cell, Run, Runs, Study, markdown
 from benchmarks.common.training import Plan, settings_for
 from benchmarks.common.training import run as train
 from benchmarks.learning.mujoco import TASKS
-from benchmarks.learning.replayed_rollouts import corrected_returns
+from benchmarks.learning.replayed_rollouts import corrected_returns, going_on, normalization
 from sb3_trpo import TRPO
 from sb3_trpo.critic import fit_critic
 from sb3_trpo.policy import Actor, values_of
@@ -43,14 +43,13 @@ class Held:
         """In place of TRPO's own."""
         if model.num_timesteps < STEPS:
             return TRPO.train(model)
-        model.get_vec_normalize_env().training = False  # type: ignore[union-attr]
+        normalization(model).training = False
         buffer, self.model = model.rollout_buffer, model
-        ends = np.concatenate([buffer.episode_starts[1:], np.asarray(model._last_episode_starts, dtype=np.float32)[None]])
         parts = {
             "observations": buffer.observations,
             "actions": buffer.actions,
             "rewards": buffer.rewards,
-            "going_on": 1.0 - ends,
+            "going_on": going_on(model, buffer),
         }
         self.parts.append({name: part.copy() for name, part in parts.items()})
         self.last = np.array(model._last_obs)[None]
@@ -98,15 +97,16 @@ def steps_and_gradients(model: TRPO, data: dict[str, np.ndarray], estimates: lis
         observations = th.as_tensor(data["observations"][rows]).flatten(0, 1)
         actions = th.as_tensor(data["actions"][rows]).flatten(0, 1)
         actor = Actor(model.policy, observations)
-        damped, undamped = (
-            FisherMatrix([lambda: actor.linearize(observations)[0]], actor.family, each)  # noqa: B023
-            for each in (options.cg_damping, 0.0)
-        )
+        damped, undamped = (_fisher(actor, observations, damping) for damping in (options.cg_damping, 0.0))
         of_rollout = [_gradient(actor, observations, actions, each[rows]) for each in whole]
         directions = [conjugate_gradient(damped.product, gradient, options.cg_max_steps).x for gradient in of_rollout]
         steps.append(th.stack([each / undamped.quadratic_form(each) ** 0.5 for each in directions]))
         gradients.append(th.stack(of_rollout))
     return th.stack(steps), th.stack(gradients)
+
+
+def _fisher(actor: Actor, observations: th.Tensor, damping: float) -> FisherMatrix:
+    return FisherMatrix([lambda: actor.linearize(observations)[0]], actor.family, damping)
 
 
 def _gradient(actor: Actor, observations: th.Tensor, actions: th.Tensor, estimate: np.ndarray) -> th.Tensor:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_trpo import TRPO
@@ -36,27 +35,38 @@ class Rollout:
 
     @classmethod
     def of(cls, model: TRPO, buffer: RolloutBuffer) -> "Rollout":
-        deviations, mean, scale = statistics(model)
+        env = normalization(model)
         observations = np.concatenate([buffer.observations, np.asarray(model._last_obs)[None]])
-        ends = np.concatenate([buffer.episode_starts[1:], np.asarray(model._last_episode_starts, dtype=np.float32)[None]])
         actions, log_probs = buffer.actions.copy(), buffer.log_probs.copy()
-        return cls(observations * deviations + mean, actions, buffer.rewards * scale, 1.0 - ends, log_probs)
+        rewards = buffer.rewards * returns_deviation(env)
+        return cls(env.unnormalize_obs(observations), actions, rewards, going_on(model, buffer), log_probs)  # type: ignore[arg-type]
 
 
-def statistics(model: TRPO) -> tuple[np.ndarray, np.ndarray, float]:
-    """Observations' deviations and means, and the returns' deviation, by which VecNormalize scales at present."""
+def going_on(model: TRPO, buffer: RolloutBuffer) -> np.ndarray:
+    """0 where a step ends an episode, else 1 ``[T, N]``."""
+    ends = np.concatenate([buffer.episode_starts[1:], np.asarray(model._last_episode_starts, dtype=np.float32)[None]])
+    return 1.0 - ends
+
+
+def normalization(model: TRPO) -> VecNormalize:
     env = model.get_vec_normalize_env()
-    assert isinstance(env, VecNormalize) and isinstance(env.obs_rms, RunningMeanStd)
-    return np.sqrt(env.obs_rms.var + env.epsilon), env.obs_rms.mean, math.sqrt(env.ret_rms.var + env.epsilon)
+    assert env is not None
+    return env
+
+
+def returns_deviation(env: VecNormalize) -> float:
+    """What rewards are divided by at present. VecNormalize would clip them, and a time limit's value in them."""
+    return math.sqrt(env.ret_rms.var + env.epsilon)
 
 
 def corrected_returns(
     rewards: np.ndarray, values: np.ndarray, going_on: np.ndarray, ratios: np.ndarray, gamma: float, gae_lambda: float
 ) -> np.ndarray:
-    """What a policy is expected to earn from each state, from steps of another one (V-trace: Espeholt et al. 2018, with λ).
+    """Returns expected from each state, estimated from another policy's steps (V-trace: Espeholt et al. 2018, with λ).
 
-    v_t = V(s_t) + ρ_t (δ_t + γλ (v_{t+1} − V(s_{t+1}))), ρ = min(1, π(a|s) / π_old(a|s)). If the policies are the same, these
-    are the λ-returns that TRPO fits its critic to.
+    v_t = V(s_t) + ρ_t (δ_t + γλ (v_{t+1} − V(s_{t+1}))), ρ = min(1, π(a|s) / π_old(a|s)). Because ρ is
+    truncated, they are those of a policy between the two, in proportion to min(π, π_old). If the two are the same, these are
+    the λ-returns that TRPO fits its critic to.
 
     :param rewards: ``[T, …]``
     :param values: V, also after the last step ``[T + 1, …]``
@@ -100,10 +110,10 @@ class ReplayedRollouts:
     @th.no_grad()
     def targets(self, model: TRPO) -> tuple[th.Tensor, th.Tensor]:
         """Observations ``[B, …]`` of all rollouts, and what the present policy is expected to earn from them ``[B]``."""
-        deviations, mean, scale = statistics(model)
+        env = normalization(model)
         stacked = np.stack([rollout.observations for rollout in self.rollouts], axis=1)
-        observations = th.as_tensor(((stacked - mean) / deviations).clip(-10.0, 10.0).astype(np.float32))
-        actions, rewards, going_on, log_probs = (
+        observations = th.as_tensor(env.normalize_obs(stacked))
+        actions, rewards, continues, log_probs = (
             np.stack([getattr(rollout, name) for rollout in self.rollouts], axis=1)
             for name in ("actions", "rewards", "going_on", "log_probs")
         )
@@ -112,5 +122,5 @@ class ReplayedRollouts:
         distribution = model.policy.get_distribution(before)  # type: ignore[arg-type]
         new = distribution.log_prob(th.as_tensor(actions).flatten(0, 2)).numpy().reshape(log_probs.shape)
         ratios = np.exp(np.minimum(new - log_probs, 0.0))
-        returns = corrected_returns(rewards / scale, values, going_on, ratios, model.gamma, model.gae_lambda)
+        returns = corrected_returns(rewards / returns_deviation(env), values, continues, ratios, model.gamma, model.gae_lambda)
         return before, th.as_tensor(returns.astype(np.float32)).flatten()

@@ -66,7 +66,7 @@ def test_corrected_returns_of_the_same_policy_are_td_lambda_returns():
     np.testing.assert_allclose(returns, buffer.returns, atol=1e-5)
 
 
-def test_corrected_returns_of_another_policy_are_its_own():
+def test_corrected_returns_are_those_of_a_policy_between_the_two():
     """Two actions with rewards 1 and 0, then the end: drawn evenly, corrected for a policy that takes the first with 0.2.
 
     Truth: with ratios below 1 truncated at 1, E[ρ] = ½ · 0.4 + ½ · 1 = 0.7, and V-trace's fixed point is the value of the
