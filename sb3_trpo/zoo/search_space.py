@@ -30,7 +30,7 @@ def sample_trpo_params(trial: optuna.Trial, n_actions: int, n_envs: int, additio
         "n_steps_pow": trial.suggest_int("n_steps_pow", 7, 12),
         "batch_size_pow": trial.suggest_int("batch_size_pow", 5, 10),
         "one_minus_gamma": trial.suggest_float("one_minus_gamma", 1e-4, 0.03, log=True),
-        "one_minus_gae_lambda": trial.suggest_float("one_minus_gae_lambda", 1e-4, 0.1, log=True),
+        "one_minus_gae_lambda": trial.suggest_float("one_minus_gae_lambda", 1e-4, 0.2, log=True),
         "advantage_estimator": trial.suggest_categorical("advantage_estimator", ["gae", "monte_carlo"]),
         "normalize_advantage": trial.suggest_categorical("normalize_advantage", [True, False]),
         "target_kl": trial.suggest_float("target_kl", 0.001 * d, 0.1 * d, log=True),
