@@ -89,14 +89,14 @@ def check_action_space(env: Any) -> None:
         )
 
 
-def check_settings(settings: Mapping[str, Any], beside: Collection[str] = ()) -> None:
+def check_settings(model: Any) -> None:
     """Check every option of a model that is about to be set up.
 
-    :param settings: the model's attributes by name
-    :param beside: what the model gives its policy beside the observation, by the names of parameters
+    :param model: its attributes are checked
     :raises TypeError: for a value of the wrong type
     :raises ValueError: for a value out of range, saying what was given, what is allowed and what to do
     """
+    settings = vars(model)
     for name in ("learning_rate", *SCHEDULABLE):
         if isinstance(settings[name], str):  # RL Zoo's files have some
             raise TypeError(
@@ -125,7 +125,7 @@ def check_settings(settings: Mapping[str, Any], beside: Collection[str] = ()) ->
         raise TypeError(f"policy_kwargs={policy_kwargs!r} is a {type(policy_kwargs).__name__}: give a dict.")
     if policy_kwargs.get("squash_output") and not settings["use_sde"]:
         raise ValueError("policy_kwargs has squash_output=True, which needs use_sde=True: SB3 squashes gSDE's actions only.")
-    _check_policy(settings["policy_class"], beside)
+    _check_policy(model)
     _check_batch(settings)
 
 
@@ -155,7 +155,7 @@ class KeptSettings:
         :raises TypeError: for a value of the wrong type
         :raises ValueError: for a value out of range, or a change that would have no effect
         """
-        check_settings(vars(model), model.beside_observations)
+        check_settings(model)
         for name, value in self._built.items():
             if getattr(model, name) != value:
                 raise ValueError(
@@ -170,18 +170,26 @@ class KeptSettings:
         self._taken = {name: getattr(model, name) for name in _TAKEN}
 
 
-def _check_policy(policy_class: Any, beside: Collection[str]) -> None:
-    """Refuse a policy that acts on more than it is given: a mask of actions, or a recurrent network's state."""
+def _check_policy(model: Any) -> None:
+    """Refuse a policy that acts on more than it is given, such as masks or an LSTM's state, and one of another kind."""
+    policy_class, base = model.policy_class, model.policy_base
+    name_of_policy = getattr(policy_class, "__name__", policy_class)
     for method in ("forward", "get_distribution"):
         function = getattr(policy_class, method, None)
         for name, parameter in list(signature(function).parameters.items())[2:] if callable(function) else ():
             named = parameter.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-            if named and name not in beside and (name in _BEYOND_OBSERVATIONS or parameter.default is Parameter.empty):
+            unknown = name not in model.beside_observations
+            if named and unknown and (name in _BEYOND_OBSERVATIONS or parameter.default is Parameter.empty):
                 instead = _BEYOND_OBSERVATIONS.get(name, "another algorithm")
                 raise ValueError(
-                    f"The policy {policy_class.__name__} takes {name} beside the observation in {method}, which this "
-                    f"algorithm cannot give: use {instead}, or a policy that acts on the observation alone."
+                    f"The policy {name_of_policy} takes {name} beside the observation in {method}, which this algorithm "
+                    f"cannot give: use {instead}, or a policy that acts on the observation alone."
                 )
+    if not (isinstance(policy_class, type) and issubclass(policy_class, base)):
+        raise ValueError(
+            f"{type(model).__name__} needs a policy derived from {base.__module__}.{base.__name__}, not {name_of_policy}: "
+            f"use {', '.join(model.policy_aliases)}, or a subclass."
+        )
 
 
 def warn_of_action_masks(env: VecEnv | None, instead: str | None) -> None:

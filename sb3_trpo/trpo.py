@@ -100,6 +100,7 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
         "MultiInputPolicy": MultiInputPolicy,
         "PaperCnnPolicy": PaperCnnPolicy,
     }
+    policy_base: ClassVar[type[BasePolicy]] = ActorCriticPolicy  # what every policy is derived from
     beside_observations: ClassVar[Collection[str]] = ()  # what the policy is given, too, by the names of its parameters
     masked_by: ClassVar[str | None] = "MaskableTRPO"  # where masks are used, if not here
 
@@ -186,7 +187,7 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
             warn_of_truncated_minibatches(vars(self))
 
     def _setup_model(self) -> None:
-        check_settings(vars(self), self.beside_observations)  # here and not above, for `load` sets attributes of its own
+        check_settings(self)  # here and not above, for `load` sets attributes of its own
         self._left_out: frozenset[str] = frozenset()
         self._prepare_ranks()
         self._prepare_sampling()
@@ -194,6 +195,11 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
             self._make_networks()
         self._kept = KeptSettings(self)
         warn_of_action_masks(self.env, self.masked_by)
+
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        if policy_name not in self.policy_aliases:
+            raise ValueError(f"policy={policy_name!r} is unknown: use one of {', '.join(self.policy_aliases)}, or a class.")
+        return super()._get_policy_from_name(policy_name)
 
     def _take_settings(self) -> None:
         self._kept.take(self)

@@ -22,7 +22,7 @@ from sb3_trpo.sampling import Evaluator, Sampler, Samples, Vine
 from sb3_trpo.sampling.masks import RolloutMasks, read_masks
 from sb3_trpo.trpo import TRPO
 from sb3_trpo.variants.masked_evaluators import make_masked_evaluator
-from sb3_trpo.variants.refusals import WITHOUT_MASKS, check_policy_class, refuse_own_buffer, refuse_own_distribution
+from sb3_trpo.variants.refusals import WITHOUT_MASKS, refuse_own_buffer, refuse_own_distribution
 
 SelfMaskableTRPO = TypeVar("SelfMaskableTRPO", bound="MaskableTRPO")
 
@@ -68,7 +68,6 @@ class MaskableTRPO(TRPO):
         if self.rollout_buffer_class in (MaskableRolloutBuffer, MaskableDictRolloutBuffer):
             self.rollout_buffer_class = None  # masks are kept beside the buffer
         outcomes(self.action_space)  # refuses others
-        check_policy_class(self)
         super()._setup_model()
         refuse_own_buffer(self.rollout_buffer)
 
@@ -82,10 +81,6 @@ class MaskableTRPO(TRPO):
             self.policy_class = kind
         refuse_own_distribution(self.policy)
         self.policy.action_dist = masked_distribution(self.action_space)
-
-    def _take_settings(self) -> None:
-        super()._take_settings()
-        check_policy_class(self)
 
     def _excluded_save_params(self) -> list[str]:
         unsaved = [*super()._excluded_save_params(), "_masks", "_use_masking"]

@@ -18,7 +18,7 @@ from sb3_trpo.sampling import Evaluator, Samples
 from sb3_trpo.sampling.masks import RolloutMasks
 from sb3_trpo.trpo import TRPO
 from sb3_trpo.variants.recurrent_evaluator import RecurrentEvaluator, sequences_of
-from sb3_trpo.variants.refusals import check_lstms, check_policy_class, refuse_own_buffer, refuse_vine
+from sb3_trpo.variants.refusals import check_lstms, refuse_own_buffer, refuse_vine
 
 SelfRecurrentTRPO = TypeVar("SelfRecurrentTRPO", bound="RecurrentTRPO")
 
@@ -57,7 +57,7 @@ class RecurrentTRPO(TRPO):
 
     def _setup_model(self) -> None:
         self._path: RecurrentEvaluator | None = None
-        self._check_variant()
+        refuse_vine(self)
         super()._setup_model()
         refuse_own_buffer(self.rollout_buffer)
         lstm: Any = self.policy.lstm_actor
@@ -68,13 +68,9 @@ class RecurrentTRPO(TRPO):
         super()._make_networks()
         check_lstms(self.policy, self.policy_base)
 
-    def _check_variant(self) -> None:
-        check_policy_class(self)
-        refuse_vine(self)
-
     def _take_settings(self) -> None:
         super()._take_settings()
-        self._check_variant()
+        refuse_vine(self)
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_path", "_memory"]

@@ -32,21 +32,6 @@ RECURRENT_METHODS = (
 )
 
 
-def check_policy_class(model: Any) -> None:
-    """Refuse a policy of another kind.
-
-    :param model: with the ``policy_base`` that its policies have
-    :raises ValueError: naming those that are allowed
-    """
-    base = model.policy_base
-    if not (isinstance(model.policy_class, type) and issubclass(model.policy_class, base)):
-        raise ValueError(
-            f"{type(model).__name__} needs a policy derived from {base.__module__}.{base.__name__}, not "
-            f"{getattr(model.policy_class, '__name__', model.policy_class)}: use "
-            f"{', '.join(model.policy_aliases)}, or a subclass."
-        )
-
-
 def refuse_vine(model: Any) -> None:
     """Refuse to branch.
 

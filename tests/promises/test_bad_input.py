@@ -14,6 +14,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.sac.policies import SACPolicy
 
 from sb3_trpo import TRPO
 from sb3_trpo.arguments import OF_OTHERS, OF_PPO
@@ -110,6 +111,21 @@ def test_unsupported_action_spaces(space: spaces.Space, words: str) -> None:
     """A space no distribution covers is refused before anything is built."""
     with pytest.raises(ValueError, match=words):
         TRPO("MlpPolicy", ToyEnv(space), **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ("MlpLstmPolicy", "policy='MlpLstmPolicy' is unknown: use one of MlpPolicy, CnnPolicy, "),
+        (SACPolicy, "derived from stable_baselines3.common.policies.ActorCriticPolicy, not SACPolicy: use MlpPolicy, "),
+        (int, "not int"),
+        (lambda *arguments: None, "not <lambda>"),
+    ],
+)
+def test_policies_of_another_kind(policy: Any, words: str) -> None:
+    """They are refused before anything is built."""
+    with pytest.raises(ValueError, match=words):
+        TRPO(policy, ToyEnv(), **SMALL)
 
 
 def test_not_an_environment() -> None:
