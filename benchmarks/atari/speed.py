@@ -103,7 +103,10 @@ def table() -> str:
         speeds.setdefault(row["variant"], []).append(row["frames_per_second"])
     learned = []
     for name in ALGORITHMS:
-        ratio = markdown.ratio(spread(np.array(speeds[COMPARED[name]]) / np.array(speeds[name]))) if name in COMPARED else ""
+        ratio = ""
+        if name in COMPARED:
+            times = spread(np.array(speeds[COMPARED[name]]) / np.array(speeds[name]))
+            ratio = markdown.ratio(times) + COMPARED[name].removeprefix(OURS)
         learned.append([name, f"{np.median(speeds[name]):.0f}", ratio])
     collected = []
     for name in (BARE, *COLLECTED):
