@@ -171,15 +171,15 @@ class KeptSettings:
 
 
 def _check_policy(model: Any) -> None:
-    """Refuse a policy that acts on more than it is given, such as masks or an LSTM's state, and one of another kind."""
+    """Refuse a policy that needs more than it is given (masks, an LSTM's state), or that is of another kind."""
     policy_class, base = model.policy_class, model.policy_base
     name_of_policy = getattr(policy_class, "__name__", policy_class)
     for method in ("forward", "get_distribution"):
         function = getattr(policy_class, method, None)
         for name, parameter in list(signature(function).parameters.items())[2:] if callable(function) else ():
             named = parameter.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-            unknown = name not in model.beside_observations
-            if named and unknown and (name in _BEYOND_OBSERVATIONS or parameter.default is Parameter.empty):
+            missing = name not in model.beside_observations
+            if named and missing and (name in _BEYOND_OBSERVATIONS or parameter.default is Parameter.empty):
                 instead = _BEYOND_OBSERVATIONS.get(name, "another algorithm")
                 raise ValueError(
                     f"The policy {name_of_policy} takes {name} beside the observation in {method}, which this algorithm "

@@ -90,7 +90,7 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
     :param vine_kwargs: options of the vine, see :class:`sb3_trpo.sampling.VineSettings`: ``n_states``,
         ``branches_per_state``, ``branch_length``, ``bootstrap``, ``common_random_numbers``, ``n_workers``
     :param unknown: not accepted; arguments of other algorithms are refused with the name of their counterpart
-    :raises ValueError: for a value or a space out of range
+    :raises ValueError: for a value or a space out of range, or a policy of another kind
     :raises TypeError: for a value of the wrong type or an unknown argument
     """
 
