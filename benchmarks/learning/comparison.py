@@ -1,7 +1,8 @@
 """This TRPO, sb3-contrib's TRPO and SB3's PPO on five MuJoCo tasks: 1,000,000 env steps, 10 seeds (PPO 5).
 
-Settings are those users take: ours from sb3_trpo/hyperparams/trpo.yml, the others' from RL Zoo. Deterministic evaluation,
-five episodes every 20,000 steps and thirty at the end.
+Settings are those users take: ours from sb3_trpo/hyperparams/trpo.yml, the others' from RL Zoo. PPO runs once more with
+what the search of ``tuning`` finds for it, on the tasks where that is over. Deterministic evaluation, five episodes every
+20,000 steps and thirty at the end.
 """
 
 import matplotlib.pyplot as plt
@@ -10,23 +11,21 @@ import numpy as np
 from benchmarks.common import Cell, Run, Study, markdown
 from benchmarks.common.figures import band, save_panels
 from benchmarks.common.statistics import difference, interquartile_mean, interval
-from benchmarks.common.training import Plan, settings_for, train
+from benchmarks.common.training import Plan, train
 from benchmarks.learning.comparison_speed import seconds_a_step
-from benchmarks.learning.mujoco import COLORS, FINAL_EPISODES, METHODS, STEPS, TASKS
+from benchmarks.learning.mujoco import FINAL_EPISODES, METHODS, OTHERS, STEPS, TASKS
 from benchmarks.learning.overall import improvement_table, plot_profile, seeds_table
 from benchmarks.learning.published import published_table
 from benchmarks.learning.scored import STORE, methods, runs
+from benchmarks.learning.searched import has_settings, settings_of
 
-SEEDS = {"sb3_trpo": 10, "sb3_contrib": 10, "ppo": 5}
 POINTS = 50
 AXES = (("steps", "million env steps", 1e6), ("seconds", "minutes", 60.0))
 
 
 def run(cell: Cell) -> Run | None:
-    plan = Plan(
-        cell.variant, cell.task, settings_for(cell.variant, cell.task), STEPS, cell.seed, final_episodes=FINAL_EPISODES
-    )
-    return train(plan, cell.changes)
+    algo, settings = METHODS[cell.variant].algo, settings_of(cell.variant, cell.task)
+    return train(Plan(algo, cell.task, settings, STEPS, cell.seed, final_episodes=FINAL_EPISODES), cell.changes)
 
 
 def fastest_finish(env_id: str) -> float:
@@ -52,33 +51,33 @@ def table() -> str:
                 f"{STEPS * seconds_a_step(env_id, method) / 60:.1f}",
                 f"{np.mean(beyond):.0%} of updates" if beyond else "",
             )
-            rows.append([env_id, METHODS[method], str(len(found)), *cells])
+            rows.append([env_id, METHODS[method].label, str(len(found)), *cells])
     head = ("task", "method", "seeds", "final return", "mean over steps", "mean over time", "CPU minutes", "KL beyond δ")
     return markdown.table(head, rows)
 
 
 def summary() -> str:
     """Final returns alone, a row for each task and a column for each method, the largest bold."""
-    rows = []
+    rows, shown = [], [method for method in METHODS if any(method in methods(env_id) for env_id in TASKS)]
     for env_id in TASKS:
         finals = {method: [run.final for run in found] for method, found in methods(env_id).items()}
         best = max(finals, key=lambda method: interquartile_mean(finals[method]))
-        cells = (f"**{_cell(scores)}**" if method == best else _cell(scores) for method, scores in finals.items())
-        rows.append([env_id, *cells])
-    return markdown.table(["final return", *METHODS.values()], rows)
+        cells = {method: f"**{_cell(scores)}**" if method == best else _cell(scores) for method, scores in finals.items()}
+        rows.append([env_id, *(cells.get(method, "") for method in shown)])
+    return markdown.table(["final return", *(METHODS[method].label for method in shown)], rows)
 
 
 def difference_table() -> str:
     """Ours minus the others', with 95 % intervals."""
     rows = []
-    for other in ("sb3_contrib", "ppo"):
+    for other in OTHERS:
         for env_id in TASKS:
             ours, theirs = runs(env_id, "sb3_trpo"), runs(env_id, other)
             if ours and theirs:
                 final = difference(*([run.final for run in group] for group in (ours, theirs)))
                 end = fastest_finish(env_id)
                 over_time = difference(*([run.area("seconds", end) for run in group] for group in (ours, theirs)))
-                rows.append([METHODS[other], env_id, final, over_time])
+                rows.append([METHODS[other].label, env_id, final, over_time])
     return markdown.table(["sb3_trpo minus …", "task", "final return", "mean return over the fastest's time"], rows)
 
 
@@ -93,7 +92,8 @@ def plot() -> None:
                 places = np.linspace(0.0, end, POINTS + 1)[1:]
                 values = np.array([run.curve(key, places) for run in found])
                 bounds = np.array([interval(list(point)) for point in values.T]).T
-                band(axis, places / scale, interquartile_mean(values, axis=0), bounds, COLORS[method], METHODS[method])
+                drawn = METHODS[method]
+                band(axis, places / scale, interquartile_mean(values, axis=0), bounds, drawn.color, drawn.label)
             axis.set(xlabel=unit, ylabel="" if column else "return")
             axis.grid(alpha=0.3)
         axes[0, column].set_title(env_id)
@@ -106,7 +106,7 @@ STUDY = Study(
     tasks=TASKS,
     variants=METHODS,
     seeds=tuple(range(10)),
-    included=lambda cell: cell.seed < SEEDS[cell.variant],
+    included=lambda cell: cell.seed < METHODS[cell.variant].seeds and has_settings(cell.variant, cell.task),
     changeable=True,
     tables={
         "comparison": table,

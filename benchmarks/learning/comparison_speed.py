@@ -11,8 +11,9 @@ import numpy as np
 
 from benchmarks.common import Cell, Rows, Study, markdown
 from benchmarks.common.statistics import median_and_range
-from benchmarks.common.training import Plan, run, settings_for
-from benchmarks.learning.mujoco import METHODS, TASKS
+from benchmarks.common.training import Plan, run
+from benchmarks.learning.mujoco import METHODS, OTHERS, TASKS
+from benchmarks.learning.searched import has_settings, settings_of
 
 STORE = Rows("comparison/comparison_speed")
 STEPS = 24_576  # of a run
@@ -20,10 +21,9 @@ STEPS = 24_576  # of a run
 
 def measure(cell: Cell) -> dict[str, float]:
     """µs of an env step, updates included."""
-    settings = settings_for(cell.variant, cell.task)
-    _, observer = run(
-        Plan(cell.variant, cell.task, settings, STEPS, cell.seed, every=2 * STEPS, final_episodes=1), report=lambda row: None
-    )
+    algo, settings = METHODS[cell.variant].algo, settings_of(cell.variant, cell.task)
+    plan = Plan(algo, cell.task, settings, STEPS, cell.seed, every=2 * STEPS, final_episodes=1)
+    _, observer = run(plan, report=lambda row: None)
     last = observer.rows[-1]
     return {"microseconds": round(1e6 * last["processor_seconds"] / last["steps"], 1)}
 
@@ -44,13 +44,16 @@ def seconds_a_step(env_id: str, method: str) -> float:
 
 def table() -> str:
     """Medians, and how many times the others take what ours takes, with the range of single rounds."""
-    rows = []
+    rows, shown = [], [other for other in OTHERS if any((env_id, other) in measured() for env_id in TASKS)]
     for env_id in TASKS:
         ours = measured()[env_id, "sb3_trpo"]
-        others = [measured()[env_id, other] for other in METHODS if other != "sb3_trpo"]
-        cells = (f"{np.median(other):.0f}, {median_and_range(other / ours, '.1f')} times ours" for other in others)
+        others = [measured().get((env_id, other)) for other in shown]
+        cells = (
+            "" if other is None else f"{np.median(other):.0f}, {median_and_range(other / ours, '.1f')} times ours"
+            for other in others
+        )
         rows.append([env_id, f"{np.median(ours):.0f}", *cells])
-    return markdown.table(["µs an env step", *METHODS.values()], rows)
+    return markdown.table(["µs an env step", *(METHODS[method].label for method in ("sb3_trpo", *shown))], rows)
 
 
 STUDY = Study(
@@ -59,6 +62,7 @@ STUDY = Study(
     tasks=TASKS,
     variants=METHODS,
     seeds=(0, 1, 2),
+    included=lambda cell: has_settings(cell.variant, cell.task),
     alternated=True,
     tables={"comparison_speed": table},
 )

@@ -1,5 +1,6 @@
-"""MuJoCo's tasks, the comparison's five among them, and what the studies of them have in common."""
+"""MuJoCo's tasks, the comparison's five among them, its methods, and what the studies of them have in common."""
 
+from dataclasses import dataclass
 from functools import cache
 
 import gymnasium as gym
@@ -15,8 +16,33 @@ OTHER_TASKS = (
 )
 STEPS = 1_000_000
 FINAL_EPISODES = 30
-METHODS = {"sb3_trpo": "sb3_trpo", "sb3_contrib": "sb3-contrib TRPO", "ppo": "SB3 PPO"}
-COLORS = {"sb3_trpo": "tab:blue", "sb3_contrib": "tab:orange", "ppo": "tab:green"}
+
+
+@dataclass(frozen=True)
+class Method:
+    """One of the comparison's methods.
+
+    :param label: in tables and pictures
+    :param color: in pictures
+    :param algo: of ``ALGORITHMS``
+    :param seeds: how many runs it has on each task
+    :param searched: with the settings that the search of ``tuning`` has found, in place of those of a file
+    """
+
+    label: str
+    color: str
+    algo: str
+    seeds: int = 10
+    searched: bool = False
+
+
+METHODS = {
+    "sb3_trpo": Method("sb3_trpo", "tab:blue", "sb3_trpo"),
+    "sb3_contrib": Method("sb3-contrib TRPO", "tab:orange", "sb3_contrib"),
+    "ppo": Method("SB3 PPO", "tab:green", "ppo", seeds=5),
+    "ppo_tuned": Method("SB3 PPO, tuned here", "tab:red", "ppo", searched=True),
+}
+OTHERS = tuple(method for method in METHODS if method != "sb3_trpo")
 
 
 @cache

@@ -6,7 +6,7 @@ import numpy as np
 from benchmarks.common import markdown
 from benchmarks.common.figures import band, save
 from benchmarks.common.statistics import interquartile_mean, probability_of_improvement, share_near_median
-from benchmarks.learning.mujoco import COLORS, METHODS, TASKS
+from benchmarks.learning.mujoco import METHODS, OTHERS, TASKS
 from benchmarks.learning.scored import STORE, Scored, methods, runs
 
 THRESHOLDS = np.linspace(0.0, 1.5, 151)
@@ -20,13 +20,16 @@ def finals(found: list[Scored]) -> list[float]:
 def improvement_table() -> str:
     """Probability that a run of ours ends above one of the other method, by task and over all tasks."""
     rows = []
-    for other in ("sb3_contrib", "ppo"):
+    for other in OTHERS:
         pairs = {
             env_id: (finals(runs(env_id, "sb3_trpo")), finals(runs(env_id, other))) for env_id in TASKS if runs(env_id, other)
         }
-        for name, chosen in (*((env_id, [pair]) for env_id, pair in pairs.items()), ("all tasks", list(pairs.values()))):
+        groups = {env_id: [pair] for env_id, pair in pairs.items()}
+        if len(pairs) == len(TASKS):
+            groups["all tasks"] = list(pairs.values())
+        for name, chosen in groups.items():
             probability, low, high = probability_of_improvement(chosen)
-            rows.append([METHODS[other], name, f"{probability:.2f} ({low:.2f}–{high:.2f})"])
+            rows.append([METHODS[other].label, name, f"{probability:.2f} ({low:.2f}–{high:.2f})"])
     return markdown.table(["sb3_trpo above …", "task", "probability"], rows)
 
 
@@ -42,7 +45,7 @@ def seeds_table() -> str:
                 f"{max(scores):.0f}",
                 f"{share_near_median(scores):.0%}",
             )
-            rows.append([env_id, METHODS[method], str(len(scores)), *numbers])
+            rows.append([env_id, METHODS[method].label, str(len(scores)), *numbers])
     return markdown.table(["task", "method", "seeds", "median", "worst", "best", "within 20 % of the median"], rows)
 
 
@@ -62,15 +65,20 @@ def profile(scores: list[np.ndarray]) -> np.ndarray:
 
 
 def plot_profile() -> None:
-    """Share of runs whose final return, divided by the task's best interquartile mean, is above τ; runs resampled by task."""
+    """Share of runs whose final return, divided by the task's best interquartile mean, is above τ; runs resampled by task.
+
+    Of the methods that have runs on all tasks.
+    """
     figure, axis = plt.subplots(figsize=(6.0, 3.6))
     by_task = {env_id: normalized(env_id) for env_id in TASKS}
     rng = np.random.default_rng(0)
-    for method, name in METHODS.items():
-        scores = [of_task[method] for of_task in by_task.values() if method in of_task]
+    for name, method in METHODS.items():
+        scores = [of_task[name] for of_task in by_task.values() if name in of_task]
+        if len(scores) < len(TASKS):
+            continue
         drawn = [values[rng.integers(len(values), size=(RESAMPLES, len(values)))] for values in scores]
         bounds = np.percentile(profile(drawn), [2.5, 97.5], axis=0)
-        band(axis, THRESHOLDS, profile(scores), bounds, COLORS[method], name)
+        band(axis, THRESHOLDS, profile(scores), bounds, method.color, method.label)
     axis.set(xlabel="τ: final return / best interquartile mean of the task", ylabel="share of runs above τ", ylim=(0, 1.02))
     axis.grid(alpha=0.3)
     axis.legend(frameon=False)

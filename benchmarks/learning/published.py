@@ -22,9 +22,11 @@ def published_table() -> str:
         for row in csv.DictReader(file):
             link = f"[{row['source']}]({row['address']})"
             rows.append([link, row["algorithm"], row["setting"], row["return_of"], *(row[name] for name in NAMES)])
-    for method, name in METHODS.items():
-        found = [runs(env_id, method) for env_id in TASKS]
+    for name, method in METHODS.items():
+        found = [runs(env_id, name) for env_id in TASKS]
         scores = (f"**{interquartile_mean([run.final for run in group]):.0f}**" if group else "" for group in found)
-        setting = f"v5, 1M steps, {min(map(len, found))} seeds"
-        rows.append(["here", name, setting, "last policy, interquartile mean", *scores])
+        if not any(found):
+            continue
+        setting = f"v5, 1M steps, {min(map(len, filter(None, found)))} seeds"
+        rows.append(["here", method.label, setting, "last policy, interquartile mean", *scores])
     return markdown.table(["source", "algorithm", "version, steps, seeds", "return of", *NAMES], rows)

@@ -56,9 +56,25 @@ class Space:
         return {"ent_coef": max(1e-8, settings["ent_coef"]), **drawn}
 
 
+class _SmallerLambda:
+    """A trial that draws ``gae_lambda`` down to 0.8, where RL Zoo's space ends at 0.9.
+
+    :param trial: draws the values
+    """
+
+    def __init__(self, trial: optuna.Trial):
+        self.trial = trial
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.trial, name)
+
+    def suggest_float(self, name: str, low: float, high: float, **options: Any) -> float:
+        return self.trial.suggest_float(name, low, 0.2 if name == "one_minus_gae_lambda" else high, **options)
+
+
 def _sample_ppo(trial: optuna.Trial, n_actions: int, n_envs: int, additional_args: dict) -> dict[str, Any]:
-    """RL Zoo's space, and the first standard deviation, which TRPO's space has, too."""
-    settings = sample_ppo_params(trial, n_actions, n_envs, additional_args)
+    """RL Zoo's space, and what TRPO's space has besides: a smaller ``gae_lambda`` and the first standard deviation."""
+    settings = sample_ppo_params(_SmallerLambda(trial), n_actions, n_envs, additional_args)  # type: ignore[arg-type]
     settings["policy_kwargs"]["log_std_init"] = trial.suggest_float("log_std_init", -3.0, 0.0)
     return settings
 

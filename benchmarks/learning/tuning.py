@@ -8,19 +8,26 @@ wins. The study is a file in benchmarks/results/tuning, the repetitions are a CS
 from both.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-import pandas as pd
-from optuna.storages.journal import JournalFileBackend, JournalStorage
 
 from benchmarks.common import Cell, Study, markdown
-from benchmarks.common.environment import results
-from benchmarks.common.training import Plan, policy_kwargs_of, run, settings_for
+from benchmarks.common.training import Plan, run, settings_for
 from benchmarks.learning.mujoco import METHODS, OTHER_TASKS
 from benchmarks.learning.mujoco import TASKS as COMPARED
+from benchmarks.learning.searched import (
+    FRESH_SEEDS,
+    add_repetition,
+    file_of,
+    found_settings,
+    repetitions,
+    storage_of,
+    study_of,
+    winner,
+    with_drawn,
+)
 from benchmarks.learning.spaces import SPACES
 
 TASKS = {  # env steps of a trial
@@ -34,20 +41,10 @@ TASKS = {  # env steps of a trial
 SEARCHED = {"sb3_trpo": set(TASKS), "ppo": set(COMPARED)}
 TRIALS = {"Walker2d-v5": 26, "HalfCheetah-v5": 28}  # where they are not 20
 EVALUATIONS = 20
-FRESH_SEEDS = {101: 5, 102: 3, 103: 2}  # and how many trials are run with each, beside the first one
 
 
-def file_of(algo: str, env_id: str, kind: str) -> Path:
-    """The study itself is a ``log``, its repetitions a ``csv``."""
-    return results("tuning", algo, f"{env_id}.{kind}")
-
-
-def storage_of(algo: str, env_id: str) -> JournalStorage:
-    return JournalStorage(JournalFileBackend(str(file_of(algo, env_id, "log"))))
-
-
-def study_of(algo: str, env_id: str) -> optuna.Study:
-    """The search, as far as it has got."""
+def begun_study(algo: str, env_id: str) -> optuna.Study:
+    """The search, as far as it has got, ready to go on."""
     file_of(algo, env_id, "log").parent.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
         storage=storage_of(algo, env_id),
@@ -62,11 +59,11 @@ def study_of(algo: str, env_id: str) -> optuna.Study:
 
 
 def score_of(algo: str, env_id: str, drawn: dict[str, Any], seed: int, trial: optuna.Trial | None = None) -> float:
-    """Train with the settings that were drawn, and with what the task's settings have besides, such as its environments.
+    """Train with the settings that were drawn.
 
     :raises optuna.TrialPruned: if the trial does worse than most others have at its stage
     """
-    steps, before = TASKS[env_id], settings_for(algo, env_id)
+    steps = TASKS[env_id]
     scores: list[float] = []
 
     def report(row: dict[str, float]) -> None:
@@ -76,36 +73,28 @@ def score_of(algo: str, env_id: str, drawn: dict[str, Any], seed: int, trial: op
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-    networks = {**policy_kwargs_of(before), **drawn["policy_kwargs"]}
-    settings = {**before, **drawn, "policy_kwargs": networks}
-    run(Plan(algo, env_id, settings, steps, seed, every=steps // EVALUATIONS), report)
+    run(Plan(algo, env_id, with_drawn(algo, env_id, drawn), steps, seed, every=steps // EVALUATIONS), report)
     return float(np.mean(scores[len(scores) // 2 :]))
 
 
-def repeat_best(study: optuna.Study, algo: str, env_id: str) -> int:
-    """Run the first trial and the best ones with fresh seeds, as far as that has not been done, and return the winner."""
-    path = file_of(algo, env_id, "csv")
-    if not path.exists():
-        path.write_text("trial,seed,score\n")
+def repeat_best(study: optuna.Study, algo: str, env_id: str) -> None:
+    """Run the first trial and the best ones with fresh seeds, as far as that has not been done."""
     complete = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
     standing = {trial.number: trial.values[0] for trial in complete}
     for seed, count in FRESH_SEEDS.items():
         best = sorted((number for number in standing if number), key=standing.__getitem__, reverse=True)[:count]
-        found = pd.read_csv(path)
-        for number in (0, *best):
-            if not ((found["trial"] == number) & (found["seed"] == seed)).any():
-                score = score_of(algo, env_id, SPACES[algo].convert(study.trials[number].params), seed)
-                with path.open("a") as file:
-                    file.write(f"{number},{seed},{score:.3f}\n")
-        means = pd.read_csv(path).query("seed <= @seed").groupby("trial")["score"].mean()
+        done = repetitions(algo, env_id).query("seed == @seed")["trial"]
+        for number in {0, *best} - {*done}:
+            score = score_of(algo, env_id, SPACES[algo].convert(study.trials[number].params), seed)
+            add_repetition(algo, env_id, number, seed, score)
+        means = repetitions(algo, env_id).query("seed <= @seed").groupby("trial")["score"].mean()
         standing = {number: means[number] for number in (0, *best)}
-    return max(standing, key=standing.__getitem__)
 
 
 def search(cell: Cell) -> None:
     """Make the trials and repetitions that are missing."""
     algo, env_id = cell.variant, cell.task
-    space, study = SPACES[algo], study_of(algo, env_id)
+    space, study = SPACES[algo], begun_study(algo, env_id)
     if not study.trials:
         study.enqueue_trial(space.as_drawn(settings_for(algo, env_id)))
     finished = [trial for trial in study.trials if trial.state.is_finished()]
@@ -114,9 +103,12 @@ def search(cell: Cell) -> None:
         n_trials=TRIALS.get(env_id, 20) - len(finished),
         catch=(ValueError,),
     )
-    winner = repeat_best(study, algo, env_id)
-    scores = pd.read_csv(file_of(algo, env_id, "csv")).groupby("trial")["score"].mean()
-    print(scores, winner, study.trials[winner].params)
+    repeat_best(study, algo, env_id)
+    print(repetitions(algo, env_id), found_settings(algo, env_id))
+
+
+def _cell(scores: list[float]) -> str:
+    return f"{np.mean(scores):.0f} ({', '.join(f'{score:.0f}' for score in scores)})"
 
 
 def table() -> str:
@@ -124,19 +116,14 @@ def table() -> str:
     rows = []
     for algo, tasks in SEARCHED.items():
         for env_id in filter(tasks.__contains__, TASKS):
-            path = file_of(algo, env_id, "csv")
-            if not path.exists():
+            scores = repetitions(algo, env_id).groupby("trial")["score"].agg(list)
+            if scores.empty:
                 continue
-            study = optuna.load_study(study_name=env_id, storage=storage_of(algo, env_id))
-            states = [trial.state for trial in study.trials if trial.state.is_finished()]
-            scores = pd.read_csv(path).groupby("trial")["score"].agg(list)
-            most = scores[scores.map(len) == scores.map(len).max()]  # those that were repeated to the end
-            winner = most.map(np.mean).idxmax()
-            cells = [
-                f"{np.mean(scores[number]):.0f} ({', '.join(f'{s:.0f}' for s in scores[number])})" for number in (0, winner)
-            ]
+            states = [trial.state for trial in study_of(algo, env_id).trials if trial.state.is_finished()]
             pruned = states.count(optuna.trial.TrialState.PRUNED)
-            rows.append([env_id, METHODS[algo], str(len(states)), str(pruned), cells[0], cells[1] if winner else "the same"])
+            best = winner(algo, env_id)
+            cells = [_cell(scores[0]), _cell(scores[best]) if best else "the same"]
+            rows.append([env_id, METHODS[algo].label, str(len(states)), str(pruned), *cells])
     return markdown.table(["", "", "trials", "of these pruned", "as they were", "the winner"], rows)
 
 

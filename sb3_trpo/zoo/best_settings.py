@@ -18,11 +18,11 @@ def best_settings(study: optuna.Study, given: Mapping[str, Any]) -> dict[str, An
     :param given: the settings that the search began with, as they were read from a file
     """
     settings = {**given, **sampled_settings(study.best_trial.params, given.get("vine_kwargs"))}
-    settings["policy_kwargs"] = _as_code(settings["policy_kwargs"])
+    settings["policy_kwargs"] = as_code(settings["policy_kwargs"])
     return settings
 
 
-def _as_code(policy_kwargs: Mapping[str, Any]) -> str:
+def as_code(policy_kwargs: Mapping[str, Any]) -> str:
     """As RL Zoo evaluates it, which knows PyTorch's modules as ``nn``."""
     parts = {name: f"nn.{value.__name__}" if isinstance(value, type) else repr(value) for name, value in policy_kwargs.items()}
     return f"dict({', '.join(f'{name}={value}' for name, value in parts.items())})"
