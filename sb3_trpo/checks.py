@@ -13,7 +13,7 @@ def check_real(name: str, value: Any, low: float, low_allowed: bool, high: float
     :raises ValueError: for a value out of range
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise TypeError(f"{name}={value!r} is a {type(value).__name__}: give a number.")
+        raise TypeError(f"{name}={value!r} is of type {type(value).__name__}: give a number.")
     inside = low <= float(value) <= high and (low_allowed or value != low) and (high_allowed or value != high)
     if not inside:
         bounds = f"{'[' if low_allowed else '('}{low:g}, {high:g}{']' if high_allowed else ')'}"
@@ -27,7 +27,7 @@ def check_count(name: str, value: Any, least: int) -> None:
     :raises ValueError: for a value below ``least``
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
-        raise TypeError(f"{name}={value!r} is a {type(value).__name__}: give a whole number of at least {least}.")
+        raise TypeError(f"{name}={value!r} is of type {type(value).__name__}: give a whole number of at least {least}.")
     if value < least:
         raise ValueError(f"{name}={value!r} is too small: give a whole number of at least {least}.")
 

@@ -100,7 +100,7 @@ def check_settings(model: Any) -> None:
     for name in ("learning_rate", *SCHEDULABLE):
         if isinstance(settings[name], str):  # RL Zoo's files have some
             raise TypeError(
-                f"{name}={settings[name]!r} is a str: give a number, or a function of the remaining progress, 1 to 0."
+                f"{name}={settings[name]!r} is of type str: give a number, or a function of the remaining progress, 1 to 0."
             )
     for name in (*_REALS, *_COUNTS):
         _check_no_schedule(name, settings[name])
@@ -122,7 +122,7 @@ def check_settings(model: Any) -> None:
     check_vine(settings)
     policy_kwargs = settings["policy_kwargs"]
     if not isinstance(policy_kwargs, Mapping):
-        raise TypeError(f"policy_kwargs={policy_kwargs!r} is a {type(policy_kwargs).__name__}: give a dict.")
+        raise TypeError(f"policy_kwargs={policy_kwargs!r} is of type {type(policy_kwargs).__name__}: give a dict.")
     if policy_kwargs.get("squash_output") and not settings["use_sde"]:
         raise ValueError("policy_kwargs has squash_output=True, which needs use_sde=True: SB3 squashes gSDE's actions only.")
     _check_policy(model)
@@ -221,7 +221,7 @@ def check_vine(settings: Mapping[str, Any]) -> None:
     """
     given = settings["vine_kwargs"]
     if not isinstance(given, (Mapping, type(None))):
-        raise TypeError(f"vine_kwargs={given!r} is a {type(given).__name__}: give a dict, or None.")
+        raise TypeError(f"vine_kwargs={given!r} is of type {type(given).__name__}: give a dict, or None.")
     if given and settings["sampling"] == "single_path":
         raise ValueError(
             'vine_kwargs has no effect with sampling="single_path": leave it out, or set sampling="vine"; a model that was '

@@ -58,7 +58,7 @@ class RestartEnv(gym.Wrapper):
 
     def __init__(self, env: gym.Env, source: Source, share: float = 0.5):
         if not isinstance(source, Source):
-            raise TypeError(f"source={source!r} is a {type(source).__name__}: give a sb3_trpo.restarts.Source.")
+            raise TypeError(f"source={source!r} is of type {type(source).__name__}: give a sb3_trpo.restarts.Source.")
         super().__init__(env)
         self.source = source
         self.set_share(share)

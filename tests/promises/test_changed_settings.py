@@ -22,10 +22,10 @@ SMALL: dict[str, Any] = {"n_steps": 32, "batch_size": 32, "device": "cpu", "seed
         ({"advantage_estimator": "montecarlo"}, "use one of gae, monte_carlo"),
         ({"gamma": 2.0}, "gamma=2.0 is outside"),
         ({"cg_max_steps": 0}, "cg_max_steps=0 is too small"),
-        ({"line_search_max_iter": 2.5}, "line_search_max_iter=2.5 is a float"),
+        ({"line_search_max_iter": 2.5}, "line_search_max_iter=2.5 is of type float"),
         ({"target_kl": -1.0}, "target_kl=-1.0 is outside"),
         ({"ent_coef": math.nan}, "ent_coef=nan"),
-        ({"learning_rate": "1e-3"}, "learning_rate='1e-3' is a str"),
+        ({"learning_rate": "1e-3"}, "learning_rate='1e-3' is of type str"),
         ({"n_critic_updates": -1}, "n_critic_updates=-1"),
         ({"vine_kwargs": VINE}, "no effect with sampling"),
         ({"sampling": "vine", "vine_kwargs": {"branch_length": 0}}, "vine_kwargs: branch_length=0"),
@@ -130,7 +130,7 @@ def test_a_schedule_is_answered_with_a_callback(name: str, value: Any) -> None:
 
 def test_n_steps_is_no_schedule() -> None:
     """And no callback could change it, so that none is advised."""
-    with pytest.raises(TypeError, match=r"n_steps=.* is a function: give a whole number"):
+    with pytest.raises(TypeError, match=r"n_steps=.* is of type function: give a whole number"):
         TRPO("MlpPolicy", ToyEnv(), **{**SMALL, "n_steps": lambda progress: 32})
 
 

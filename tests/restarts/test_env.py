@@ -329,7 +329,7 @@ def test_memory_is_bounded():
     [
         ({"source": [1]}, TypeError, "give a sb3_trpo.restarts.Source"),
         ({"source": Visited(), "share": 1.5}, ValueError, "share=1.5 is outside"),
-        ({"source": Visited(), "share": "half"}, TypeError, "share='half' is a str"),
+        ({"source": Visited(), "share": "half"}, TypeError, "share='half' is of type str"),
     ],
 )
 def test_mistakes_are_named(arguments: dict[str, Any], error: type[Exception], words: str):

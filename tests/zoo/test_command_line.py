@@ -291,7 +291,7 @@ def test_a_game_whose_package_is_missing(monkeypatch):
         ("train --env CartPole-v1 -params targt_kl:0.1", "did you mean target_kl?"),
         ("train --env CartPole-v1 -i ZIP -params targt_kl:0.1", "did you mean target_kl?"),
         ("optimize --env CartPole-v1 -params cg_max_steps:0.5", "cg_max_steps=0.5"),
-        ("train --env CartPole-v1 --conf-file mine.yml", "target_kl='falling' is a str"),
+        ("train --env CartPole-v1 --conf-file mine.yml", "target_kl='falling' is of type str"),
         ("train --env CartPole-v1 --conf-file none.yml", "none.yml"),
         ("train --env CartPole-v1 -params vine_kwargs:dict(n_states=3)", 'sampling="vine"'),
         ("train --env LunarLander-v3 --sampling vine", "LunarLander cannot be copied"),
