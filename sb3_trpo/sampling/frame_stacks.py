@@ -14,7 +14,8 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecFrameStac
 class FrameStacks(NDArrayOperatorsMixin):
     """Read and written like an array ``[n_steps, n_envs, C, H, W]``, in a fraction of its memory.
 
-    What else an array can do is done with a read-only copy of all stacks, which takes the memory saved here.
+    What else an array can do is done with a read-only copy of all stacks, which takes the memory saved here. Steps are
+    written in their order; any other write takes such a copy, too, and every stack is written once more.
 
     Behind it are the frames, and for every stack the places of its frames among them. Whether a stack goes on from the one
     of the step before is found by comparing all they should share, so what is read is bit for bit what was written, after
@@ -33,7 +34,11 @@ class FrameStacks(NDArrayOperatorsMixin):
         # Enough should no two stacks have a frame in common. Where nothing is written there is no memory behind it yet.
         self.frames = np.empty((n_steps * n_envs * n_stack, *frame), dtype=dtype)
         self.places: np.ndarray = np.zeros((n_steps, n_envs, n_stack), dtype=np.int64)
-        self.n_frames = 0
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Let the next step that is written be the first."""
+        self.n_frames = self.n_written = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -55,8 +60,21 @@ class FrameStacks(NDArrayOperatorsMixin):
         return np.asarray(self[:], dtype=dtype)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        arrays = (np.asarray(value) if isinstance(value, FrameStacks) else value for value in inputs)
-        return getattr(ufunc, method)(*arrays, **options)
+        arrays = [np.array(value) if isinstance(value, FrameStacks) else value for value in inputs]
+        (target,) = options.get("out", (None,))
+        if not isinstance(target, FrameStacks):
+            return getattr(ufunc, method)(*arrays, **options)
+        stacks = np.array(target)
+        getattr(ufunc, method)(*arrays, **{**options, "out": (stacks,)})
+        target[:] = stacks
+        return target
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """For ``torch.as_tensor``, which would read one number after the other."""
+        return np.asarray(self).__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return np.empty(0).__dlpack_device__()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or not hasattr(np.ndarray, name):
@@ -65,12 +83,23 @@ class FrameStacks(NDArrayOperatorsMixin):
         stacks.flags.writeable = False
         return getattr(stacks, name)
 
-    def __setitem__(self, step: int, stacks: np.ndarray) -> None:
-        """Keep the stacks ``[n_envs, C, H, W]`` of one step; steps are written in order, step 0 begins anew."""
-        n_envs, n_stack = self.places.shape[1:]
+    def __setitem__(self, index: Any, stacks: Any) -> None:
+        if isinstance(index, int) and index == self.n_written:
+            self._append(np.broadcast_to(stacks, self.shape[1:]))
+            return
+        if self.places.ndim < 3:
+            raise ValueError("The rows of a rollout that was read from are read-only: write before the update.")
+        changed = np.array(self)
+        changed[index] = stacks
+        self.begin_anew()
+        for of_step in changed:
+            self._append(of_step)
+
+    def _append(self, stacks: np.ndarray) -> None:
+        """Keep the stacks ``[n_envs, C, H, W]`` of the next step."""
+        step, (n_envs, n_stack) = self.n_written, self.places.shape[1:]
         stacks = stacks.reshape(n_envs, n_stack, *self.frames.shape[1:])
         if step == 0:
-            self.n_frames = 0
             going_on = np.zeros(n_envs, dtype=bool)
         else:
             shared = self.places[step - 1, :, 1:]
@@ -78,6 +107,7 @@ class FrameStacks(NDArrayOperatorsMixin):
             self.places[step, :, :-1] = shared
         self.places[step, going_on, -1] = self._keep(stacks[going_on, -1])
         self.places[step, ~going_on] = self._keep(stacks[~going_on].reshape(-1, *self.frames.shape[1:])).reshape(-1, n_stack)
+        self.n_written += 1
 
     def _keep(self, frames: np.ndarray) -> np.ndarray:
         """Places of new frames ``[F, …]``."""
@@ -147,6 +177,7 @@ class FrameStackBuffer(RolloutBuffer):
     def reset(self) -> None:
         stacks = self._stacks  # refuses what SB3 would stumble over
         super().reset()
+        stacks.begin_anew()
         self.observations = stacks
 
     @staticmethod

@@ -93,11 +93,40 @@ def test_it_does_what_an_array_does() -> None:
     some = np.arange(32) % 3 == 0
     assert np.array_equal(stacks[some], array[some]) and np.array_equal(stacks[some, 1], array[some, 1])
     assert stacks.mean() == array.mean() == np.mean(stacks)
-    assert th.equal(th.as_tensor(stacks.copy()), th.as_tensor(array))
+    assert th.equal(th.as_tensor(stacks), th.as_tensor(array)) and th.as_tensor(stacks).dtype == th.uint8
     with pytest.raises(ValueError, match="read-only"):
         stacks.fill(0)
     with pytest.raises(AttributeError, match="colour"):
         _ = stacks.colour
+
+
+WRITES: dict[str, Callable[[np.ndarray], object]] = {
+    "the first step": lambda stacks: stacks.__setitem__(0, np.zeros_like(stacks[0])),
+    "every step in turn": lambda stacks: [stacks.__setitem__(step, 255 - stacks[step]) for step in range(len(stacks))],
+    "everything": lambda stacks: stacks.__setitem__(slice(None), 255 - stacks[:]),
+    "one environment": lambda stacks: stacks.__setitem__((slice(None), 1), 7),
+    "one stack": lambda stacks: stacks.__setitem__((5, 2), stacks[6, 0]),
+    "pixels": lambda stacks: stacks.__setitem__((..., slice(3), 4), 9),
+    "in place": lambda stacks: stacks.__iadd__(1),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_what_is_written_is_what_is_read(write: Callable[[np.ndarray], object]) -> None:
+    """Writes of a callback, for example to augment pictures, change what they change in an array; the next rollout is its own."""
+    model = TRPO("MlpPolicy", stacked(), **SETTINGS).learn(96)
+    stacks = model.rollout_buffer.observations
+    array = np.array(stacks)
+    write(array)
+    write(stacks)
+    assert np.array_equal(stacks, array)
+    others = TRPO("MlpPolicy", stacked(), **SETTINGS, rollout_buffer_class=RolloutBuffer).learn(96)
+    for run in (model, others):
+        run.learn(96)
+    assert np.array_equal(model.rollout_buffer.observations, others.rollout_buffer.observations)
+    next(model.rollout_buffer.get(10))
+    with pytest.raises(ValueError, match="read-only"):
+        model.rollout_buffer.observations[0] = 0
 
 
 def test_ppo_learns_the_same_from_it() -> None:
