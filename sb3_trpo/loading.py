@@ -21,6 +21,12 @@ _TRPOS = ("target_kl", "cg_damping", "cg_max_steps", "line_search_max_iter")  # 
 _OURS = "sampling"  # that sb3-contrib's TRPO does not save
 _BUILDERS = ("policy", "_init_setup_model")  # arguments of the constructor that are used up when a model is made
 
+# Where the policies of a saved PPO are from -> which PPO it was, and the TRPO for its policies
+_PPOS = {
+    "sb3_contrib.common.recurrent.policies": ("RecurrentPPO", "RecurrentTRPO"),
+    "sb3_contrib.common.maskable.policies": ("MaskablePPO", "MaskableTRPO"),
+}
+
 Loaded = TypeVar("Loaded", bound="LoadedWithCare")
 
 
@@ -77,7 +83,7 @@ class LoadedWithCare(BaseAlgorithm):
             kwargs["_stats_window_size"] = kwargs.pop("stats_window_size")
         model = super().load(path, env, device, custom_objects, print_system_info, force_reset, **kwargs)
         if _OURS not in saved and "target_kl" not in kwargs:
-            _warn_of_another_kl(model)
+            _warn_of_another_kl(model, [name for name in ("target_kl", "cg_damping") if name not in kwargs])
         return model
 
 
@@ -91,9 +97,11 @@ def _check_origin(path: Any, saved: Mapping[str, Any]) -> None:
     missing = [name for name in _TRPOS if name not in saved]
     if missing:
         of_ppo = "clip_range" in saved
-        saver = "PPO" if of_ppo else "another algorithm"
+        policy_class = saved.get("policy_class")
+        module = policy_class.get("__module__", "") if isinstance(policy_class, Mapping) else ""
+        saver, ours = _PPOS.get(module, ("PPO", "TRPO")) if of_ppo else ("another algorithm", "TRPO")
         advice = (
-            " To train its networks with TRPO: make a model with the same policy, policy_kwargs and spaces, then "
+            f" To train its networks with TRPO: make a sb3_trpo.{ours} with the same policy, policy_kwargs and spaces, then "
             "model.set_parameters(path)."
         )
         raise ValueError(
@@ -112,18 +120,19 @@ def _check_changes(changes: Mapping[str, Any], saved: Collection[str], arguments
     reject_unknown_arguments(unknown, arguments)
 
 
-def _warn_of_another_kl(model: Any) -> None:
-    """Say what sb3-contrib's settings mean here, if that is something else."""
+def _warn_of_another_kl(model: Any, names: Collection[str]) -> None:
+    """Say what sb3-contrib's settings of these names mean here, if that is something else."""
     space = model.action_space
     dimensions = spaces.flatdim(space) if isinstance(space, (spaces.Box, spaces.MultiBinary)) else 1
     if dimensions == 1:
         return
-    target_kl, cg_damping = model.target_kl, model.cg_damping
+    saved = {name: getattr(model, name) for name in names}
+    given = " and ".join(f"{name}={value:g}" for name, value in saved.items())
+    converted = ", ".join(f"{name}={value * dimensions:g}" for name, value in saved.items())
     warnings.warn(
         f"This model was saved by sb3_contrib.TRPO, whose KL divergence is a mean over the {dimensions} action dimensions; "
-        f"here it is the sum. Steps with target_kl={target_kl:g} and cg_damping={cg_damping:g}, as saved, are shorter than "
-        f"there. For steps of the same length: TRPO.load(path, env, target_kl={target_kl * dimensions:g}, "
-        f"cg_damping={cg_damping * dimensions:g}).",
+        f"here it is the sum. Steps with {given}, as saved, are shorter than there. For steps of the same length: "
+        f"TRPO.load(path, env, {converted}).",
         UserWarning,
         stacklevel=3,
     )

@@ -1,4 +1,4 @@
-"""What a model accepts, from the constructor and at every later use: an error that names the fix for everything else."""
+"""Checks of a model's settings, in the constructor and before every use. Each error names the fix."""
 
 import math
 import warnings
@@ -98,9 +98,10 @@ def check_settings(model: Any) -> None:
     """
     settings = vars(model)
     for name in ("learning_rate", *SCHEDULABLE):
-        if isinstance(settings[name], str):  # RL Zoo's files have some
+        if isinstance(settings[name], (str, type(None))):  # RL Zoo's files have texts; PPO's target_kl may be None
+            kind = type(settings[name]).__name__
             raise TypeError(
-                f"{name}={settings[name]!r} is of type str: give a number, or a function of the remaining progress, 1 to 0."
+                f"{name}={settings[name]!r} is of type {kind}: give a number, or a function of the remaining progress, 1 to 0."
             )
     for name in (*_REALS, *_COUNTS):
         _check_no_schedule(name, settings[name])
@@ -113,9 +114,13 @@ def check_settings(model: Any) -> None:
         check_count(name.lstrip("_"), settings[name], least)
     for name in _FLAGS:
         check_flag(name, settings[name])
-    rate = settings["learning_rate"]
-    if not callable(rate):
+    rate, progress = settings["learning_rate"], model._current_progress_remaining
+    if callable(rate):
+        check_real(f"learning_rate({progress:g})", rate(progress), 0.0, True, math.inf, False)
+    else:
         check_real("learning_rate", rate, 0.0, True, math.inf, False)
+    if settings["seed"] is not None:
+        check_count("seed", settings["seed"], 0)
     for name, allowed in CHOICES.items():
         if settings[name] not in allowed:
             raise ValueError(f"{name}={settings[name]!r} is unknown: use one of {', '.join(allowed)}.")
@@ -150,7 +155,7 @@ class KeptSettings:
         self._taken = {name: getattr(model, name) for name in _TAKEN}
 
     def take(self, model: Any) -> None:
-        """Check all settings; what something else keeps a copy of changes there, too.
+        """Check all settings; pass a changed rate, γ or λ on to the schedule and the rollout buffer, which hold copies.
 
         :raises TypeError: for a value of the wrong type
         :raises ValueError: for a value out of range, or a change that would have no effect

@@ -198,7 +198,9 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
         if policy_name not in self.policy_aliases:
-            raise ValueError(f"policy={policy_name!r} is unknown: use one of {', '.join(self.policy_aliases)}, or a class.")
+            elsewhere = ". Policies with memory are those of sb3_trpo.RecurrentTRPO" if "Lstm" in policy_name else ""
+            known = ", ".join(self.policy_aliases)
+            raise ValueError(f"policy={policy_name!r} is unknown: use one of {known}, or a class{elsewhere}.")
         return super()._get_policy_from_name(policy_name)
 
     def _take_settings(self) -> None:

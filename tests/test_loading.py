@@ -64,14 +64,19 @@ def test_a_subclass_with_settings_of_its_own(tmp_path: Path) -> None:
         Mine.load(tmp_path / "model", exta=3)
 
 
-@pytest.mark.parametrize("algorithm", [PPO, A2C, SAC, sb3_contrib.RecurrentPPO, sb3_contrib.QRDQN])
+@pytest.mark.parametrize("algorithm", [PPO, A2C, SAC, sb3_contrib.RecurrentPPO, sb3_contrib.MaskablePPO, sb3_contrib.QRDQN])
 def test_files_of_other_algorithms(algorithm: Any, tmp_path: Path) -> None:
     name = "MlpLstmPolicy" if algorithm is sb3_contrib.RecurrentPPO else "MlpPolicy"
-    space = spaces.Discrete(3) if algorithm is sb3_contrib.QRDQN else spaces.Box(-1.0, 1.0, (3,))
+    discrete = algorithm in (sb3_contrib.QRDQN, sb3_contrib.MaskablePPO)
+    space = spaces.Discrete(3) if discrete else spaces.Box(-1.0, 1.0, (3,))
     small = {"buffer_size": 10} if algorithm in (SAC, sb3_contrib.QRDQN) else {}
     algorithm(name, ToyEnv(space), device="cpu", **small).save(tmp_path / "model")
-    saver = "PPO" if "PPO" in algorithm.__name__ else "another algorithm"
-    with pytest.raises(ValueError, match=rf"model was saved by {saver}, not by TRPO: it has no .*cg_max_steps.* Load it with"):
+    of_ppo = "PPO" in algorithm.__name__
+    told = (
+        rf"model was saved by {algorithm.__name__ if of_ppo else 'another algorithm'}, not by TRPO: it has no .*cg_max_steps"
+    )
+    advice = f".* Load it with .*make a sb3_trpo.{algorithm.__name__.replace('PPO', 'TRPO')} with" if of_ppo else ""
+    with pytest.raises(ValueError, match=told + advice):
         TRPO.load(tmp_path / "model")
 
 

@@ -72,7 +72,7 @@ class DataParallelAlgorithm(OnPolicyAlgorithm):
 
     def _own_seed(self, seed: int | None) -> int | None:
         """Environment i of rank r is seeded as environment r·n + i of one process is."""
-        return None if seed is None else seed + rank_and_size()[0] * self.n_envs
+        return None if seed is None else int(seed) + rank_and_size()[0] * self.n_envs
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """

@@ -129,7 +129,7 @@ class Actor:
         if not names:
             raise ValueError(
                 "Nothing in the policy's actor can be trained: set requires_grad on some of its parameters. To fit the critic "
-                "alone, leave them as they are and give target_kl=lambda remaining: 0.0."
+                "alone, leave them trainable and give target_kl=lambda remaining: 0.0."
             )
         self.parameters = [parameter for name, parameter in policy.named_parameters() if name in names]
         own = {id(parameter) for parameter in self.parameters}

@@ -39,6 +39,13 @@ class RestartSchedule(BaseCallback):
             return self.share(remaining)
         return self.share * max(0.0, 1.0 - (1.0 - remaining) / self.until)
 
+    def _on_training_start(self) -> None:
+        if not self.training_env.has_attr("set_share"):
+            raise ValueError(
+                "RestartSchedule needs environments whose episodes can begin elsewhere: make_vec_env(..., "
+                'wrapper_class=RestartEnv, wrapper_kwargs={"source": ...}).'
+            )
+
     def _on_rollout_start(self) -> None:
         share = self._share()
         self.training_env.env_method("set_share", share)

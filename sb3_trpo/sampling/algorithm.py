@@ -203,7 +203,7 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
     def _rollout_is_finite(self) -> bool:
         """Whether there is nothing in the rollout that would spoil the networks; logs and warns if there is."""
         check_running_statistics(self.env)
-        defect = find_defect(self.rollout_buffer) or self._experience.find_defect()
+        defect = find_defect(self.rollout_buffer, self._last_obs) or self._experience.find_defect()
         if self.normalize_advantage:
             spreads = [th.as_tensor(self.rollout_buffer.advantages), self._experience.contrasts]
             stds = [mean_and_std(values.flatten(), self._ranks)[1] for values in spreads if values is not None]

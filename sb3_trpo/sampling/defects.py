@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from traceback import walk_tb
+from typing import Any
 
 import numpy as np
 import torch as th
@@ -41,14 +42,16 @@ class Defect:
         return " That is the reward, or the observation at which a time limit ended the episode." if bootstrapped else ""
 
 
+def _named(observations: Any) -> dict[str, np.ndarray]:
+    """An array of observations, or the arrays of each of their parts, by how it is called in a message."""
+    if isinstance(observations, dict):
+        return {f"observations[{key!r}]": array for key, array in observations.items()}
+    return {"observations": observations}
+
+
 def _arrays(buffer: RolloutBuffer) -> dict[str, np.ndarray]:
     """The buffer's floating-point arrays in the order of cause and effect: an observation spoils a value, not vice versa."""
-    observations = buffer.observations
-    arrays = (
-        {f"observations[{key!r}]": array for key, array in observations.items()}
-        if isinstance(observations, dict)
-        else {"observations": observations}
-    )
+    arrays = _named(buffer.observations)
     for key in ("actions", "rewards", "log_probs", "values", "advantages", "returns"):
         arrays[key] = getattr(buffer, key)
     return {key: array for key, array in arrays.items() if np.issubdtype(array.dtype, np.floating)}
@@ -68,10 +71,11 @@ def predicted_values(policy: ActorCriticPolicy, states: Given) -> th.Tensor:
     return values
 
 
-def find_defect(buffer: RolloutBuffer) -> Defect | None:
+def find_defect(buffer: RolloutBuffer, last_observations: Any = None) -> Defect | None:
     """The first non-finite value of a full buffer, or None.
 
     :param buffer: full; SB3 flattens everything but the rewards, env by env, when it is first read from
+    :param last_observations: after its last step, ``[n_envs, …]``: their values are a part of the advantages
     """
     for key, array in _arrays(buffer).items():
         if np.isfinite(array).all():
@@ -80,8 +84,20 @@ def find_defect(buffer: RolloutBuffer) -> Defect | None:
             rows = np.asarray(array).reshape(buffer.n_envs, buffer.buffer_size, -1).swapaxes(0, 1)
         else:
             rows = np.asarray(array).reshape(buffer.buffer_size, buffer.n_envs, -1)
+        after_all = _defect_of_last(last_observations, buffer.buffer_size) if key == "advantages" else None
+        if after_all is not None:
+            return after_all
         step, env, column = np.argwhere(~np.isfinite(rows))[0]
         return Defect(key, float(rows[step, env, column]), int(step), int(env))
+    return None
+
+
+def _defect_of_last(observations: Any, step: int) -> Defect | None:
+    for key, array in _named(observations).items() if observations is not None else ():
+        rows = np.asarray(array).reshape(len(array), -1)
+        if np.issubdtype(rows.dtype, np.floating) and not np.isfinite(rows).all():
+            env, column = np.argwhere(~np.isfinite(rows))[0]
+            return Defect(key, float(rows[env, column]), step, int(env))
     return None
 
 

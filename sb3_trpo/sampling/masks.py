@@ -15,14 +15,14 @@ def read_masks(given: Sequence[Any], outcomes: tuple[int, ...], whose: Callable[
 
     :param given: one of each environment
     :param outcomes: of each action component; P in all
-    :param whose: names the environment of a number
+    :param whose: names what gave the mask of a number, as the subject of a sentence
     :raises ValueError: for a mask of another size, or one that leaves a component of the action without an outcome
     """
     masks = np.empty((len(given), sum(outcomes)), dtype=bool)
     for index, mask in enumerate(given):
         if np.size(mask) != masks.shape[1]:
             raise ValueError(
-                f"{MASKS}() of {whose(index)} gave an array of shape {np.shape(mask)}: it must give {masks.shape[1]} truth "
+                f"{whose(index)} gave an array of shape {np.shape(mask)}: it must give {masks.shape[1]} truth "
                 f"values, one for each outcome of each action component ({' + '.join(map(str, outcomes))})."
             )
         masks[index] = np.reshape(mask, -1)
@@ -30,7 +30,7 @@ def read_masks(given: Sequence[Any], outcomes: tuple[int, ...], whose: Callable[
     if not possible.all():
         index, component = np.argwhere(~possible)[0].tolist()
         raise ValueError(
-            f"{MASKS}() of {whose(index)} left no outcome of action component {component}: one at least must be possible in "
+            f"{whose(index)} left no outcome of action component {component}: one at least must be possible in "
             "every state. Where nothing can be done, end the episode, or give the environment an action that does nothing."
         )
     return masks
@@ -55,7 +55,9 @@ class RolloutMasks:
         :raises ValueError: for a mask of another size, or one that leaves a component of the action without an outcome
         """
         given = self.env.env_method(MASKS)
-        self.masks[step] = read_masks(given, self.outcomes, lambda index: f"environment {index} at step {step} of the rollout")
+        self.masks[step] = read_masks(
+            given, self.outcomes, lambda index: f"{MASKS}() of environment {index} at step {step} of the rollout"
+        )
         return self.masks[step]
 
     def tensor(self, steps: slice, device: th.device | str, by_env: bool = False) -> th.Tensor:

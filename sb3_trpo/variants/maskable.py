@@ -15,6 +15,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_trpo.checks import check_flag
 from sb3_trpo.discrete import MASKS, outcomes
 from sb3_trpo.policy import MaskedStates, masked_distribution, register_policy
 from sb3_trpo.policy.masks import MaskedCategorical, MaskedMultiCategorical
@@ -96,7 +97,7 @@ class MaskableTRPO(TRPO):
 
     def _make_sampler(self, env: VecEnv) -> Sampler:
         if self._use_masking and self.sampling == "vine":  # else a copy of the environment would be said to fail
-            read_masks(env.env_method(MASKS), outcomes(self.action_space), lambda index: f"environment {index}")
+            read_masks(env.env_method(MASKS), outcomes(self.action_space), lambda index: f"{MASKS}() of environment {index}")
         sampler = super()._make_sampler(env)
         if isinstance(sampler, Vine):
             sampler.masks = lambda: self._masks
@@ -136,7 +137,12 @@ class MaskableTRPO(TRPO):
         :param deterministic: whether to take the likeliest possible action
         :param action_masks: which outcomes are possible ``[n_envs, P]``; None: all
         :return: actions, and the state as it was given
+        :raises ValueError: for a mask of another size, or one that leaves a component of the action without an outcome
         """
+        if action_masks is not None:
+            masks, sizes = np.asarray(action_masks), outcomes(self.action_space)
+            rows = masks.reshape(-1, sum(sizes)) if masks.size % sum(sizes) == 0 else masks[None]
+            read_masks(rows, sizes, lambda index: f"{MASKS} for observation {index}")  # type: ignore[arg-type]
         return self.policy.predict(observation, state, episode_start, deterministic, action_masks=action_masks)  # type: ignore[call-arg]
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
@@ -165,7 +171,9 @@ class MaskableTRPO(TRPO):
         :param use_masking: False to take all actions for possible
         :param progress_bar: show one (needs ``tqdm`` and ``rich``)
         :return: the model
+        :raises TypeError: if ``use_masking`` is no truth value
         :raises ValueError: if the environment has no masks, or a mask is of another size or leaves no action
         """
+        check_flag("use_masking", use_masking)
         self._use_masking = use_masking
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)

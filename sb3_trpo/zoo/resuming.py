@@ -48,10 +48,15 @@ def take_up(options: Namespace, defaults: Mapping[str, Any]) -> None:
         raise ValueError(
             f"there is no run of {options.env} in {options.log_folder} to resume: train one, or name --log-folder"
         )
+    options_file = run / options.env.replace("/", "-") / "args.yml"
+    saved = yaml.unsafe_load(options_file.read_text()) if options_file.exists() else {}  # as RL Zoo reads it
     if not exist(run / "checkpoints"):
-        raise ValueError(f"the last run, {run}, has no checkpoint: only a run with --checkpoint-minutes can be resumed")
-    with open(run / options.env.replace("/", "-") / "args.yml") as file:
-        saved = yaml.unsafe_load(file)  # as RL Zoo reads it
+        minutes = saved.get("checkpoint_minutes")
+        raise ValueError(
+            f"the last run, {run}, has no checkpoint: it ended before the first one, after {minutes:g} minutes. Start anew"
+            if minutes
+            else f"the last run, {run}, has no checkpoint: only a run with --checkpoint-minutes can be resumed"
+        )
     for name, value in vars(options).items():
         if value == defaults.get(name):
             setattr(options, name, saved.get(name, value))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from stable_baselines3.sac.policies import SACPolicy
@@ -40,6 +41,11 @@ class Own(FlattenExtractor):
         ({"target_kl": "0.01"}, TypeError, "target_kl='0.01' is of type str"),
         ({"learning_rate": "lin_0.001"}, TypeError, "learning_rate='lin_0.001' is of type str: give a number, or a function"),
         ({"target_kl": True}, TypeError, "target_kl=True is of type bool"),
+        ({"target_kl": None}, TypeError, "target_kl=None is of type NoneType: give a number, or a function"),
+        ({"learning_rate": lambda progress: -progress}, ValueError, "learning_rate(1.=-1.0 is outside"),
+        ({"seed": "a"}, TypeError, "seed='a' is of type str: give a whole number"),
+        ({"seed": 1.5}, TypeError, "seed=1.5 is of type float"),
+        ({"seed": -1}, ValueError, "seed=-1 is too small"),
         ({"ent_coef": math.nan}, ValueError, "ent_coef=nan"),
         ({"ent_coef": math.inf}, ValueError, "ent_coef=inf"),
         ({"cg_damping": -0.1}, ValueError, "cg_damping=-0.1"),
@@ -116,7 +122,7 @@ def test_unsupported_action_spaces(space: spaces.Space, words: str) -> None:
 @pytest.mark.parametrize(
     ("policy", "words"),
     [
-        ("MlpLstmPolicy", "policy='MlpLstmPolicy' is unknown: use one of MlpPolicy, CnnPolicy, "),
+        ("MlpLstmPolicy", "policy='MlpLstmPolicy' is unknown: use one of MlpPolicy, .*those of sb3_trpo.RecurrentTRPO"),
         (SACPolicy, "derived from stable_baselines3.common.policies.ActorCriticPolicy, not SACPolicy: use MlpPolicy, "),
         (int, "not int"),
         (lambda *arguments: None, "not <lambda>"),
@@ -178,6 +184,23 @@ def test_spoilt_rollout(what: str, key: str, value: float) -> None:
     assert not same(before, parameters(model))
 
 
+def test_a_learning_rate_that_becomes_negative() -> None:
+    """Refused at the update where it does, before anything changes: the critic would climb its loss."""
+    model = TRPO("MlpPolicy", ToyEnv(), **{**SMALL, "learning_rate": lambda progress: progress - 0.6})
+    found: list[np.ndarray] = []
+
+    class Watch(BaseCallback):
+        def _on_step(self) -> bool:
+            return True
+
+        def _on_rollout_end(self) -> None:
+            found.append(parameters(self.model))
+
+    with pytest.raises(ValueError, match=r"learning_rate\(0.5\)=-0.0999.* is outside"):
+        model.learn(2 * SMALL["n_steps"], callback=Watch())
+    assert len(found) == 1 and same(found[0], parameters(model))
+
+
 def test_spoilt_dict_observation_is_named_by_its_key() -> None:
     """The key of a Dict observation is part of the message; SB3's step-by-step collection survives as well."""
     env = ToyEnv(spaces.Discrete(3), DICT_OBSERVATIONS, faults={5: ("observation", math.nan)})
@@ -198,7 +221,9 @@ class SpoiltOnce(ToyEnv):
 
 @pytest.mark.parametrize("extractor", [FlattenExtractor, Own], ids=["deferred", "at every step"])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-@pytest.mark.parametrize(("step", "words"), [(20, "rewards is nan at step 19 .* time limit"), (32, "advantages is nan")])
+@pytest.mark.parametrize(
+    ("step", "words"), [(20, "rewards is nan at step 19 .* time limit"), (32, "observations is (nan|-?inf) at step 32")]
+)
 def test_spoilt_observation_that_is_in_no_buffer(extractor: type, value: float, step: int, words: str) -> None:
     """The last of an episode that a time limit ends, and of a rollout: Tanh would make values of infinity."""
     kwargs = {**SMALL, "policy_kwargs": {"features_extractor_class": extractor}}

@@ -337,3 +337,5 @@ def test_mistakes_are_named(arguments: dict[str, Any], error: type[Exception], w
         RestartEnv(walk(), **arguments)
     with pytest.raises(ValueError, match="until=0"):
         RestartSchedule(until=0.0)
+    with pytest.raises(ValueError, match=r"RestartSchedule needs environments .* wrapper_class=RestartEnv"):
+        TRPO("MlpPolicy", walk(), n_steps=64).learn(64, callback=RestartSchedule())

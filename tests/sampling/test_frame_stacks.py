@@ -113,7 +113,7 @@ WRITES: dict[str, Callable[[np.ndarray], object]] = {
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 def test_what_is_written_is_what_is_read(write: Callable[[np.ndarray], object]) -> None:
-    """Writes of a callback, for example to augment pictures, change what they change in an array; the next rollout is its own."""
+    """A callback's writes change what they would change in an array, and nothing of the next rollout."""
     model = TRPO("MlpPolicy", stacked(), **SETTINGS).learn(96)
     stacks = model.rollout_buffer.observations
     array = np.array(stacks)

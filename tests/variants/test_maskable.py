@@ -222,6 +222,21 @@ def test_predict_keeps_to_masks(space: Any) -> None:
     assert masks[0][begins + np.atleast_1d(single).astype(int)].all()
 
 
+def test_masks_for_predict_are_checked() -> None:
+    """As those of environments are, and the observation is named."""
+    model = MaskableTRPO("MlpPolicy", MaskedToy(SPACES["discrete"]), **SMALL)
+    n, observations = sizes(SPACES["discrete"])[0], np.zeros((2, 4), np.float32)
+    masks = np.ones((2, n), dtype=bool)
+    assert len(model.predict(observations, action_masks=masks.ravel())[0]) == 2  # as MaskablePPO takes them
+    masks[1] = False
+    with pytest.raises(ValueError, match="action_masks for observation 1 left no outcome of action component 0"):
+        model.predict(observations, action_masks=masks)
+    with pytest.raises(ValueError, match=rf"action_masks for observation 0 gave an array of shape \({n + 1},\)"):
+        model.predict(observations[0], action_masks=np.ones(n + 1))
+    with pytest.raises(TypeError, match="use_masking='False' is not a bool"):
+        model.learn(32, use_masking="False")  # type: ignore[arg-type]
+
+
 def test_evaluation_and_its_callback(tmp_path: Any) -> None:
     env, other = (make_vec_env(lambda: MaskedToy(SPACES["discrete"]), 2) for _ in range(2))
     model = MaskableTRPO("MlpPolicy", env, **SMALL)

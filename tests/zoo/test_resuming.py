@@ -65,7 +65,12 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"there is no run of CartPole-v1 in .*logs"):
         take_up(_options(tmp_path), {})
     (tmp_path / "logs" / "trpo" / "CartPole-v1_3").mkdir(parents=True)
-    with pytest.raises(ValueError, match="CartPole-v1_3, has no checkpoint"):
+    with pytest.raises(ValueError, match="CartPole-v1_3, has no checkpoint: only a run with --checkpoint-minutes"):
+        take_up(_options(tmp_path), {})
+    folder = tmp_path / "logs" / "trpo" / "CartPole-v1_3" / "CartPole-v1"
+    folder.mkdir()
+    (folder / "args.yml").write_text("checkpoint_minutes: 10.0\n")
+    with pytest.raises(ValueError, match="CartPole-v1_3, has no checkpoint: it ended before the first one, after 10 minutes"):
         take_up(_options(tmp_path), {})
 
 

@@ -76,7 +76,9 @@ class BranchEnvs:
         """
         masks: np.ndarray = np.ones((len(self.envs), sum(outcomes)), dtype=bool)
         given = [self.envs[row].get_wrapper_attr(MASKS)() for row in rows]
-        masks[rows] = read_masks(given, outcomes, lambda place: f"an environment at step {taken[place]} of a branch")
+        masks[rows] = read_masks(
+            given, outcomes, lambda place: f"{MASKS}() of an environment at step {taken[place]} of a branch"
+        )
         return masks
 
     def close(self) -> None:
