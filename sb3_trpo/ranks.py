@@ -1,4 +1,4 @@
-"""What a step asks of the processes that take it together, and the answer of a process by itself."""
+"""Mean, maximum, sum, gather and broadcast over the processes of an update, and what they are for one process."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext

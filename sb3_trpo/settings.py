@@ -259,9 +259,8 @@ def warn_of_truncated_minibatches(settings: Mapping[str, Any]) -> None:
     if truncated:
         warnings.warn(
             f"The critic's minibatches of batch_size={batch_size} do not divide the rollout of n_steps * n_envs = "
-            f"{n_steps} * {n_envs}{of_ranks} = {buffer_size} steps: after every {buffer_size // batch_size} untruncated "
-            f"mini-batches there is a truncated mini-batch of size {truncated}. "
-            "We recommend a batch_size that is a factor of n_steps * n_envs.",
+            f"{n_steps} * {n_envs}{of_ranks} = {buffer_size} steps: the last minibatch of every pass has {truncated} steps. "
+            f"Choose a batch_size that divides {buffer_size}.",
             UserWarning,
             stacklevel=3,
         )

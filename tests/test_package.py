@@ -17,7 +17,7 @@ FLOORS = """
     checks discrete schedules atomic ranks processes simulators trust_region vec_env policy policies callbacks
     distributed checkpoints restarts sampling update critic
     arguments settings diagnostics interruption loading atari trpo
-    variants rollouts hyperparams zoo __main__
+    variants hyperparams zoo __main__
 """.split()
 MATHEMATICS = {"checks", "atomic", "ranks", "processes", "trust_region", "hyperparams"}
 # Libraries that only some parts may know; all others know none of them
@@ -70,15 +70,6 @@ def test_version_is_the_file_and_the_metadata():
 
 def test_public_names_exist():
     assert all(hasattr(sb3_trpo, name) for name in sb3_trpo.__all__)
-
-
-def test_former_names_lead_to_the_present_ones():
-    from sb3_trpo import rollouts
-    from sb3_trpo.sampling import FrameStackBuffer
-    from sb3_trpo.vec_env import clone_rows
-
-    assert rollouts.FrameStackBuffer is rollouts.frame_stacks.FrameStackBuffer is FrameStackBuffer
-    assert rollouts.clone_rows is clone_rows
 
 
 def test_every_part_has_a_floor():

@@ -25,7 +25,7 @@ from sb3_trpo.checkpoints.settings import described, versions
 from sb3_trpo.checkpoints.store import DamagedError, Store, steps_of
 from sb3_trpo.checks import check_count, check_real
 from sb3_trpo.ranks import ALONE, Ranks
-from sb3_trpo.vec_env import clone_vec_env
+from sb3_trpo.vec_env import call_cloneable, clone_vec_env
 
 _RUNS: "WeakKeyDictionary[BaseAlgorithm, str]" = WeakKeyDictionary()  # names of the runs that models of this process are in
 CHOICE = (
@@ -174,22 +174,21 @@ class ExactCheckpoint(BaseCallback):
         self._left_out, self._leaving_traces = set(), []
         for name, env in environments(self._algorithm, self._root).items():
             try:
-                state = clone_vec_env(env)
-                pickle.dumps(state)
+                pickle.dumps(clone_vec_env(env))
             except (ValueError, TypeError, AttributeError, pickle.PicklingError) as error:  # the others are pickle's
                 if self.inexact == "refuse":
                     raise ValueError(f"Exact checkpoints are not possible: {error} {CHOICE}") from error
                 self._left_out.add(name)
                 warnings.warn(f"{error} Checkpoints are saved without it: a resumed run begins new episodes.", stacklevel=2)
             else:
-                if state.copying_leaves_traces:
+                if any(call_cloneable(env.unwrapped, "forgets_when_saved", range(env.num_envs))):
                     self._leaving_traces.append(env)
 
     def _on_rollout_start(self) -> None:
         stop, due = self._agreed()
         saved = (due or stop) and self._save()
         for env in () if saved else self._leaving_traces:
-            clone_vec_env(env)  # so that when it saves has no bearing on the run
+            clone_vec_env(env)  # copying changes how these go on, so they are copied at every rollout, saved or not
         if stop and self._request is not None:
             self._request.withdraw()
             where = f"in {self.folder}" if saved else "failed, so that the one before it is the last"

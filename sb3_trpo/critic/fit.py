@@ -174,4 +174,4 @@ def _movers(actor: Actor, samples: Samples, outputs: th.Tensor, before: Snapshot
         if _has_moved(actor, samples, outputs):
             found.append(name)
         before.restore([name])
-    return frozenset(found or changed)  # or only several together
+    return frozenset(found or changed)  # if none moves it alone, several do together: leave all out

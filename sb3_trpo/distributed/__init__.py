@@ -1,4 +1,4 @@
-"""One step taken by several processes, started by torchrun, and by one as if there were nothing here.
+"""Data-parallel training: processes started by torchrun take one step together. With one process, nothing here has an effect.
 
 What an update asks of other processes is the protocol :mod:`sb3_trpo.ranks`, which also answers for a process by itself.
 ``process_group`` answers through torch.distributed, ``shared_statistics`` merges what VecNormalize has seen, and

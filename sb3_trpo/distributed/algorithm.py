@@ -1,4 +1,4 @@
-"""An SB3 algorithm whose copies on several ranks learn as one: what is not mathematics of it."""
+"""The data-parallel part of an SB3 algorithm: seeds, counters, callbacks, files, and whether parameters stay equal."""
 
 import io
 import pathlib

@@ -62,7 +62,7 @@ def _is_known(layer: nn.Module) -> bool:
 
 
 def like(other: th.Tensor, x: th.Tensor) -> th.Tensor:
-    """A tensor in the order of memory of another one: pictures with channels last are convolved half again as fast."""
+    """``x`` in the memory format of another tensor: PyTorch convolves channels-last pictures half again as fast."""
     last = x.ndim == 4 and other.is_contiguous(memory_format=th.channels_last)
     return x.contiguous(memory_format=th.channels_last) if last else x
 

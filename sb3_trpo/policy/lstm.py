@@ -1,8 +1,9 @@
 """An LSTM over sequences of several lengths, with J v written out: the linearisation of a recurrent actor.
 
-PyTorch's own LSTM can be differentiated twice on a CPU and not on a GPU, and J v had that way takes several times as long as a
-pass. Along a direction, and backwards, an LSTM is a linear recursion whose coefficients are known from the forward pass. All
-that is not recursion, products of inputs and of former outputs with the direction's weights, is one product for all steps.
+PyTorch's own LSTM can be differentiated twice on a CPU and not on a GPU, and J v computed with it takes several times as
+long as a pass. Along a direction, and backwards, an LSTM is a linear recursion whose coefficients are known from the forward
+pass. All that is not recursion, products of inputs and of former outputs with the direction's weights, is one product for all
+steps.
 
 Rows are packed as PyTorch packs them: the first step of every sequence, longest sequence first, then every second step, and so
 on, so that a pass takes as many small products as the longest sequence has steps, however many sequences there are.

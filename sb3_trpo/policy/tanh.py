@@ -8,7 +8,7 @@ from torch import nn
 
 
 def tanh(x: th.Tensor) -> th.Tensor:
-    """Elementwise; NumPy's where it can be had, and differentiable as PyTorch's is."""
+    """Elementwise: NumPy's where possible, and differentiable as PyTorch's is."""
     traced = th.jit.is_tracing() or th.compiler.is_compiling()  # what NumPy returns would be taken for a constant
     if traced or x.device.type != "cpu" or x.dtype not in (th.float32, th.float64):
         return th.tanh(x)

@@ -11,8 +11,9 @@ class Backward(Source):
     """Episodes begin near the end of a trajectory, and earlier and earlier as they succeed.
 
     An episode succeeds if it earns what the trajectory earned from the same state on, less a tolerance. After ``episodes`` of
-    them the position moves back if the success rate was reached, and forward again if none succeeded; by ever longer strides
-    while it goes on as it goes. Once it has succeeded at the first state, episodes begin at the environment's own start.
+    them the position moves back by a stride if the success rate was reached, and the stride doubles, up to a tenth of the
+    trajectory. If none succeeded, it moves forward by the stride. Where the rate was not reached, the stride is 1 again. Once
+    it has succeeded at the first state, episodes begin at the environment's own start.
 
     An episode that falls too far behind the trajectory is cut and has failed. Otherwise one lost episode would use up the
     steps of many.

@@ -33,7 +33,7 @@ class RestartSchedule(BaseCallback):
         self.begun: list[int] = []
 
     def _share(self) -> float:
-        # SB3 moves on its own after the rollout: in a second call of learn it would still be the last call's here
+        # SB3 updates its own only after a rollout: when a second learn begins, it is still the first call's
         remaining = max(0.0, 1.0 - self.model.num_timesteps / self.model._total_timesteps)
         if callable(self.share):
             return self.share(remaining)

@@ -1,4 +1,4 @@
-"""How experience is had: a path through the training environments (paper, section 5.1), and what a sampler makes of it.
+"""How experience is collected: a path through the training environments (paper, section 5.1), and what a sampler makes of it.
 
 The path: ``single_path`` runs the policy, ``evaluators`` see to actions, values and log-probabilities, ``masks`` asks which
 actions are possible, ``advantages`` turns rewards into advantages, ``defects`` names what is not finite. Its storage:

@@ -19,8 +19,8 @@ from sb3_trpo.sampling.defects import log_probs_or_nan, predicted_values
 from sb3_trpo.sampling.single_path import Evaluator, Observations, Transition, finite
 
 CHANGED = (
-    "The policy's parameters were changed while it collected a rollout. Its actions came from those at the beginning, and are "
-    "taken for draws from those at the end: change parameters between rollouts, in a callback's on_rollout_start."
+    "The policy's parameters were changed during a rollout. Its actions were not all drawn with the parameters that their "
+    "log-probabilities are computed with: change parameters between rollouts, in a callback's on_rollout_start."
 )
 ROWS = 512  # a batch of this many states fills the CPU's vector units; more only takes memory
 LARGEST_BATCH = 2**21  # features in a batch, where those of a state are many (one-hot states)

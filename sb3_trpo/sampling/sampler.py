@@ -51,8 +51,9 @@ class Experience(Protocol):
 class Sampling(Protocol):
     """One rollout.
 
-    A class attribute ``in_step = False`` says that the environments may be ahead of the steps of the path that is watched;
-    ``trunk`` then may want states saved on the way (:class:`sb3_trpo.sampling.segmented_path.Trunk`).
+    Two attributes are optional. ``in_step`` (True, if it is left out): whether the environments must stand at the step that
+    ``watch`` is given; if False, workers may run up to 256 steps ahead. ``trunk`` (None, if it is left out): names the states
+    to save on the way (:class:`sb3_trpo.sampling.segmented_path.Trunk`).
     """
 
     def watch(self, path: Iterator[Transition]) -> Iterator[Transition]:

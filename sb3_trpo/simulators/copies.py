@@ -21,6 +21,7 @@ from sb3_trpo.simulators.state import (
     SimulatorState,
     clone_models,
     clone_state,
+    forgets_when_saved,
     replay,
     restore_models,
     restore_state,
@@ -212,6 +213,10 @@ class CloneableEnv(gym.Wrapper, gym.utils.RecordConstructorArgs):
     def restore_models(self, models: Models) -> None:
         """See :func:`sb3_trpo.simulators.restore_models`."""
         restore_models(self.env, models)
+
+    def forgets_when_saved(self) -> bool:
+        """See :func:`sb3_trpo.simulators.forgets_when_saved`."""
+        return forgets_when_saved(self.env)
 
     def replay(
         self, state: SimulatorState, models: Models | None, actions: Sequence[Any], masked: bool = False

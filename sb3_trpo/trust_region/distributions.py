@@ -104,7 +104,7 @@ class Bernoulli:
 
 @dataclass(frozen=True)
 class Beta:
-    """Independent betas; φ = (log a, log b) with a and b the exponents plus one of x and 1 − x, so P = 2d."""
+    """Independent betas with densities ∝ x^(a−1) (1−x)^(b−1); φ = (log a, log b), so P = 2d."""
 
     def kl_divergence(self, old: th.Tensor, new: th.Tensor) -> th.Tensor:
         """Σ_i A(a', b') − A(a, b) − (a' − a, b' − b) · ∇A(a, b), A = log B: how far A is above its tangent.

@@ -44,7 +44,7 @@ class Linearization(Protocol):
 
 
 class AutogradLinearization:
-    """Of any network: J v is had by differentiating u ↦ Jᵀu, which is linear, with respect to u.
+    """Of any network: J v is the derivative of u ↦ Jᵀu, which is linear, with respect to u.
 
     Reverse mode alone, whatever the network is made of; the graph built here serves every product.
 

@@ -26,11 +26,11 @@ class Status(str, Enum):
     def _missing_(cls, value: object) -> "Status | None":
         return next((member for member in cls if member.code == value), None)
 
-    OK = (0, "ok", "The stage did what it is for.", "Nothing to do.")
+    OK = (0, "ok", "The stage succeeded.", "Nothing to do.")
     MAX_STEPS = (
         1,
         "iteration limit",
-        "Conjugate gradient used all its iterations; the step goes on from where it got to.",
+        "Conjugate gradient used all its iterations; the step uses its last iterate.",
         "Nothing to do, as a rule; a larger cg_max_steps or cg_damping gets closer to the solution.",
     )
     ZERO_GRADIENT = (
@@ -43,7 +43,7 @@ class Status(str, Enum):
         3,
         "not finite",
         "A gradient, a product or a parameter was NaN or infinite, and nothing was changed.",
-        "Scale rewards and observations (VecNormalize), or lower learning_rate if it is the critic's status.",
+        "Scale rewards and observations (VecNormalize). If this is train/critic_status, lower learning_rate.",
     )
     CURVATURE = (
         4,

@@ -46,12 +46,12 @@ class Objective(Protocol):
 class StepOptions:
     """How a step is made; :class:`~sb3_trpo.TRPO` documents each under the same name."""
 
-    target_kl: float = 0.01
-    cg_damping: float = 0.1
-    cg_max_steps: int = 15
-    line_search_shrinking_factor: float = 0.8
-    line_search_max_iter: int = 10
-    fisher_sample_fraction: float = 1.0
+    target_kl: float
+    cg_damping: float
+    cg_max_steps: int
+    line_search_shrinking_factor: float
+    line_search_max_iter: int
+    fisher_sample_fraction: float
 
     @classmethod
     def of(cls, model: object) -> "StepOptions":

@@ -156,11 +156,11 @@ class EnvHost:
         """Whether all environments have an attribute."""
         return self.rows.has_attr(name)
 
-    def call_cloneable(self, method: str, arguments: Sequence[tuple], indices: Sequence[int]) -> list[Any]:
-        """Results of a method of CloneableEnv for some rows, each with arguments of its own."""
+    def call_cloneable(self, method: str, arguments: tuple, indices: Sequence[int]) -> list[Any]:
+        """Results of a method of CloneableEnv for some rows."""
         results = []
-        for self.rows._at, own in zip(indices, arguments, strict=True):
-            results.append(self._said(method, partial(getattr(self._cloneable[self.rows._at], method), *own)))
+        for self.rows._at in indices:
+            results.append(self._said(method, partial(getattr(self._cloneable[self.rows._at], method), *arguments)))
         return results
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -22,15 +22,8 @@ from stable_baselines3.common.vec_env import (
     VecTransposeImage,
 )
 
-from sb3_trpo.simulators import (
-    CannotCloneError,
-    CloneableEnv,
-    Models,
-    SimulatorState,
-    clone_models,
-    clone_state,
-    restore_state,
-)
+from sb3_trpo import simulators
+from sb3_trpo.simulators import CannotCloneError, CloneableEnv, Models, SimulatorState
 from sb3_trpo.vec_env.hosting import HostedRows
 from sb3_trpo.vec_env.layers import frame_stacks, layers
 from sb3_trpo.vec_env.worker_vec_env import WorkerVecEnv
@@ -70,12 +63,8 @@ def clone_rows(env: VecEnv, indices: Sequence[int] | np.ndarray | None = None) -
     """
     indices = _checked_indices(env, indices)
     arrays = _arrays(env)
-    inner = env.unwrapped
-    _check_inner(inner)
-    if isinstance(inner, DummyVecEnv):
-        states = [clone_state(environment_at(inner, index)) for index in indices]
-    else:
-        states = call_cloneable(inner, "clone_state", indices)
+    _check_inner(env.unwrapped)
+    states = call_cloneable(env.unwrapped, "clone_state", indices)
     return [
         RowState(state, tuple(tuple(array[index].copy() for array in layer) for layer in arrays))
         for index, state in zip(indices, states, strict=True)
@@ -87,11 +76,8 @@ def clone_row_models(env: VecEnv) -> list[Models]:
 
     :param env: as for :func:`clone_rows`
     """
-    inner = env.unwrapped
-    _check_inner(inner)
-    if isinstance(inner, DummyVecEnv):
-        return [clone_models(environment_at(inner, index)) for index in range(inner.num_envs)]
-    return call_cloneable(inner, "clone_models", range(inner.num_envs))
+    _check_inner(env.unwrapped)
+    return call_cloneable(env.unwrapped, "clone_models", range(env.num_envs))
 
 
 def restore_rows(env: VecEnv, states: Sequence[RowState], indices: Sequence[int] | np.ndarray | None = None) -> None:
@@ -112,8 +98,7 @@ def restore_rows(env: VecEnv, states: Sequence[RowState], indices: Sequence[int]
                 "arguments is restore_rows(env, states, indices)."
             )
     arrays = _arrays(env)
-    inner = env.unwrapped
-    _check_inner(inner)
+    _check_inner(env.unwrapped)
     if len(indices) != len(states):
         raise ValueError(f"There are {len(states)} states for {len(indices)} environments.")
     shapes = [[(array.dtype, array.shape[1:]) for array in layer] for layer in arrays]
@@ -123,10 +108,7 @@ def restore_rows(env: VecEnv, states: Sequence[RowState], indices: Sequence[int]
     _detach_frame_stacks(env)
     arrays = _arrays(env)
     for index, state in zip(indices, states, strict=True):
-        if isinstance(inner, DummyVecEnv):
-            restore_state(environment_at(inner, index), state.env)
-        else:
-            call_cloneable(inner, "restore_state", [index], (state.env,))
+        call_cloneable(env.unwrapped, "restore_state", [index], (state.env,))
         for layer, rows in zip(arrays, state.rows, strict=True):
             for array, row in zip(layer, rows, strict=True):
                 array[index] = row
@@ -153,15 +135,17 @@ def _checked_indices(env: Any, indices: Any) -> list[int]:
 
 
 def call_cloneable(env: VecEnv, method: str, indices: Sequence[int], arguments: tuple = ()) -> list[Any]:
-    """A method of CloneableEnv, for environments in other processes.
+    """What a function of ``simulators``, or CloneableEnv's method of the same name, gives for some environments.
 
-    :param env: a WorkerVecEnv, or a SubprocVecEnv of environments that are wrapped in it
+    :param env: a DummyVecEnv, a WorkerVecEnv, or a SubprocVecEnv of environments that are wrapped in CloneableEnv
     :param method: its name
     :param indices: which environments
-    :param arguments: of the method
+    :param arguments: beside the environment
     """
+    if isinstance(env, DummyVecEnv):
+        return [getattr(simulators, method)(environment_at(env, index), *arguments) for index in indices]
     if isinstance(env, WorkerVecEnv):
-        return env.call_cloneable(method, indices, [arguments] * len(indices))
+        return env.call_cloneable(method, indices, arguments)
     return env.env_method(method, *arguments, indices=list(indices))
 
 

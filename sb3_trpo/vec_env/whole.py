@@ -8,9 +8,9 @@ from stable_baselines3.common.env_util import unwrap_wrapper
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
-from sb3_trpo.simulators import Models, restore_models
+from sb3_trpo.simulators import Models
 from sb3_trpo.vec_env.layers import layers
-from sb3_trpo.vec_env.rows import RowState, call_cloneable, clone_row_models, clone_rows, environment_at, restore_rows
+from sb3_trpo.vec_env.rows import RowState, call_cloneable, clone_row_models, clone_rows, restore_rows
 
 # What wrappers keep of all environments together, running statistics apart
 _KEPT: dict[type[VecEnv], tuple[str, ...]] = {VecNormalize: ("old_obs", "old_reward"), VecMonitor: ("episode_count",)}
@@ -32,12 +32,6 @@ class VecEnvState(NamedTuple):
     wrappers: list[dict[str, Any]]
     innermost: dict[str, Any]
     records: list[int | None]
-
-    @property
-    def copying_leaves_traces(self) -> bool:
-        """Whether the environments may be others for having been copied, as ALE's own are where their actions stick."""
-        saved = (attribute for row in self.rows for *_, layer in row.env.layers for _, attribute in layer)
-        return any(type(attribute).__module__ == "sb3_trpo.simulators.ale_state" for attribute in saved)
 
 
 def clone_vec_env(env: VecEnv) -> VecEnvState:
@@ -63,18 +57,13 @@ def restore_vec_env(env: VecEnv, state: VecEnvState) -> None:
     """
     if len(state.rows) != env.num_envs:
         raise ValueError(f"The state is that of {len(state.rows)} environments, not of {env.num_envs}.")
-    inner = env.unwrapped
     for index, models in enumerate(state.models):
-        if not models:
-            continue
-        if isinstance(inner, DummyVecEnv):
-            restore_models(environment_at(inner, index), models)
-        else:
-            call_cloneable(inner, "restore_models", [index], (models,))
+        if models:
+            call_cloneable(env.unwrapped, "restore_models", [index], (models,))
     restore_rows(env, state.rows)
     for wrapper, attributes in zip(layers(env), state.wrappers, strict=True):
         vars(wrapper).update(attributes)
-    vars(inner).update(state.innermost)
+    vars(env.unwrapped).update(state.innermost)
     for file, size in zip(_tables(env), state.records, strict=True):
         if file is not None and size is not None and os.path.getsize(file.name) > size:
             file.truncate(size)  # or the table would have later episodes twice

@@ -193,20 +193,16 @@ class WorkerVecEnv(VecEnv):
         self._workers.close()
         self._release()
 
-    def call_cloneable(self, method: str, indices: Sequence[int], arguments: Sequence[tuple] | None = None) -> list[Any]:
+    def call_cloneable(self, method: str, indices: Sequence[int], arguments: tuple = ()) -> list[Any]:
         """
         Results of a method of :class:`~sb3_trpo.simulators.CloneableEnv` for some environments, where they are.
 
         :param method: its name; the environments need not be wrapped
         :param indices: which environments
-        :param arguments: for each of them; None for none
+        :param arguments: of the method
         """
         self._make_ready()
-        own: dict[int, list[tuple]] = {}
-        for index, given in zip(indices, arguments or [()] * len(indices), strict=True):
-            own.setdefault(self._place_of[index], []).append(given)
-        rows = self._by_worker(indices)
-        requests = {place: (method, own[place], rows[place]) for place in rows}
+        requests = {place: (method, arguments, rows) for place, rows in self._by_worker(indices).items()}
         return self._in_order(self._workers.call("call_cloneable", requests), indices)
 
     def run(self, function: Callable[..., Any], arguments: Sequence[tuple]) -> list[Any]:

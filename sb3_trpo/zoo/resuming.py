@@ -61,7 +61,7 @@ def take_up(options: Namespace, defaults: Mapping[str, Any]) -> None:
         if value == defaults.get(name):
             setattr(options, name, saved.get(name, value))
         elif name == "hyperparams":
-            _check_given({key: value[key] for key in value}, saved["hyperparams"] or {}, "-params {}:", run)
+            _check_given(value, saved["hyperparams"] or {}, "-params {}:", run)
             options.hyperparams = saved["hyperparams"]
         elif name not in _FREE:
             _check_given({name: value}, saved, "--{} ", run)

@@ -148,7 +148,7 @@ def test_any_integral_type_counts() -> None:
 
 def test_truncated_minibatch_warns() -> None:
     """As sb3-contrib does."""
-    with pytest.warns(UserWarning, match="truncated mini-batch of size 8"):
+    with pytest.warns(UserWarning, match="the last minibatch of every pass has 8 steps"):
         TRPO("MlpPolicy", ToyEnv(), n_steps=32, batch_size=12, device="cpu")
 
 

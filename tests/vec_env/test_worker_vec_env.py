@@ -207,7 +207,7 @@ def test_states_are_exact(carts):
         ends += dones.sum()
     assert ends > 6
     with pytest.raises(TypeError, match=r"Environment 0 could not answer clone_state"):
-        carts.call_cloneable("clone_state", [0], [(1,)])
+        carts.call_cloneable("clone_state", [0], (1,))
 
 
 def test_mistakes_are_told():
