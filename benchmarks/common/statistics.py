@@ -51,6 +51,11 @@ def probability_of_improvement(pairs: Sequence[tuple[Sequence[float], Sequence[f
     return (float(statistic(*flat)), *_bounds(flat, statistic))
 
 
+def improvement(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> str:
+    """This probability with its interval, as text; arguments as of :func:`probability_of_improvement`."""
+    return "{:.2f} ({:.2f}–{:.2f})".format(*probability_of_improvement(pairs))
+
+
 def share_near_median(scores: Sequence[float], within: float = 0.2) -> float:
     """Share of scores whose distance from the median is at most this share of it."""
     middle = np.median(scores)

@@ -5,7 +5,7 @@ import numpy as np
 
 from benchmarks.common import markdown
 from benchmarks.common.figures import band, save
-from benchmarks.common.statistics import interquartile_mean, probability_of_improvement, share_near_median
+from benchmarks.common.statistics import improvement, interquartile_mean, share_near_median
 from benchmarks.learning.mujoco import METHODS, OTHERS, TASKS
 from benchmarks.learning.scored import STORE, Scored, methods, runs
 
@@ -27,9 +27,7 @@ def improvement_table() -> str:
         groups = {env_id: [pair] for env_id, pair in pairs.items()}
         if len(pairs) == len(TASKS):
             groups["all tasks"] = list(pairs.values())
-        for name, chosen in groups.items():
-            probability, low, high = probability_of_improvement(chosen)
-            rows.append([METHODS[other].label, name, f"{probability:.2f} ({low:.2f}–{high:.2f})"])
+        rows += [[METHODS[other].label, name, improvement(chosen)] for name, chosen in groups.items()]
     return markdown.table(["sb3_trpo above …", "task", "probability"], rows)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.common import Cell, Run, Runs, Study, markdown
-from benchmarks.common.statistics import difference, interquartile_mean
+from benchmarks.common.statistics import difference, improvement, interquartile_mean
 from benchmarks.common.training import Plan, settings_for, train
 from benchmarks.learning.mujoco import FINAL_EPISODES, STEPS, TASKS, action_dimensions
 from benchmarks.learning.scored import Scored, runs
@@ -45,6 +45,21 @@ def table() -> str:
     return markdown.table(["task", "seeds", "score", *methods, "sb3_trpo minus sb3-contrib, our settings"], rows)
 
 
+def _scores(env_id: str, score: Callable[[Scored], float]) -> tuple[list[float], list[float]]:
+    """Of ours and of sb3-contrib's runs with our settings."""
+    ours, theirs = runs(env_id, "sb3_trpo"), runs(env_id, "sb3_contrib", STORE)
+    return [score(run) for run in ours], [score(run) for run in theirs]
+
+
+def improvement_table() -> str:
+    """Probability that a run of ours scores above one of sb3-contrib's with our settings, by task and over all tasks."""
+    rows = [
+        [name, *(improvement([_scores(env_id, score) for env_id in tasks]) for score in SCORES.values())]
+        for name, tasks in (*((env_id, (env_id,)) for env_id in TASKS), ("all tasks", TASKS))
+    ]
+    return markdown.table(["sb3_trpo above sb3-contrib, our settings", *SCORES], rows)
+
+
 STUDY = Study(
     run=run,
     store=STORE,
@@ -52,5 +67,5 @@ STUDY = Study(
     variants=("sb3_contrib",),
     seeds=tuple(range(10)),
     changeable=True,
-    tables={"same_settings": table},
+    tables={"same_settings": table, "same_settings_improvement": improvement_table},
 )
