@@ -52,10 +52,13 @@ def _scores(env_id: str, score: Callable[[Scored], float]) -> tuple[list[float],
 
 
 def improvement_table() -> str:
-    """Probability that a run of ours scores above one of sb3-contrib's with our settings, by task and over all tasks."""
+    """Probability that a run of ours scores above one of sb3-contrib's with our settings, by task and over several."""
+    largest = "HalfCheetah-v5"  # difference: whether anything is left without it
+    groups = {env_id: [env_id] for env_id in TASKS}
+    groups |= {"all tasks": [*TASKS], f"all but {largest}": [env_id for env_id in TASKS if env_id != largest]}
     rows = [
         [name, *(improvement([_scores(env_id, score) for env_id in tasks]) for score in SCORES.values())]
-        for name, tasks in (*((env_id, (env_id,)) for env_id in TASKS), ("all tasks", TASKS))
+        for name, tasks in groups.items()
     ]
     return markdown.table(["sb3_trpo above sb3-contrib, our settings", *SCORES], rows)
 
