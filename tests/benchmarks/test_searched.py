@@ -13,6 +13,8 @@ from benchmarks.learning import comparison, searched, spaces, tuning
 ENV = "Swimmer-v5"
 LAMBDA = 0.85  # RL Zoo's space ends at 0.9
 
+pytestmark = pytest.mark.filterwarnings("ignore:Fixed parameter one_minus_gamma:UserWarning")  # RL Zoo's own settings
+
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
