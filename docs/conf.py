@@ -51,7 +51,7 @@ intersphinx_mapping = {
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:class", r"sb3_trpo\.(ranks\.Report|trpo\.SelfTRPO|simulators\.saved\.Saved)"),
-    ("py:class", r"sb3_trpo\.(loading\.LoadedWithCare|restarts\.env\.RestartState)"),
+    ("py:class", r"sb3_trpo\.(loading\.CheckedLoad|restarts\.env\.RestartState)"),
     ("py:class", r"sb3_trpo\.checkpoints\.algorithm\.(Algorithm|SelfResumable)"),
     ("py:class", r"sb3_trpo\.variants\.(maskable\.SelfMaskableTRPO|recurrent\.SelfRecurrentTRPO)"),
     ("py:class", r"sb3_contrib\.common\.recurrent\.type_aliases\.RNNStates"),

@@ -27,7 +27,7 @@ _PPOS = {
     "sb3_contrib.common.maskable.policies": ("MaskablePPO", "MaskableTRPO"),
 }
 
-Loaded = TypeVar("Loaded", bound="LoadedWithCare")
+Loaded = TypeVar("Loaded", bound="CheckedLoad")
 
 
 def saved_attributes(path: str | pathlib.Path | io.BufferedIOBase) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def saved_attributes(path: str | pathlib.Path | io.BufferedIOBase) -> dict[str, 
             file.close()
 
 
-class LoadedWithCare(BaseAlgorithm):
+class CheckedLoad(BaseAlgorithm):
     """A TRPO that is loaded from TRPO's files alone, and with changes that it knows."""
 
     @classmethod
@@ -89,7 +89,7 @@ class LoadedWithCare(BaseAlgorithm):
 
 def _arguments(kind: type) -> list[str]:
     """Those of a TRPO's constructor, but not of an algorithm that it descends from."""
-    own = issubclass(kind, LoadedWithCare) and "__init__" in vars(kind)
+    own = issubclass(kind, CheckedLoad) and "__init__" in vars(kind)
     return [name for name in signature(kind).parameters if name not in _BUILDERS] if own else []
 
 

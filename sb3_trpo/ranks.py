@@ -32,7 +32,7 @@ class Ranks(Protocol):
         """Largest over ranks, elementwise."""
         ...
 
-    def add_up(self, tensors: Sequence[th.Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[th.Tensor]) -> None:
         """Replace tensors by their sums over ranks."""
         ...
 
@@ -44,7 +44,7 @@ class Ranks(Protocol):
         """What every rank reports, in order. Anything that can be pickled; waits for ranks that are still collecting."""
         ...
 
-    def first(self, report: Report) -> Report:
+    def broadcast(self, report: Report) -> Report:
         """What rank 0 reports."""
         ...
 
@@ -65,7 +65,7 @@ class OneProcess:
     def maximum(self, values: th.Tensor) -> th.Tensor:
         return values
 
-    def add_up(self, tensors: Sequence[th.Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[th.Tensor]) -> None:
         pass
 
     def concatenate(self, rows: th.Tensor) -> th.Tensor:
@@ -74,7 +74,7 @@ class OneProcess:
     def gather(self, report: Report) -> list[Report]:
         return [report]
 
-    def first(self, report: Report) -> Report:
+    def broadcast(self, report: Report) -> Report:
         return report
 
     def same_random_numbers(self) -> AbstractContextManager[None]:

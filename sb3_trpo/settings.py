@@ -54,7 +54,7 @@ _FIXED = ("n_steps", "_stats_window_size")
 _TAKEN = ("learning_rate", "lr_schedule", "gamma", "gae_lambda")
 
 # Parameters of a policy's methods beside the observation, and the class that gives them
-_BEYOND_OBSERVATIONS = {
+_EXTRA_POLICY_INPUTS = {
     "action_masks": "MaskableTRPO (MaskableRecurrentTRPO if it is recurrent, too)",
     "lstm_states": "RecurrentTRPO (MaskableRecurrentTRPO if it takes masks, too)",
     "episode_starts": "RecurrentTRPO (MaskableRecurrentTRPO if it takes masks, too)",
@@ -158,8 +158,12 @@ class KeptSettings:
         """Check all settings; pass a changed rate, γ or λ on to the schedule and the rollout buffer, which hold copies.
 
         :raises TypeError: for a value of the wrong type
-        :raises ValueError: for a value out of range, or a change that would have no effect
+        :raises ValueError: for a value out of range, a change that would have no effect, or a model without environments
         """
+        if model.env is None:
+            raise ValueError(
+                "The model was loaded without environments to train in: give them to load(path, env), or call set_env(env)."
+            )
         check_settings(model)
         for name, value in self._built.items():
             if getattr(model, name) != value:
@@ -183,9 +187,9 @@ def _check_policy(model: Any) -> None:
         function = getattr(policy_class, method, None)
         for name, parameter in list(signature(function).parameters.items())[2:] if callable(function) else ():
             named = parameter.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-            missing = name not in model.beside_observations
-            if named and missing and (name in _BEYOND_OBSERVATIONS or parameter.default is Parameter.empty):
-                instead = _BEYOND_OBSERVATIONS.get(name, "another algorithm")
+            missing = name not in model.extra_policy_inputs
+            if named and missing and (name in _EXTRA_POLICY_INPUTS or parameter.default is Parameter.empty):
+                instead = _EXTRA_POLICY_INPUTS.get(name, "another algorithm")
                 raise ValueError(
                     f"The policy {name_of_policy} takes {name} beside the observation in {method}, which this algorithm "
                     f"cannot give: use {instead}, or a policy that acts on the observation alone."

@@ -15,7 +15,7 @@ from sb3_trpo.atari import PaperCnnPolicy
 from sb3_trpo.critic import fit_critic
 from sb3_trpo.diagnostics import critic_diagnostics, step_diagnostics
 from sb3_trpo.interruption import keeps_policy_whole, undisturbed
-from sb3_trpo.loading import LoadedWithCare
+from sb3_trpo.loading import CheckedLoad
 from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_trpo.policy import Actor
 from sb3_trpo.sampling import Batch
@@ -34,7 +34,7 @@ from sb3_trpo.update import PolicyObjective, Step, StepOptions, find_disagreemen
 SelfTRPO = TypeVar("SelfTRPO", bound="TRPO")
 
 
-class TRPO(LoadedWithCare, SamplingAlgorithm):
+class TRPO(CheckedLoad, SamplingAlgorithm):
     """
     Trust Region Policy Optimization (Schulman et al. 2015, https://arxiv.org/abs/1502.05477).
 
@@ -101,8 +101,8 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
         "PaperCnnPolicy": PaperCnnPolicy,
     }
     policy_base: ClassVar[type[BasePolicy]] = ActorCriticPolicy  # what every policy is derived from
-    beside_observations: ClassVar[Collection[str]] = ()  # what the policy is given, too, by the names of its parameters
-    masked_by: ClassVar[str | None] = "MaskableTRPO"  # where masks are used, if not here
+    extra_policy_inputs: ClassVar[Collection[str]] = ()  # what the policy takes beside observations, by name
+    masking_class: ClassVar[str | None] = "MaskableTRPO"  # where masks are used, if not here
 
     def __init__(
         self,
@@ -194,7 +194,7 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
         with th.inference_mode(False):  # tensors made in it cannot be trained
             self._make_networks()
         self._kept = KeptSettings(self)
-        warn_of_action_masks(self.env, self.masked_by)
+        warn_of_action_masks(self.env, self.masking_class)
 
     def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
         if policy_name not in self.policy_aliases:
@@ -214,7 +214,7 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
         :param force_reset: whether to reset them before training
         """
         super().set_env(env, force_reset)
-        warn_of_action_masks(self.env, self.masked_by)
+        warn_of_action_masks(self.env, self.masking_class)
 
     def _excluded_save_params(self) -> list[str]:
         own = ["_left_out", "_kept", *self._unsaved_of_ranks(), *self._unsaved_of_sampling()]
@@ -259,10 +259,10 @@ class TRPO(LoadedWithCare, SamplingAlgorithm):
         return policy_step(objective, StepOptions.of(self), self._ranks)
 
     def _warn_of_the_actor(self, actor: Actor, objective: PolicyObjective) -> None:
-        if actor.of_batches is not None:
-            self._warn_once("statistics", actor.of_batches)
+        if actor.batch_warning is not None:
+            self._warn_once("statistics", actor.batch_warning)
             return
-        for disagreement in filter(None, self._ranks.gather(find_disagreement(actor, objective, self._acted))):
+        for disagreement in filter(None, self._ranks.gather(find_disagreement(actor, objective, self._acted_with))):
             self._warn_once(disagreement, disagreement)
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:

@@ -129,8 +129,8 @@ class MixedSurrogate:
     def on_path(self, rows: slice, ratio: th.Tensor) -> th.Tensor:
         return (1.0 - self.weight) * self.path.on_path(rows, ratio) + self.weight * self.vine.on_path(rows, ratio)
 
-    def beside(self, actor: Actor) -> Iterator[th.Tensor]:
-        return (self.weight * part for part in self.vine.beside(actor))
+    def off_path(self, actor: Actor) -> Iterator[th.Tensor]:
+        return (self.weight * part for part in self.vine.off_path(actor))
 
 
 class MixedBatch(VineBatch):

@@ -24,8 +24,8 @@ from sb3_trpo.checkpoints.resumption import Resumption, with_restoring
 from sb3_trpo.checkpoints.run import RunState
 from sb3_trpo.checkpoints.settings import check_settings, warn_of_versions
 from sb3_trpo.checkpoints.store import Checkpoint, DamagedError, Store, steps_of
-from sb3_trpo.distributed import join, rank_and_size
-from sb3_trpo.ranks import ALONE, Ranks
+from sb3_trpo.distributed import join
+from sb3_trpo.ranks import Ranks
 
 ZIP, VALUES, OBJECTS = "model.zip", "run.pt", "objects.bin"
 INEXACT = ("refuse", "restart")
@@ -86,7 +86,7 @@ class Resumable(OnPolicyAlgorithm):
         changes, device = dict(changes or {}), get_device(device)
         if "stats_window_size" in changes:
             raise ValueError("stats_window_size stays that of the episodes in the checkpoint: leave it out of changes.")
-        checkpoint = _choose(Path(folder), join() if rank_and_size()[1] > 1 else ALONE)
+        checkpoint = _choose(Path(folder), join())
         warn_of_versions(checkpoint.about["versions"])
         archive = checkpoint.files[ZIP]
         saved = load_from_zip_file(io.BytesIO(archive), device=device, custom_objects=custom_objects)[0] or {}
@@ -209,7 +209,7 @@ def exist(folder: str | Path) -> bool:
 
     :param folder: that :class:`~sb3_trpo.checkpoints.ExactCheckpoint` is given; ask on all ranks
     """
-    ranks = join() if rank_and_size()[1] > 1 else ALONE
+    ranks = join()
     return bool(common_steps(Store(folder, ranks.rank, ranks.size), ranks))
 
 

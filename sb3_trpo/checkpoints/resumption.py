@@ -7,7 +7,7 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
-from sb3_trpo.checkpoints.callbacks import walk
+from sb3_trpo.checkpoints.callback_states import walk
 from sb3_trpo.checkpoints.run import RunState
 from sb3_trpo.checkpoints.store import Checkpoint
 

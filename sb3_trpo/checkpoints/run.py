@@ -18,16 +18,16 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.checkpoints import plain
-from sb3_trpo.checkpoints.callbacks import environments_of, load_state, named, state_of
+from sb3_trpo.checkpoints.callback_states import environments_of, load_state, named, state_of
 from sb3_trpo.checkpoints.logs import load_pending, outputs_of, pending_of
 from sb3_trpo.checkpoints.randomness import random_states, set_random_states
+from sb3_trpo.policy.snapshot import PLAIN
 from sb3_trpo.ranks import ALONE
 from sb3_trpo.vec_env import clone_vec_env, restore_vec_env, running_statistics
 
 ENVIRONMENTS_STAND = ("_last_obs", "_last_episode_starts", "_last_original_obs")  # attributes that say where
 _OWN = ("_custom_logger", "_resumption", "_going_on", "_total_timesteps")  # attributes of this call of ``learn``
 _SPACES = ("action_space", "observation_space")
-_PLAIN = (bool, int, float, complex, np.ndarray, np.generic, th.Tensor)
 
 
 class RunState(NamedTuple):
@@ -154,7 +154,7 @@ def _values_in(policy: th.nn.Module) -> Iterator[tuple[str, Any]]:
     for prefix, module in policy.named_modules():
         for name, value in {**vars(module), **dict(module.named_buffers(recurse=False, remove_duplicate=False))}.items():
             full = f"{prefix}.{name}" if prefix else name
-            if isinstance(value, _PLAIN) and name != "training" and full not in saved and plain.is_plain(value):
+            if isinstance(value, PLAIN) and name != "training" and full not in saved and plain.is_plain(value):
                 yield full, value
 
 

@@ -15,7 +15,7 @@ from sb3_trpo.critic.regression import Regression, TorchRegression
 from sb3_trpo.critic.sequence_regression import SequenceRegression
 from sb3_trpo.policy import (
     PROBE,
-    Given,
+    PolicyInput,
     Sequences,
     States,
     chunks_of,
@@ -70,7 +70,7 @@ def _features_are_fixed(policy: ActorCriticPolicy, parameters: list[nn.Parameter
 
 
 @th.no_grad()
-def _same_values(policy: ActorCriticPolicy, layers: list[nn.Module], states: Given, features: th.Tensor) -> bool:
+def _same_values(policy: ActorCriticPolicy, layers: list[nn.Module], states: PolicyInput, features: th.Tensor) -> bool:
     """Whether the layers give the policy's own values of the first states."""
     weights = [weight for layer in layers for weight in layer.parameters()]
     written_out = forward(layers, weights, features[PROBE])[-1]
@@ -79,7 +79,7 @@ def _same_values(policy: ActorCriticPolicy, layers: list[nn.Module], states: Giv
 
 
 @th.no_grad()
-def _features(policy: ActorCriticPolicy, states: Given) -> th.Tensor | None:
+def _features(policy: ActorCriticPolicy, states: PolicyInput) -> th.Tensor | None:
     """The critic's features of all states ``[B, …]``; None where they are not one tensor, or large (one-hot states)."""
     # Written into place: outputs kept one by one lie between freed temporaries and keep the allocator from reusing them.
     features = None

@@ -82,7 +82,7 @@ class MlpRegression:
         error = outputs[-1] - self.shuffled_targets[rows]
         self.losses.append(th.linalg.vecdot(error, error, dim=0).div_(size))
         backward(self.modules, self.weights, outputs, error * (2.0 / size), self.gradients)
-        self.ranks.add_up([self.gradient])
+        self.ranks.all_reduce([self.gradient])
         self._adam_step()
 
     def _adam_step(self) -> None:

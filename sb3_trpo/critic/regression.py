@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sb3_trpo.critic.minibatches import Minibatch
-from sb3_trpo.policy import Given, select
+from sb3_trpo.policy import PolicyInput, select
 from sb3_trpo.ranks import Ranks
 
 
@@ -49,7 +49,7 @@ class TorchRegression:
     def __init__(
         self,
         values_of: Callable[[Any], th.Tensor],
-        inputs: Given,
+        inputs: PolicyInput,
         targets: th.Tensor,
         parameters: list[nn.Parameter],
         optimizer: th.optim.Optimizer,
@@ -79,7 +79,7 @@ class TorchRegression:
         reached = [gradient is not None for gradient in found]
         if self.ranks.size > 1:
             ranks_that_reach = self.targets.new_tensor(reached)
-            self.ranks.add_up([*gradients, ranks_that_reach])
+            self.ranks.all_reduce([*gradients, ranks_that_reach])
             reached = [count > 0 for count in ranks_that_reach.tolist()]
         for parameter, gradient, is_reached in zip(self.parameters, gradients, reached, strict=True):
             parameter.grad = gradient if is_reached else None  # what no row depends on, the optimizer leaves alone

@@ -29,7 +29,7 @@ class SequenceRegression(TorchRegression):
     def step(self, minibatch: Minibatch) -> None:
         begin, end = np.searchsorted(self._begins, [minibatch.rows.start, minibatch.rows.stop])
         total = th.tensor([float(self._lengths[begin:end].sum())])
-        self.ranks.add_up([total])
+        self.ranks.all_reduce([total])
         if total > 0:
             parts = zip(self._first[begin:end], self._lengths[begin:end], strict=True)
             rows = np.concatenate([np.arange(0), *(np.arange(first, first + length) for first, length in parts)])

@@ -167,7 +167,7 @@ class DataParallelAlgorithm(OnPolicyAlgorithm):
         """Take over rank 0's parameters and optimizer state."""
         own, first = io.BytesIO(), io.BytesIO()
         th.save(self.get_parameters(), own)
-        first.write(self._ranks.first(own.getvalue()))
+        first.write(self._ranks.broadcast(own.getvalue()))
         first.seek(0)
         self.set_parameters(th.load(first, map_location=self.device, weights_only=True), device=self.device)
 

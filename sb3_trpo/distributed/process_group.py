@@ -57,7 +57,7 @@ class ProcessGroup:
         self._devices = [pair.partition(":")[0] for pair in dist.get_backend_config().split(",")]
         with self._explained():
             self._in_step = dist.new_group(timeout=UPDATE_TIMEOUT)
-        self.generator: th.Generator | None = th.Generator().manual_seed(self.first(int(th.randint(2**62, ()))))
+        self.generator: th.Generator | None = th.Generator().manual_seed(self.broadcast(int(th.randint(2**62, ()))))
 
     def mean(self, values: th.Tensor) -> th.Tensor:
         return self._reduced(values, dist.ReduceOp.SUM).div_(self.size)
@@ -65,7 +65,7 @@ class ProcessGroup:
     def maximum(self, values: th.Tensor) -> th.Tensor:
         return self._reduced(values, dist.ReduceOp.MAX)
 
-    def add_up(self, tensors: Sequence[th.Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[th.Tensor]) -> None:
         joined = tensors[0] if len(tensors) == 1 else th.cat([tensor.reshape(-1) for tensor in tensors])
         summed = self._within_reach(joined).contiguous()
         with self._explained():
@@ -89,7 +89,7 @@ class ProcessGroup:
             dist.all_gather_object(reports, report)
         return reports
 
-    def first(self, report: Report) -> Report:
+    def broadcast(self, report: Report) -> Report:
         reports = [report]
         with self._explained():
             dist.broadcast_object_list(reports, src=0)

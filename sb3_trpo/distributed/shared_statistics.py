@@ -32,7 +32,7 @@ class SharedStatistics:
 
     def __init__(self, env: VecEnv, ranks: Ranks):
         self.statistics = [statistics for _, _, statistics in running_statistics(env)]
-        common = ranks.first([(each.mean, each.var, each.count) for each in self.statistics])
+        common = ranks.broadcast([(each.mean, each.var, each.count) for each in self.statistics])
         for statistics, (mean, variance, count) in zip(self.statistics, common, strict=True):
             statistics.mean, statistics.var, statistics.count = mean, variance, count
         self.remember()

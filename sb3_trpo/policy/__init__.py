@@ -2,8 +2,8 @@
 
 ``distributions`` has a row for each kind of action distribution (family, parameters, noise), ``recognition`` tells SB3's own
 policies from a user's and finds chains of known layers, ``chain`` runs and differentiates these, ``acting`` makes actions of
-noise, ``actor`` is what an update asks for (θ, and the linear map from it to distributions), and ``standing`` remembers where
-a policy stood.
+noise, ``actor`` is what an update asks for (θ, and the linear map from it to distributions), and ``parameter_copy`` tells
+later whether a policy has changed.
 
 ``observations`` is what a policy is given; where it is more, ``masks`` says which actions are possible, and ``sequences`` runs
 what came before through a memory, which ``lstm`` differentiates.
@@ -16,7 +16,7 @@ from sb3_trpo.policy.distributions import ActionDistribution, action_distributio
 from sb3_trpo.policy.lazy import find_sizes
 from sb3_trpo.policy.masks import MaskedStates, masked_distribution
 from sb3_trpo.policy.observations import (
-    Given,
+    PolicyInput,
     States,
     chunks_of,
     count,
@@ -28,6 +28,7 @@ from sb3_trpo.policy.observations import (
     unmasked,
     values_of,
 )
+from sb3_trpo.policy.parameter_copy import ParameterCopy
 from sb3_trpo.policy.recognition import (
     critic_chain,
     explores_by_state,
@@ -38,19 +39,18 @@ from sb3_trpo.policy.recognition import (
     register_policy,
 )
 from sb3_trpo.policy.sequences import LstmState, Memory, Sequences
-from sb3_trpo.policy.standing import Standing
 
 __all__ = [
     "PROBE",
     "ActionDistribution",
     "Actor",
-    "Given",
     "LstmState",
     "MaskedStates",
     "Memory",
     "NumpyActor",
+    "ParameterCopy",
+    "PolicyInput",
     "Sequences",
-    "Standing",
     "States",
     "action_distribution",
     "actions_from_noise",

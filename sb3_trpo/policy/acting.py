@@ -17,7 +17,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 from sb3_trpo.policy.chain import NumpyChain, forward
 from sb3_trpo.policy.distributions import action_distribution
 from sb3_trpo.policy.masks import IMPOSSIBLE, MaskedStates
-from sb3_trpo.policy.observations import Given, distribution_of, zeros
+from sb3_trpo.policy.observations import PolicyInput, distribution_of, zeros
 from sb3_trpo.policy.recognition import ActorChain, numpy_chain
 
 # Multiplications of one layer beyond which NumPy's BLAS starts threads, at a cost above all that is saved here.
@@ -36,7 +36,7 @@ def _agree(a: Any, b: Any) -> bool:
 
 
 @th.no_grad()
-def actions_from_noise(policy: ActorCriticPolicy, states: Given, noise: np.ndarray) -> th.Tensor:
+def actions_from_noise(policy: ActorCriticPolicy, states: PolicyInput, noise: np.ndarray) -> th.Tensor:
     """What the policy does in B states, given the noise.
 
     :param policy: in eval mode; its own random state and exploration matrices are left alone

@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from sb3_trpo.policy.chain import ChainLinearization, forward
 from sb3_trpo.policy.distributions import action_distribution
 from sb3_trpo.policy.observations import (
-    Given,
+    PolicyInput,
     chunks_of,
     count,
     distribution_of,
@@ -99,7 +99,7 @@ class Actor:
     :raises ValueError: if no gradient reaches any parameter from the distribution
     """
 
-    def __init__(self, policy: ActorCriticPolicy, states: Given, ranks: Ranks = ALONE):
+    def __init__(self, policy: ActorCriticPolicy, states: PolicyInput, ranks: Ranks = ALONE):
         self.policy, self.ranks = policy, ranks
         self.library_made = is_library_made(policy)  # before anything is hooked into it
         self.modules: set[nn.Module] = set()  # those that were seen to run; see `library_made` for how much that says
@@ -136,7 +136,7 @@ class Actor:
         self.modules |= {part for part in policy.modules() if any(id(p) in own for p in part.parameters(recurse=False))}
         self._chain = self._find_chain(first, outputs.detach())
 
-    def _find_parts(self, states: Given) -> set[str]:
+    def _find_parts(self, states: PolicyInput) -> set[str]:
         """Names of the parameters of a policy of the user's own that the distribution depends on in any of the states."""
         chunks = self.chunks(states)
         reached, moving = self._reached(states, chunks)
@@ -153,7 +153,7 @@ class Actor:
                 stood.restore()
         return moving or reached
 
-    def _reached(self, states: Given, chunks: list[slice]) -> tuple[set[str], set[str]]:
+    def _reached(self, states: PolicyInput, chunks: list[slice]) -> tuple[set[str], set[str]]:
         """Names of the parameters that gradients reach, and of those of them whose gradient is not zero in all states."""
         reached: set[str] = set()
         moving: set[str] = set()
@@ -171,7 +171,7 @@ class Actor:
         self.modules.add(module)
         self.activations += output.numel() if isinstance(output, th.Tensor) else 0
 
-    def _find_chain(self, state: Given, outputs: th.Tensor) -> Any:
+    def _find_chain(self, state: PolicyInput, outputs: th.Tensor) -> Any:
         """The actor as a chain of known layers, if it is one, if θ is all of it and if it gives what the policy gives."""
         chain = actor_chain(self.policy)
         if chain is None:
@@ -190,7 +190,7 @@ class Actor:
         arguments = (outputs,) if log_std is None else (outputs, log_std)
         return copy(self.policy.action_dist).proba_distribution(*arguments)
 
-    def linearize(self, states: Given) -> tuple[Linearization, sb3.Distribution]:
+    def linearize(self, states: PolicyInput) -> tuple[Linearization, sb3.Distribution]:
         """The distribution's parameters as a linear map of θ, for some states, and the distribution to differentiate there.
 
         By hand where the actor is a chain of known layers.
@@ -207,7 +207,7 @@ class Actor:
         at = linearization.at
         return linearization, self._distribution_at(*((at, None) if chain.log_std is None else at.chunk(2, dim=1)))
 
-    def distribution_of(self, states: Given) -> sb3.Distribution:
+    def distribution_of(self, states: PolicyInput) -> sb3.Distribution:
         """The distribution where the policy now stands; the policy keeps its own."""
         with _own_distribution(self.policy):
             return distribution_of(self.policy, states)
@@ -217,12 +217,12 @@ class Actor:
         parameters = self.distribution.parameters(distribution)
         return parameters.float() if parameters.dtype in HALF else parameters
 
-    def chunks(self, states: Given) -> list[slice]:
+    def chunks(self, states: PolicyInput) -> list[slice]:
         """All rows in slices, each small enough for its activations to be kept."""
         return chunks_of(states, max(1, CHUNK_ACTIVATIONS // max(1, self.activations)))
 
     @th.no_grad()
-    def outputs(self, states: Given) -> th.Tensor:
+    def outputs(self, states: PolicyInput) -> th.Tensor:
         """The distribution's parameters where the policy now stands ``[B, P]``, with the same random numbers at every call."""
         parts = []
         with th.random.fork_rng([self.policy.device] if self.policy.device.type == "cuda" else []):
@@ -254,7 +254,7 @@ class Actor:
         finally:
             self.assign(own)
 
-    def critic_parameters(self, states: Given) -> dict[str, nn.Parameter]:
+    def critic_parameters(self, states: PolicyInput) -> dict[str, nn.Parameter]:
         """What the critic may move, by name: what a gradient of V reaches, without θ and what shares memory with it.
 
         The actor may depend on others, which no gradient reaches (detached features). Of a library-made policy these are
@@ -274,7 +274,7 @@ class Actor:
         return {name: parameter for name, parameter in named if name in reached and not overlaps(parameter, used)}
 
     @property
-    def of_batches(self) -> str | None:
+    def batch_warning(self) -> str | None:
         """What to warn of where it normalises over batches."""
         norms = [module for module in self.modules if isinstance(module, (*_BATCH_NORMS, *_INSTANCE_NORMS))]
         if any(isinstance(norm, _BATCH_NORMS) and not norm.track_running_stats for norm in norms):

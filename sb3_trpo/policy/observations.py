@@ -39,7 +39,7 @@ class States(ABC):
         """A network's outputs ``[B, P]`` as parameters of a distribution over what is possible in each state."""
         return outputs
 
-    def unmasked(self) -> "Given":
+    def unmasked(self) -> "PolicyInput":
         """The states without masks of actions, on which no value depends."""
         return self
 
@@ -52,52 +52,52 @@ class States(ABC):
         return [slice(start, start + size) for start in range(0, len(self), size)]
 
 
-Given: TypeAlias = PyTorchObs | States
+PolicyInput: TypeAlias = PyTorchObs | States
 
 
-def select(states: Any, rows: slice | th.Tensor) -> Any:
-    """Rows of a batch; a slice gives views, except where frames are kept once."""
+def select(states: Any, rows: int | slice | th.Tensor) -> Any:
+    """Rows of a batch, or one; a slice gives views, except where frames are kept once."""
     if isinstance(states, dict):
         return {key: value[rows] for key, value in states.items()}
     return states[rows]
 
 
-def count(states: Given) -> int:
+def count(states: PolicyInput) -> int:
     """Rows of a batch."""
     return len(next(iter(states.values())) if isinstance(states, dict) else states)
 
 
-def observations_of(states: Given) -> PyTorchObs:
+def observations_of(states: PolicyInput) -> PyTorchObs:
     """What the networks see of a batch."""
     return states.observations if isinstance(states, States) else states
 
 
-def distribution_of(policy: ActorCriticPolicy, states: Given) -> Distribution:
+def distribution_of(policy: ActorCriticPolicy, states: PolicyInput) -> Distribution:
     """The policy's action distribution in each of B states."""
     return states.distribution(policy) if isinstance(states, States) else policy.get_distribution(states)
 
 
-def values_of(policy: ActorCriticPolicy, states: Given) -> th.Tensor:
+def values_of(policy: ActorCriticPolicy, states: PolicyInput) -> th.Tensor:
     """V of each of B states ``[B, 1]``, reward units."""
     return states.values(policy) if isinstance(states, States) else policy.predict_values(states)
 
 
-def restricted(states: Given, outputs: th.Tensor) -> th.Tensor:
+def restricted(states: PolicyInput, outputs: th.Tensor) -> th.Tensor:
     """A network's outputs ``[B, P]`` as parameters of a distribution over what is possible in each state."""
     return states.restrict(outputs) if isinstance(states, States) else outputs
 
 
-def unmasked(states: Given) -> Given:
+def unmasked(states: PolicyInput) -> PolicyInput:
     """A batch without masks of actions, on which no value depends."""
     return states.unmasked() if isinstance(states, States) else states
 
 
-def draw(states: Given, rows: int) -> th.Tensor:
+def draw(states: PolicyInput, rows: int) -> th.Tensor:
     """Rows of about so many states of a batch, drawn at random without replacement."""
     return states.draw(rows) if isinstance(states, States) else th.randperm(count(states))[:rows]
 
 
-def chunks_of(states: Given, size: int) -> list[slice]:
+def chunks_of(states: PolicyInput, size: int) -> list[slice]:
     """All rows of a batch in slices of about so many."""
     if isinstance(states, States):
         return states.chunks(size)

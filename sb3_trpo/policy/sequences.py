@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from sb3_trpo.policy.lstm import twice_differentiable
 from sb3_trpo.policy.masks import MaskedStates
-from sb3_trpo.policy.observations import Given, States, observations_of, select, unmasked
+from sb3_trpo.policy.observations import PolicyInput, States, observations_of, select, unmasked
 from sb3_trpo.policy.padding import Padding
 
 LstmState = tuple[th.Tensor, th.Tensor]  # hidden and cell states, each [layers, S, H]
@@ -74,7 +74,7 @@ class Sequences(States):
     :param begin: what their LSTMs begin with
     """
 
-    source: Given
+    source: PolicyInput
     steps: th.Tensor
     lengths: np.ndarray
     begin: Memory

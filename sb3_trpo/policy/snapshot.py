@@ -8,9 +8,9 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from sb3_trpo.policy.standing import equal
+from sb3_trpo.policy.parameter_copy import equal
 
-_PLAIN = (bool, int, float, complex, np.ndarray, np.generic, th.Tensor)
+PLAIN = (bool, int, float, complex, np.ndarray, np.generic, th.Tensor)  # what modules keep that an update may move
 
 
 class Snapshot:
@@ -27,7 +27,7 @@ class Snapshot:
             self._add(prefix, None, module.named_parameters(recurse=False))
             scripted = isinstance(module, th.jit.ScriptModule)  # its tables cannot be written to
             self._add(prefix, None if scripted else module._buffers, module.named_buffers(recurse=False))
-            plain = [(key, value) for key, value in vars(module).items() if isinstance(value, _PLAIN) and key != "training"]
+            plain = [(key, value) for key, value in vars(module).items() if isinstance(value, PLAIN) and key != "training"]
             self._add(prefix, vars(module), plain)
         self._optimizer = policy.optimizer
         # Not by state_dict and deepcopy, which take a hundred times as long

@@ -7,7 +7,7 @@ import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from sb3_trpo.policy import Given, overrides
+from sb3_trpo.policy import PolicyInput, overrides
 from sb3_trpo.sampling.defects import predicted_values
 
 
@@ -15,7 +15,7 @@ from sb3_trpo.sampling.defects import predicted_values
 def estimate_advantages(
     buffer: RolloutBuffer,
     policy: ActorCriticPolicy,
-    last: Given,
+    last: PolicyInput,
     dones: np.ndarray,
     estimator: str,
     mean: Callable[[th.Tensor], th.Tensor],

@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_trpo.callbacks import advance_progress_bars
 from sb3_trpo.checkpoints import Resumable
 from sb3_trpo.distributed import DataParallelAlgorithm
-from sb3_trpo.policy import Given, Standing, find_sizes
+from sb3_trpo.policy import ParameterCopy, PolicyInput, find_sizes
 from sb3_trpo.ranks import mean_and_std
 from sb3_trpo.sampling import (
     SAMPLERS,
@@ -59,7 +59,7 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
         self._sampler: Sampler | None = None
         self._sampler_made_for: tuple[Any, ...] = ()
         self._experience: Experience = PathAlone()
-        self._acted: Standing | None = None
+        self._acted_with: ParameterCopy | None = None
         self._warned: set[str] = set()
         self.last_update: dict[str, float | Status] = {}
         if self.rollout_buffer_class is None and stacks_grey_frames(self.env, self.observation_space):
@@ -71,7 +71,7 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
         find_sizes(self.policy)
 
     def _unsaved_of_sampling(self) -> list[str]:
-        unsaved = ["_sampler", "_sampler_made_for", "_experience", "_acted", "_warned", "last_update"]
+        unsaved = ["_sampler", "_sampler_made_for", "_experience", "_acted_with", "_warned", "last_update"]
         chosen = self.rollout_buffer_class is FrameStackBuffer and not self.rollout_buffer_kwargs
         if chosen and stacks_grey_frames(self.env, self.observation_space):
             unsaved.append("rollout_buffer_class")  # chosen anew when the file is loaded, with or without this package
@@ -119,7 +119,7 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
 
         bootstrap_gamma = self.gamma if self.advantage_estimator == "gae" else 0.0
         evaluator = self._make_evaluator(rollout_buffer, bootstrap_gamma)
-        self._acted = evaluator.stood
+        self._acted_with = evaluator.acted_with
         rng = np.random.default_rng([self._vine_seed, self._n_updates, self.num_timesteps])
         sampling = self._sampler_for(env).begin(n_rollout_steps, self.gamma, self.sde_sample_freq, rng)
         begun = begin_path(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq, sampling)
@@ -186,7 +186,7 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
         last, dones = self._states_reached(), self._last_episode_starts
         return estimate_advantages(buffer, self.policy, last, dones, self.advantage_estimator, self._ranks.mean)  # type: ignore[arg-type]
 
-    def _states_reached(self) -> Given:
+    def _states_reached(self) -> PolicyInput:
         """What a value is asked for after the last step, one state of each environment."""
         return obs_as_tensor(self._last_obs, self.device)  # type: ignore[arg-type]
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import torch as th
 
-from sb3_trpo.policy import Actor, Given, draw, select
+from sb3_trpo.policy import Actor, PolicyInput, draw, select
 from sb3_trpo.ranks import ALONE, Ranks, mean_and_std
 from sb3_trpo.sampling.samples import Samples
 
@@ -22,7 +22,7 @@ class Batch:
     :param raw_advantages: Â before normalisation ``[B]``, reward units
     """
 
-    observations: Given
+    observations: PolicyInput
     actions: th.Tensor
     old_log_prob: th.Tensor
     advantages: th.Tensor
@@ -68,7 +68,7 @@ class Surrogate(Protocol):
         """
         ...
 
-    def beside(self, actor: Actor) -> Iterator[th.Tensor]:
+    def off_path(self, actor: Actor) -> Iterator[th.Tensor]:
         """Terms from other states where the policy now stands, in parts that add up; none for most."""
         ...
 
@@ -85,5 +85,5 @@ class ImportanceSampled:
     def on_path(self, rows: slice, ratio: th.Tensor) -> th.Tensor:
         return (ratio * self.batch.advantages[rows]).sum()
 
-    def beside(self, actor: Actor) -> Iterator[th.Tensor]:
+    def off_path(self, actor: Actor) -> Iterator[th.Tensor]:
         return iter(())

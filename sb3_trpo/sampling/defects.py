@@ -11,7 +11,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_trpo.policy import Given, distribution_of, observations_of, select, values_of
+from sb3_trpo.policy import PolicyInput, distribution_of, observations_of, select, values_of
 from sb3_trpo.vec_env.statistics import running_statistics
 
 
@@ -57,7 +57,7 @@ def _arrays(buffer: RolloutBuffer) -> dict[str, np.ndarray]:
     return {key: array for key, array in arrays.items() if np.issubdtype(array.dtype, np.floating)}
 
 
-def predicted_values(policy: ActorCriticPolicy, states: Given) -> th.Tensor:
+def predicted_values(policy: ActorCriticPolicy, states: PolicyInput) -> th.Tensor:
     """V of states that are in no buffer, ``[n, 1]``: NaN where an observation is not finite, which a bounded
     activation would hide.
 
@@ -132,7 +132,7 @@ def is_parameter_check(error: ValueError) -> bool:
     return str(frames[-1].f_globals.get("__name__")).startswith("torch.distributions")
 
 
-def log_probs_or_nan(policy: ActorCriticPolicy, states: Given, actions: th.Tensor) -> th.Tensor:
+def log_probs_or_nan(policy: ActorCriticPolicy, states: PolicyInput, actions: th.Tensor) -> th.Tensor:
     """log π(a|s) ``[n]``: NaN in states where the network's outputs are no distribution's parameters.
 
     :param policy: whose log-probabilities are asked for

@@ -12,8 +12,8 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
-from sb3_trpo.policy import Given, Standing, distribution_of, is_library_made, numpy_actor, values_of
-from sb3_trpo.policy.shares import share_of
+from sb3_trpo.policy import ParameterCopy, PolicyInput, distribution_of, is_library_made, numpy_actor, values_of
+from sb3_trpo.policy.acting_in_workers import share_of
 from sb3_trpo.sampling.buffers import as_drawn, is_stock_buffer
 from sb3_trpo.sampling.defects import log_probs_or_nan, predicted_values
 from sb3_trpo.sampling.single_path import Evaluator, Observations, Transition, finite
@@ -61,7 +61,7 @@ class StepwiseEvaluator:
     def __init__(self, policy: ActorCriticPolicy, buffer: RolloutBuffer, bootstrap_gamma: float):
         self.policy, self.buffer, self.bootstrap_gamma = policy, buffer, bootstrap_gamma
         self.device = policy.device  # SB3 searches the modules for it
-        self.stood = Standing(policy)
+        self.acted_with = ParameterCopy(policy)
         self._locals: dict[str, Any] = {}
 
     def act(self, obs: Observations) -> np.ndarray:
@@ -112,7 +112,7 @@ class DeferredEvaluator:
         self.fast = numpy_actor(policy, finite(obs))
         self.noise = iter(()) if self.fast is None else self.fast.noise(buffer.buffer_size)
         self.cuts: list[tuple[int, int, Observations]] = []
-        self.stood = Standing(policy)
+        self.acted_with = ParameterCopy(policy)
 
     def act(self, obs: Observations) -> np.ndarray:
         if self.fast is not None:
@@ -120,7 +120,7 @@ class DeferredEvaluator:
         return self._draw(obs_as_tensor(obs, self.device))
 
     @th.no_grad()
-    def _draw(self, states: Given) -> np.ndarray:
+    def _draw(self, states: PolicyInput) -> np.ndarray:
         """Actions ``[n_envs, …]`` of the policy's own distribution."""
         actions = distribution_of(self.policy, states).get_actions()
         return actions.reshape(-1, *self.policy.action_space.shape).cpu().numpy()  # type: ignore[misc]
@@ -142,7 +142,7 @@ class DeferredEvaluator:
 
     @th.no_grad()
     def finish(self) -> None:
-        if self.stood.differs(self.policy.parameters()):
+        if self.acted_with.differs(self.policy.parameters()):
             warnings.warn(CHANGED, RuntimeWarning, stacklevel=3)
         self._evaluate_path()
         for position, index, terminal in self.cuts:
@@ -165,7 +165,7 @@ class DeferredEvaluator:
         """V of the observation at which a time limit ended an episode of an environment, reached with some step."""
         return _value_at_the_end(self.policy, terminal)
 
-    def _states(self, rows: slice) -> Given:
+    def _states(self, rows: slice) -> PolicyInput:
         """What the policy was given in some steps, all environments of each."""
         return self._tensors(self.buffer.observations, rows)
 

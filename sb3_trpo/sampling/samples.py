@@ -7,7 +7,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 
-from sb3_trpo.policy import Given
+from sb3_trpo.policy import PolicyInput
 from sb3_trpo.sampling.buffers import as_drawn, is_stock_buffer
 from sb3_trpo.sampling.frame_stacks import FrameStacks, FrameTensors
 
@@ -24,7 +24,7 @@ class Samples:
     :param returns: regression targets of the critic ``[B]``, reward units
     """
 
-    observations: Given
+    observations: PolicyInput
     actions: th.Tensor
     log_probs: th.Tensor
     advantages: th.Tensor

@@ -13,7 +13,7 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_trpo.policy import explores_by_state
+from sb3_trpo.policy import explores_by_state, select
 from sb3_trpo.policy.acting import BLOCK
 from sb3_trpo.policy.layout import zeros_like_rows
 from sb3_trpo.processes.messages import dump
@@ -37,7 +37,7 @@ class SegmentEvaluator(Evaluator, Protocol):
         ...
 
     def actor_for(self, obs: Observations, shares: Sequence[slice]) -> Any:
-        """What is sent to other processes to act there: see :mod:`sb3_trpo.policy.shares`.
+        """What is sent to other processes to act there: see :mod:`sb3_trpo.policy.acting_in_workers`.
 
         :param obs: finite observations, where the environments stand
         :param shares: the environments of each process
@@ -108,7 +108,7 @@ class SegmentedPath:
         generator = th.get_rng_state()
         own = [[(step, row - share.start) for step, row in due if share.start <= row < share.stop] for share in shares]
         jobs = [
-            (Job(actor, generator, cut(self.env, share), packed(_rows(self.obs, share)), n_steps, saved),)
+            (Job(actor, generator, cut(self.env, share), packed(select(self.obs, share)), n_steps, saved),)
             for share, saved in zip(shares, own, strict=True)
         ]
         segments: list[Segment] = inner.run(run_segment, jobs)  # type: ignore[attr-defined]
@@ -135,8 +135,8 @@ class SegmentedPath:
         self.obs, self.dones = _of_all([unpacked(segment.obs) for segment in segments], shares), dones[-1]
         clipped = to_env(self.policy)(actions)
         for step in range(n_steps):
-            obs = _at(observations, step)
-            new_obs = _at(observations, step + 1) if step + 1 < n_steps else self.obs
+            obs = select(observations, step)
+            new_obs = select(observations, step + 1) if step + 1 < n_steps else self.obs
             if values is not None:
                 self.evaluator.acted(obs, values[step], log_probs[step])
             yield Transition(obs, actions[step], clipped[step], new_obs, rewards[step], dones[step], infos[step])
@@ -173,10 +173,6 @@ def _joined(parts: Sequence[Any], axis: int) -> Any:
     return np.concatenate(parts, axis)
 
 
-def _at(observations: Observations, step: int) -> Observations:
-    return {key: part[step] for key, part in observations.items()} if isinstance(observations, dict) else observations[step]
-
-
 def _of_all(parts: Sequence[Any], shares: Sequence[slice]) -> Any:
     """Observations of all environments, in the order in memory of the parts."""
     if isinstance(parts[0], dict):
@@ -185,7 +181,3 @@ def _of_all(parts: Sequence[Any], shares: Sequence[slice]) -> Any:
     for share, part in zip(shares, parts, strict=True):
         whole[share] = part
     return whole
-
-
-def _rows(obs: Observations, share: slice) -> Observations:
-    return {key: part[share] for key, part in obs.items()} if isinstance(obs, dict) else obs[share]

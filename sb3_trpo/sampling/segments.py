@@ -5,18 +5,17 @@ random generator and the wrappers of its environments, and sends back arrays. Th
 step by step here; but running statistics move by a worker's own samples, and are merged exactly when a segment is over.
 """
 
-from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch as th
 
+from sb3_trpo.policy.acting_in_workers import PolicyRecipe, ShareActor
 from sb3_trpo.policy.layout import LaidOut
-from sb3_trpo.policy.shares import PolicyRecipe, ShareActor
 from sb3_trpo.processes.messages import load
 from sb3_trpo.sampling.infos import PackedInfos, pack
-from sb3_trpo.sampling.single_path import Observations, finite, to_env
+from sb3_trpo.sampling.single_path import Observations, finite, stacked, to_env
 from sb3_trpo.vec_env import RowState, clone_rows
 from sb3_trpo.vec_env.hosting import HostedRows
 from sb3_trpo.vec_env.normalizing import quick_step
@@ -114,7 +113,7 @@ def run_segment(rows: HostedRows, kept: dict[str, Any], job: Job) -> Segment:
         for parts in zip(*acted, strict=True)  # type: ignore[arg-type]
     )
     return Segment(
-        _stacked(seen),
+        stacked(seen),
         actions,  # type: ignore[arg-type]
         values,
         log_probs,
@@ -127,12 +126,6 @@ def run_segment(rows: HostedRows, kept: dict[str, Any], job: Job) -> Segment:
         generator.get_state(),
         states,
     )
-
-
-def _stacked(steps: Sequence[Observations]) -> Observations:
-    if isinstance(steps[0], dict):
-        return {key: np.stack([step[key] for step in steps]) for key in steps[0]}  # type: ignore[index]
-    return np.stack(steps)  # type: ignore[arg-type]
 
 
 def packed(obs: Observations) -> Any:

@@ -1,6 +1,6 @@
 """Single-path sampling (paper, section 5.1): run the policy in the training environments, step by step."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,7 +9,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_trpo.policy import Standing, explores_by_state
+from sb3_trpo.policy import ParameterCopy, explores_by_state
 from sb3_trpo.vec_env.normalizing import quick_step
 
 Observations = np.ndarray | dict[str, np.ndarray]
@@ -47,10 +47,10 @@ class Transition:
 class Evaluator(Protocol):
     """Draws actions and sees to it that the rollout buffer gets their log-probabilities and the states' values.
 
-    :param stood: where the policy stood at the beginning
+    :param acted_with: the policy's parameters at the beginning
     """
 
-    stood: Standing
+    acted_with: ParameterCopy
 
     def act(self, obs: Observations) -> np.ndarray:
         """Actions for finite observations, drawn from the policy."""
@@ -79,6 +79,13 @@ def finite(obs: Observations) -> Observations:
     if obs.dtype.kind == "f" and not np.isfinite(obs).all():
         return np.nan_to_num(obs, nan=0.0, posinf=0.0, neginf=0.0)
     return obs
+
+
+def stacked(parts: Sequence[Observations]) -> Observations:
+    """Observations along a new first axis."""
+    if isinstance(parts[0], dict):
+        return {key: np.stack([part[key] for part in parts]) for key in parts[0]}  # type: ignore[index]
+    return np.stack(parts)  # type: ignore[arg-type]
 
 
 def to_env(policy: ActorCriticPolicy) -> Callable[[np.ndarray], np.ndarray]:

@@ -144,14 +144,15 @@ class CannotCloneError(ValueError):
 
     :param where: the layer, or an attribute of it
     :param reason: what is missing
+    :param advice: what to do
     """
 
-    def __init__(self, where: str, reason: str):
-        super().__init__(where, reason)
-        self.where, self.reason = where, reason
+    def __init__(self, where: str, reason: str, advice: str = ADVICE):
+        super().__init__(where, reason, advice)
+        self.where, self.reason, self.advice = where, reason, advice
 
     def __str__(self) -> str:
-        return f"The state of {self.where} cannot be copied: {self.reason}. {ADVICE}"
+        return f"The state of {self.where} cannot be copied: {self.reason}. {self.advice}"
 
 
 def _has_own_methods(kind: type) -> bool:

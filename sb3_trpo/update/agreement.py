@@ -4,7 +4,7 @@ import math
 
 import torch as th
 
-from sb3_trpo.policy import Actor, Standing
+from sb3_trpo.policy import Actor, ParameterCopy
 from sb3_trpo.update.objective import PolicyObjective
 
 LARGEST_ERROR = 0.01  # of a ratio, which is 1 at θ₀
@@ -26,17 +26,17 @@ DISAGREEMENT = (
 )
 
 
-def find_disagreement(actor: Actor, objective: PolicyObjective, acted: Standing | None) -> str | None:
+def find_disagreement(actor: Actor, objective: PolicyObjective, acted_with: ParameterCopy | None) -> str | None:
     """What is wrong with the ratios π_θ₀(a|s) / π(a|s) of the rollout's samples, which must all be 1; None if nothing is.
 
     :param actor: the policy at θ₀
     :param objective: of the rollout, at θ₀
-    :param acted: where the policy stood at the rollout's beginning; None if that is not known
+    :param acted_with: the policy's parameters at the beginning of the rollout; None if they are not known
     """
     if not float((objective.start.ratio - 1.0).abs().max()) > LARGEST_ERROR:
         return None
     buffers = [buffer for module in actor.modules for buffer in module.buffers(recurse=False)]
-    if acted is not None and acted.differs([*actor.parameters, *buffers]):
+    if acted_with is not None and acted_with.differs([*actor.parameters, *buffers]):
         return CHANGED_SINCE
     return ROUNDING if rounding_error(actor, objective.outputs) > LARGEST_ERROR else DISAGREEMENT
 

@@ -7,7 +7,7 @@ from functools import partial
 import torch as th
 from stable_baselines3.common.distributions import Distribution
 
-from sb3_trpo.policy import Actor, Given, draw, select
+from sb3_trpo.policy import Actor, PolicyInput, draw, select
 from sb3_trpo.ranks import ALONE, Ranks
 from sb3_trpo.sampling import Batch, Surrogate, is_parameter_check
 from sb3_trpo.trust_region import Evaluation, FisherMatrix, Linearization, flatten
@@ -37,11 +37,11 @@ class PolicyObjective:
         self.gradient = th.zeros_like(self.theta)
         self.outputs = batch.old_log_prob.new_empty(len(batch), actor.n_outputs)
         self._whole: list[Callable[[], Linearization]] = []  # what gives the one of all states, where they are one chunk
-        beside = 0.0
-        for part in surrogate.beside(actor):
-            beside += float(part.detach())
+        off_path = 0.0
+        for part in surrogate.off_path(actor):
+            off_path += float(part.detach())
             self.gradient += flatten(th.autograd.grad(part, actor.parameters, materialize_grads=True))
-        self.start = self._evaluation(self._differentiate, beside)
+        self.start = self._evaluation(self._differentiate, off_path)
         self.gradient = ranks.mean(self.gradient)
 
     def fisher(self, damping: float, fraction: float = 1.0) -> FisherMatrix:
@@ -64,13 +64,13 @@ class PolicyObjective:
         """L(θ) and KL(π_θ₀ ‖ π_θ); NaN where a wild θ gives no distribution, so that it is refused."""
         try:
             with self.actor.at(theta):
-                return self._evaluation(self._compare, sum(map(float, self.surrogate.beside(self.actor))))
+                return self._evaluation(self._compare, sum(map(float, self.surrogate.off_path(self.actor))))
         except ValueError as error:
             if not is_parameter_check(error):
                 raise
             return self._evaluation(self._no_distribution, math.nan)
 
-    def _linearize(self, states: Given, rows: slice) -> Linearization:
+    def _linearize(self, states: PolicyInput, rows: slice) -> Linearization:
         return self.actor.linearize(select(states, rows))[0]
 
     def _differentiate(self, rows: slice) -> Terms:
@@ -107,7 +107,7 @@ class PolicyObjective:
         total_entropy = -(ratio * log_prob).sum() if entropy is None else entropy.sum()
         return self.surrogate.on_path(rows, ratio) + self.ent_coef * total_entropy, ratio, total_entropy
 
-    def _evaluation(self, terms: Callable[[slice], Terms], beside: float) -> Evaluation:
+    def _evaluation(self, terms: Callable[[slice], Terms], off_path: float) -> Evaluation:
         """The terms of every chunk put together."""
         # Written into place: results kept one by one lie between freed temporaries and keep the allocator from reusing them.
         kl, ratio = th.empty_like(self.batch.old_log_prob), th.empty_like(self.batch.old_log_prob)
@@ -117,6 +117,6 @@ class PolicyObjective:
             total_surrogate += float(surrogate)
             total_entropy += float(entropy)
         means = th.tensor([total_surrogate, total_entropy], dtype=th.float64) / len(self.batch)
-        means[0] += beside
+        means[0] += off_path
         surrogate, entropy = self.ranks.mean(means).tolist()
         return Evaluation(surrogate, kl, ratio, entropy)

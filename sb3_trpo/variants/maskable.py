@@ -60,8 +60,8 @@ class MaskableTRPO(TRPO):
         "MultiInputPolicy": MultiInputPolicy,
     }
     policy_base: ClassVar[type[BasePolicy]] = MaskableActorCriticPolicy
-    beside_observations: ClassVar[Collection[str]] = (MASKS,)
-    masked_by: ClassVar[str | None] = None
+    extra_policy_inputs: ClassVar[Collection[str]] = (MASKS,)
+    masking_class: ClassVar[str | None] = None
 
     def _setup_model(self) -> None:
         self._use_masking = True

@@ -35,7 +35,7 @@ class MaskableRecurrentTRPO(MaskableTRPO, RecurrentTRPO):  # type: ignore[misc]
         "MultiInputLstmPolicy": MaskableRecurrentMultiInputActorCriticPolicy,
     }
     policy_base = MaskableRecurrentActorCriticPolicy
-    beside_observations = (*MaskableTRPO.beside_observations, *RecurrentTRPO.beside_observations)
+    extra_policy_inputs = (*MaskableTRPO.extra_policy_inputs, *RecurrentTRPO.extra_policy_inputs)
 
     def learn(  # type: ignore[override]
         self: SelfMaskableRecurrentTRPO,

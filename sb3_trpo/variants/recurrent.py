@@ -51,8 +51,8 @@ class RecurrentTRPO(TRPO):
         "MultiInputLstmPolicy": MultiInputLstmPolicy,
     }
     policy_base: ClassVar[type[BasePolicy]] = RecurrentActorCriticPolicy
-    beside_observations: ClassVar[Collection[str]] = ("lstm_states", "episode_starts")
-    masked_by: ClassVar[str | None] = "MaskableRecurrentTRPO"
+    extra_policy_inputs: ClassVar[Collection[str]] = ("lstm_states", "episode_starts")
+    masking_class: ClassVar[str | None] = "MaskableRecurrentTRPO"
     carried: ClassVar[Sequence[str]] = ("_memory",)
 
     def _setup_model(self) -> None:

@@ -7,7 +7,7 @@ import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.utils import obs_as_tensor
 
-from sb3_trpo.policy import Given, Memory, Sequences, select
+from sb3_trpo.policy import Memory, PolicyInput, Sequences, select
 from sb3_trpo.sampling.defects import predicted_values
 from sb3_trpo.sampling.evaluators import DeferredEvaluator
 from sb3_trpo.sampling.masks import RolloutMasks
@@ -17,7 +17,7 @@ from sb3_trpo.sampling.single_path import Observations, Transition
 ROWS = 4096  # steps whose features are held at a time, where no sequence is longer
 
 
-def sequences_of(buffer: RolloutBuffer, source: Given, begin: Memory) -> Sequences:
+def sequences_of(buffer: RolloutBuffer, source: PolicyInput, begin: Memory) -> Sequences:
     """The steps of a rollout, an environment after the other, cut where episodes begin.
 
     :param buffer: with ``pos`` steps of each environment

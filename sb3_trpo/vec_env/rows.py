@@ -191,7 +191,7 @@ def _check_inner(env: VecEnv) -> None:
     if outermost != {CloneableEnv.class_name()}:
         raise CannotCloneError(
             "the environments of a SubprocVecEnv",
-            "they live in other processes, and their outermost wrapper is not CloneableEnv: make them with "
-            "make_vec_env(..., vec_env_cls=SubprocVecEnv, wrapper_class=sb3_trpo.simulators.CloneableEnv), which offers the "
-            "methods clone_state and restore_state there",
+            "they live in other processes, and their outermost wrapper is not CloneableEnv",
+            "Make them with make_vec_env(..., vec_env_cls=SubprocVecEnv, wrapper_class=sb3_trpo.simulators.CloneableEnv), or "
+            "use vec_env_cls=sb3_trpo.WorkerVecEnv, whose environments need no wrapper.",
         )

@@ -14,7 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_trpo import TRPO
 from sb3_trpo.checkpoints import EXIT_STATUS, ExactCheckpoint, Preempted, exist
-from tests.checkpoints.test_exact import SETTINGS, _env
+from tests.checkpoints.test_checkpoint import SETTINGS, _env
 from tests.ranks import on_ranks
 from tests.resumable_runs import differences, outcome, train
 

@@ -346,11 +346,16 @@ def test_learning_does_not_depend_on_the_callers_gradient_mode(mode: Any, sampli
 
 
 def test_no_environment_is_refused(tmp_path: Path) -> None:
-    """In words, where Stable-Baselines3 ends in an AttributeError; a file is loaded without one."""
+    """In words, where Stable-Baselines3 ends in another error; a file can be loaded without one, but not trained."""
     with pytest.raises(ValueError, match=r"env=None.*TRPO\.load"):
         TRPO("MlpPolicy", None)
     TRPO("MlpPolicy", ToyEnv(), **SMALL).save(tmp_path / "model")
-    assert TRPO.load(tmp_path / "model").env is None
+    loaded = TRPO.load(tmp_path / "model")
+    assert loaded.env is None
+    with pytest.raises(ValueError, match=r"without environments.*set_env"):
+        loaded.learn(64)
+    loaded.set_env(ToyEnv())
+    loaded.learn(64)
 
 
 @pytest.mark.parametrize("space", [spaces.Discrete(1), spaces.MultiDiscrete([1, 1])])

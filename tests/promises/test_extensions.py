@@ -112,7 +112,7 @@ class BetterHalf:
     def on_path(self, rows: slice, ratio: th.Tensor) -> th.Tensor:
         return (ratio * self.better[rows]).sum()  # type: ignore[index]
 
-    def beside(self, actor: Any) -> Iterator[th.Tensor]:
+    def off_path(self, actor: Any) -> Iterator[th.Tensor]:
         return iter(())
 
     def find_defect(self) -> None:

@@ -15,7 +15,7 @@ from sb3_trpo.discrete import MASKS
 from sb3_trpo.policy import make_actor
 from sb3_trpo.policy.acting import Act
 from sb3_trpo.sampling.defects import predicted_values
-from sb3_trpo.sampling.single_path import Observations, finite, to_env
+from sb3_trpo.sampling.single_path import Observations, finite, stacked, to_env
 from sb3_trpo.sampling.vine.envs import BranchEnvs
 from sb3_trpo.vec_env import RowState
 
@@ -225,9 +225,8 @@ class _Runner:
         for start in range(0, len(self.cut), len(self.envs)):
             part = self.cut[start : start + len(self.envs)]
             padded = [obs for _, obs in part] + [part[0][1]] * (len(self.envs) - len(part))
-            values = (
-                predicted_values(self.policy, obs_as_tensor(_stacked(padded), self.policy.device)).cpu().numpy().reshape(-1)
-            )
+            states = obs_as_tensor(stacked(padded), self.policy.device)
+            values = predicted_values(self.policy, states).cpu().numpy().reshape(-1)
             for (branch, _), value in zip(part, values):  # noqa: B905 (the rest is padding)
                 self.returns[branch] += self.rules.gamma ** self.lengths[branch] * value
 
@@ -236,9 +235,3 @@ def _row(obs: Observations, row: int) -> Any:
     if isinstance(obs, dict):
         return {key: value[row].copy() for key, value in obs.items()}
     return obs[row].copy()
-
-
-def _stacked(rows: list[Any]) -> Observations:
-    if isinstance(rows[0], dict):
-        return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
-    return np.stack(rows)

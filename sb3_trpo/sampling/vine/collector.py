@@ -15,7 +15,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_trpo.policy import Given, MaskedStates, draw_noise, draws, explores_by_state, select
+from sb3_trpo.policy import MaskedStates, PolicyInput, draw_noise, draws, explores_by_state, select
 from sb3_trpo.ranks import Ranks
 from sb3_trpo.sampling.batch import Batch
 from sb3_trpo.sampling.defects import Defect
@@ -48,7 +48,7 @@ class VineBatch:
     :param diagnostics: for the log
     """
 
-    observations: Given
+    observations: PolicyInput
     tried: FirstActions
     q_values: th.Tensor
     places: list[tuple[int, int]]
@@ -113,10 +113,10 @@ class Trunk:
         if due and self.places[len(self.states) :][:1] == due[:1]:
             self.take(clone_rows(self.env, [index for _, index in due]))
 
-    def given(self, buffer: RolloutBuffer, masks: RolloutMasks | None) -> Given:
+    def policy_input(self, buffer: RolloutBuffer, masks: RolloutMasks | None) -> PolicyInput:
         """What the policy was given in the chosen states, by the full buffer, not yet read from, and the rollout's masks."""
         rows = np.divmod(self.chosen, self.n_envs)
-        observations: Given
+        observations: PolicyInput
         if isinstance(buffer.observations, dict):
             observations = {key: single_precision(array[rows], buffer.device) for key, array in buffer.observations.items()}
         else:
@@ -184,7 +184,7 @@ class Vine:
         begin = time.perf_counter()
         settings = self.settings
         masks = self.masks()
-        states = trunk.given(buffer, masks)
+        states = trunk.policy_input(buffer, masks)
         tried = first_actions(policy, states, settings, rng)
         hold = 1 if not explores_by_state(policy) else (sde_sample_freq if sde_sample_freq > 0 else settings.branch_length)
         rules = BranchRules(settings.branch_length, gamma, settings.bootstrap, hold, None if masks is None else masks.outcomes)

@@ -9,7 +9,7 @@ from stable_baselines3.common.distributions import BernoulliDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from sb3_trpo.discrete import all_actions, are_possible, choices, outcomes, random_actions
-from sb3_trpo.policy import Given, MaskedStates, action_distribution, count, distribution_of, draw_noise
+from sb3_trpo.policy import MaskedStates, PolicyInput, action_distribution, count, distribution_of, draw_noise
 from sb3_trpo.sampling.vine.settings import VineSettings
 
 
@@ -36,7 +36,9 @@ class FirstActions(NamedTuple):
         return [(int(state), int(number)) for state, number in np.argwhere(possible)]
 
 
-def first_actions(policy: ActorCriticPolicy, states: Given, settings: VineSettings, rng: np.random.Generator) -> FirstActions:
+def first_actions(
+    policy: ActorCriticPolicy, states: PolicyInput, settings: VineSettings, rng: np.random.Generator
+) -> FirstActions:
     """Actions to try in N states.
 
     All of a discrete space; or, drawn independently, uniformly from a discrete space and from the policy itself for a
@@ -50,7 +52,7 @@ def first_actions(policy: ActorCriticPolicy, states: Given, settings: VineSettin
     return _drawn_uniformly(policy, states, n_branches, rng)
 
 
-def _every_action(policy: ActorCriticPolicy, states: Given) -> FirstActions:
+def _every_action(policy: ActorCriticPolicy, states: PolicyInput) -> FirstActions:
     components = all_actions(policy.action_space)
     every = _as_given(policy, components)
     masks = _masks(states)
@@ -59,7 +61,9 @@ def _every_action(policy: ActorCriticPolicy, states: Given) -> FirstActions:
     return FirstActions(every.expand(count(states), *every.shape), None, known)
 
 
-def _drawn_uniformly(policy: ActorCriticPolicy, states: Given, n_branches: int, rng: np.random.Generator) -> FirstActions:
+def _drawn_uniformly(
+    policy: ActorCriticPolicy, states: PolicyInput, n_branches: int, rng: np.random.Generator
+) -> FirstActions:
     space, masks = policy.action_space, _masks(states)
     shape = count(states), n_branches
     sizes = np.array([outcomes(space)]) if masks is None else choices(space, masks)
@@ -70,7 +74,7 @@ def _drawn_uniformly(policy: ActorCriticPolicy, states: Given, n_branches: int, 
 
 @th.no_grad()
 def _drawn_from_the_policy(
-    policy: ActorCriticPolicy, states: Given, n_branches: int, rng: np.random.Generator
+    policy: ActorCriticPolicy, states: PolicyInput, n_branches: int, rng: np.random.Generator
 ) -> FirstActions:
     noise = th.as_tensor(draw_noise(policy, rng, (n_branches, count(states))), device=policy.device)
     distribution = distribution_of(policy, states)
@@ -79,7 +83,7 @@ def _drawn_from_the_policy(
     return FirstActions(th.stack(tried, dim=1), th.stack([distribution.log_prob(actions) for actions in tried], dim=1))
 
 
-def _masks(states: Given) -> np.ndarray | None:
+def _masks(states: PolicyInput) -> np.ndarray | None:
     return states.masks.cpu().numpy() if isinstance(states, MaskedStates) else None
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from sb3_trpo.policy import Given, distribution_of
+from sb3_trpo.policy import PolicyInput, distribution_of
 from sb3_trpo.sampling.defects import predicted_values
 from sb3_trpo.sampling.vine.branches import one_thread
 
@@ -12,7 +12,7 @@ _CLOSE = 1e-2  # outputs of a policy on a GPU, which rounds in other ways, and o
 
 
 @th.no_grad()
-def outputs(policy: ActorCriticPolicy, states: Given, actions: th.Tensor) -> dict[str, np.ndarray]:
+def outputs(policy: ActorCriticPolicy, states: PolicyInput, actions: th.Tensor) -> dict[str, np.ndarray]:
     """What a policy says of some states and actions."""
     with one_thread():
         log_probs = distribution_of(policy, states).log_prob(actions)

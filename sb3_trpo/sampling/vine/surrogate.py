@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch as th
 
-from sb3_trpo.policy import Actor, Given, MaskedStates, select
+from sb3_trpo.policy import Actor, MaskedStates, PolicyInput, select
 from sb3_trpo.ranks import Ranks, mean_and_std
 from sb3_trpo.sampling.vine.first_actions import FirstActions
 from sb3_trpo.trust_region import self_normalized, sum_over_actions
@@ -43,7 +43,7 @@ class Branched:
 
     def __init__(
         self,
-        observations: Given,
+        observations: PolicyInput,
         tried: FirstActions,
         contrasts: th.Tensor,
         normalize: bool,
@@ -60,7 +60,7 @@ class Branched:
     def on_path(self, rows: slice, ratio: th.Tensor) -> th.Tensor:
         return (0.0 * ratio).sum()  # with a graph: the entropy bonus alone does not reach all of θ
 
-    def beside(self, actor: Actor) -> Iterator[th.Tensor]:
+    def off_path(self, actor: Actor) -> Iterator[th.Tensor]:
         for rows in actor.chunks(self.observations):
             distribution = actor.distribution_of(select(self.observations, rows))
             log_prob = th.stack([distribution.log_prob(action) for action in self.tried.actions[rows].unbind(dim=1)], dim=1)

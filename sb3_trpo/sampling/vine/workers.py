@@ -12,7 +12,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from sb3_trpo.policy import Given, MaskedStates
+from sb3_trpo.policy import MaskedStates, PolicyInput
 from sb3_trpo.policy.copies import contents, fill, recipe
 from sb3_trpo.processes import Workers, parts
 from sb3_trpo.processes.messages import dump
@@ -70,7 +70,7 @@ class BranchWorkers:
         stages: WrapperStages,
         branches: Sequence[Branch],
         rules: BranchRules,
-        examples: tuple[Given, th.Tensor],
+        examples: tuple[PolicyInput, th.Tensor],
     ) -> Outcomes:
         """What :func:`run_branches` gives, the branches in as many parts as there are processes.
 
@@ -96,7 +96,7 @@ class BranchWorkers:
         return Outcomes.joined([results[place][0] for place in sorted(results)])
 
 
-def _on_cpu(states: Given) -> Given:
+def _on_cpu(states: PolicyInput) -> PolicyInput:
     if isinstance(states, MaskedStates):
         return MaskedStates(_on_cpu(states.observations), states.masks.cpu())  # type: ignore[arg-type]
     return {key: part.cpu() for key, part in states.items()} if isinstance(states, dict) else states.cpu()  # type: ignore[union-attr]

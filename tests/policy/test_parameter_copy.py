@@ -1,9 +1,9 @@
-"""Whether a policy still stands where it stood."""
+"""Whether a policy has changed since it was copied."""
 
 import torch as th
 
 from sb3_trpo import TRPO
-from sb3_trpo.policy import Standing
+from sb3_trpo.policy import ParameterCopy
 from tests.toys import ToyEnv
 
 
@@ -13,13 +13,13 @@ def test_what_has_changed_and_what_has_not() -> None:
     with th.no_grad():
         policy.value_net.bias.fill_(th.nan)
     policy.register_buffer("graph", th.eye(3).to_sparse())
-    stood = Standing(policy)
+    copy = ParameterCopy(policy)
     tensors = [*policy.parameters(), *policy.buffers()]
-    assert not stood.differs(tensors)
-    assert stood.differs([th.zeros(3)])
+    assert not copy.differs(tensors)
+    assert copy.differs([th.zeros(3)])
     policy.graph.values()[0] = 2.0
-    assert stood.differs(tensors)
+    assert copy.differs(tensors)
     policy.graph.values()[0] = 1.0
     with th.no_grad():
         policy.value_net.bias.fill_(0.0)
-    assert stood.differs(tensors)
+    assert copy.differs(tensors)

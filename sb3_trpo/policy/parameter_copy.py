@@ -1,4 +1,4 @@
-"""Where a policy stood, to tell later whether it still stands there."""
+"""A copy of a policy's parameters, to tell later whether they have changed."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 
-class Standing:
+class ParameterCopy:
     """A policy's parameters and buffers as they are now.
 
     :param policy: they are copied

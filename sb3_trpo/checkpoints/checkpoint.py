@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.checkpoints import plain
 from sb3_trpo.checkpoints.algorithm import INEXACT, OBJECTS, VALUES, ZIP, common_steps
-from sb3_trpo.checkpoints.callbacks import not_saved
+from sb3_trpo.checkpoints.callback_states import not_saved
 from sb3_trpo.checkpoints.preemption import SIGNALS, Preempted, Request
 from sb3_trpo.checkpoints.run import RunState, environments
 from sb3_trpo.checkpoints.settings import described, versions
@@ -95,7 +95,7 @@ class ExactCheckpoint(BaseCallback):
         resumption = getattr(model, "_going_on", None)
         if resumption is not None:
             self.iterations, _RUNS[model] = resumption.iterations, resumption.run
-        self._run = _RUNS.setdefault(model, self._ranks.first(uuid4().hex))
+        self._run = _RUNS.setdefault(model, self._ranks.broadcast(uuid4().hex))
         self._check_folder(None if resumption is None else resumption.steps)
         self._check_environments()
         for name, attributes in not_saved(self._root).items():

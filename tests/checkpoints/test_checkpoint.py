@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_trpo import TRPO
 from sb3_trpo.checkpoints import ExactCheckpoint, resume, settings
-from sb3_trpo.checkpoints.callbacks import named
+from sb3_trpo.checkpoints.callback_states import named
 from sb3_trpo.checkpoints.store import Store
 from tests.resumable_runs import Left, outcome, train
 from tests.toys import parameters, same
@@ -425,7 +425,7 @@ def test_other_algorithms_are_refused(tmp_path: Path) -> None:
 
 def test_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 10**6, 50))
-    monkeypatch.setattr("sb3_trpo.checkpoints.exact.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("sb3_trpo.checkpoints.checkpoint.time.monotonic", lambda: next(clock))
     model = TRPO("MlpPolicy", _env(), **SETTINGS)
     model.learn(128, ExactCheckpoint(tmp_path, every_minutes=1.5, keep=9))
     assert [path.name for path in Store(tmp_path).paths()] == ["000000000096", "000000000032"]
