@@ -69,11 +69,23 @@ def _bounds(samples: tuple[Sequence[float] | np.ndarray, ...], statistic) -> tup
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
+def decimals(scores: Sequence[float]) -> int:
+    """Decimals that scores are shown with: one where they are small, as Reacher's."""
+    return 0 if abs(interquartile_mean(scores)) >= 50 else 1
+
+
+def mean_and_interval(scores: Sequence[float]) -> str:
+    """Interquartile mean with its 95 % interval, as text."""
+    (low, high), digits = interval(scores), decimals(scores)
+    text = f"{interquartile_mean(scores):.{digits}f}"
+    return f"{text} ({low:.{digits}f}{' to ' if low < 0.0 else '–'}{high:.{digits}f})" if np.isfinite(low) else text
+
+
 def difference(ours: Sequence[float], theirs: Sequence[float]) -> str:
     """Of interquartile means, ours less theirs, with its 95 % interval, as text: bold where this has no zero in it."""
-    low, high = interval_of_difference(ours, theirs)
-    text = f"{interquartile_mean(ours) - interquartile_mean(theirs):+.0f}"
+    (low, high), digits = interval_of_difference(ours, theirs), decimals(ours)
+    text = f"{interquartile_mean(ours) - interquartile_mean(theirs):+.{digits}f}"
     if not np.isfinite(low):
         return text
-    text += f" ({low:+.0f} to {high:+.0f})"
+    text += f" ({low:+.{digits}f} to {high:+.{digits}f})"
     return f"**{text}**" if low > 0.0 or high < 0.0 else text

@@ -1,19 +1,21 @@
-"""This TRPO, sb3-contrib's TRPO and SB3's PPO on five MuJoCo tasks: 1,000,000 env steps, 10 seeds (PPO 5).
+"""This TRPO, sb3-contrib's TRPO and SB3's PPO on MuJoCo's tasks: 1,000,000 env steps, 10 seeds (PPO 5).
 
 Settings are those users take: ours from sb3_trpo/hyperparams/trpo.yml, the others' from RL Zoo. PPO runs once more with
 what the search of ``tuning`` finds for it, on the tasks where that is over. Deterministic evaluation, five episodes every
 20,000 steps and thirty at the end.
 """
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks.common import Cell, Run, Study, markdown
 from benchmarks.common.figures import band, save_panels
-from benchmarks.common.statistics import difference, interquartile_mean, interval
+from benchmarks.common.statistics import difference, interquartile_mean, interval, mean_and_interval
 from benchmarks.common.training import Plan, train
 from benchmarks.learning.comparison_speed import seconds_a_step
-from benchmarks.learning.mujoco import FINAL_EPISODES, METHODS, OTHERS, STEPS, TASKS
+from benchmarks.learning.mujoco import FINAL_EPISODES, METHODS, OTHER_TASKS, OTHERS, STEPS, TASKS
 from benchmarks.learning.overall import improvement_table, plot_profile, seeds_table
 from benchmarks.learning.published import published_table
 from benchmarks.learning.scored import STORE, methods, runs
@@ -33,21 +35,16 @@ def fastest_finish(env_id: str) -> float:
     return STEPS * min(seconds_a_step(env_id, method) for method in methods(env_id))
 
 
-def _cell(scores: list[float]) -> str:
-    low, high = interval(scores)
-    return f"{interquartile_mean(scores):.0f}" + (f" ({low:.0f}–{high:.0f})" if np.isfinite(low) else "")
-
-
-def table() -> str:
+def table(tasks: Sequence[str] = TASKS) -> str:
     """Interquartile means over seeds with 95 % intervals."""
     rows = []
-    for env_id in TASKS:
+    for env_id in tasks:
         for method, found in methods(env_id).items():
             beyond = [np.mean(np.array(run.kl) > run.target_kl) for run in found if run.kl]
             cells = (
-                _cell([run.final for run in found]),
-                _cell([run.area("steps", STEPS) for run in found]),
-                _cell([run.area("seconds", fastest_finish(env_id)) for run in found]),
+                mean_and_interval([run.final for run in found]),
+                mean_and_interval([run.area("steps", STEPS) for run in found]),
+                mean_and_interval([run.area("seconds", fastest_finish(env_id)) for run in found]),
                 f"{STEPS * seconds_a_step(env_id, method) / 60:.1f}",
                 f"{np.mean(beyond):.0%} of updates" if beyond else "",
             )
@@ -62,16 +59,19 @@ def summary() -> str:
     for env_id in TASKS:
         finals = {method: [run.final for run in found] for method, found in methods(env_id).items()}
         best = max(finals, key=lambda method: interquartile_mean(finals[method]))
-        cells = {method: f"**{_cell(scores)}**" if method == best else _cell(scores) for method, scores in finals.items()}
+        cells = {
+            method: f"**{mean_and_interval(scores)}**" if method == best else mean_and_interval(scores)
+            for method, scores in finals.items()
+        }
         rows.append([env_id, *(cells.get(method, "") for method in shown)])
     return markdown.table(["final return", *(METHODS[method].label for method in shown)], rows)
 
 
-def difference_table() -> str:
+def difference_table(tasks: Sequence[str] = TASKS) -> str:
     """Ours minus the others', with 95 % intervals."""
     rows = []
     for other in OTHERS:
-        for env_id in TASKS:
+        for env_id in tasks:
             ours, theirs = runs(env_id, "sb3_trpo"), runs(env_id, other)
             if ours and theirs:
                 final = difference(*([run.final for run in group] for group in (ours, theirs)))
@@ -103,7 +103,7 @@ def plot() -> None:
 STUDY = Study(
     run=run,
     store=STORE,
-    tasks=TASKS,
+    tasks=TASKS + OTHER_TASKS,
     variants=METHODS,
     seeds=tuple(range(10)),
     included=lambda cell: cell.seed < METHODS[cell.variant].seeds and has_settings(cell.variant, cell.task),
