@@ -4,6 +4,7 @@ import inspect
 import json
 import warnings
 import zipfile
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
 
 from sb3_trpo import TRPO
+from sb3_trpo.trust_region import Status
 from tests.toys import BOX_ACTIONS, DICT_OBSERVATIONS, ToyEnv, parameters, same
 
 SMALL: dict[str, Any] = {"n_steps": 64, "batch_size": 64, "device": "cpu", "seed": 0}
@@ -277,3 +279,26 @@ def test_cuda() -> None:
     ):
         model = TRPO(policy, env, **{**SMALL, "device": "cuda"}, **kwargs).learn(128)
         assert model.last_update["train/status"] == "ok"
+
+
+@pytest.mark.filterwarnings(
+    "ignore:Mean of empty slice", "ignore:invalid value encountered"
+)  # the peer, without a critic's fit
+@pytest.mark.parametrize(("space", "d"), [(BOX_ACTIONS, 3), (spaces.MultiBinary(3), 3), (spaces.Discrete(4), 1)])
+def test_takes_sb3_contribs_step(space: spaces.Space, d: int) -> None:
+    """From the same rollout, with target_kl and cg_damping times d: truth is the peer's own step, to a thousandth of it."""
+    settings = {**SMALL, "n_steps": 512, "n_critic_updates": 0}
+    theirs = sb3_contrib.TRPO("MlpPolicy", ToyEnv(space), target_kl=0.01, cg_damping=0.1, **settings)
+    ours = TRPO("MlpPolicy", ToyEnv(space), target_kl=0.01 * d, cg_damping=0.1 * d, **settings)
+    ours.set_parameters(theirs.get_parameters())
+    begin = th.nn.utils.parameters_to_vector(ours.policy.parameters()).detach()
+    theirs._setup_learn(512)
+    callback = ours._setup_learn(512)[1]
+    ours.collect_rollouts(ours.env, callback, ours.rollout_buffer, 512)
+    theirs.rollout_buffer = deepcopy(ours.rollout_buffer)
+    steps = []
+    for model in (ours, theirs):
+        model.train()
+        steps.append(th.nn.utils.parameters_to_vector(model.policy.parameters()).detach() - begin)
+    assert ours.last_update["train/status"] is Status.OK
+    assert float((steps[0] - steps[1]).norm() / steps[1].norm()) < 1e-3
