@@ -1,9 +1,19 @@
-"""Single values that a user gives: a number, a whole number, a truth value; anything else is an error that names the fix."""
+"""Single values that a user gives: a number, a whole number, a truth value, an object; errors name the fix."""
 
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+
+
+def check_type(name: str, value: Any, kind: type | tuple[type, ...], wanted: str) -> None:
+    """Refuse a value of another type.
+
+    :param wanted: what to give, in words
+    :raises TypeError: if it is not of the kind
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}={value!r} is of type {type(value).__name__}: give {wanted}.")
 
 
 def check_real(name: str, value: Any, low: float, low_allowed: bool, high: float, high_allowed: bool) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_trpo.checks import check_count, check_flag, check_real
+from sb3_trpo.checks import check_count, check_flag, check_real, check_type
 from sb3_trpo.sampling import SAMPLERS, VineSettings
 from sb3_trpo.schedules import SCHEDULABLE, check_schedule, is_schedule
 
@@ -126,8 +126,7 @@ def check_settings(model: Any) -> None:
             raise ValueError(f"{name}={settings[name]!r} is unknown: use one of {', '.join(allowed)}.")
     check_vine(settings)
     policy_kwargs = settings["policy_kwargs"]
-    if not isinstance(policy_kwargs, Mapping):
-        raise TypeError(f"policy_kwargs={policy_kwargs!r} is of type {type(policy_kwargs).__name__}: give a dict.")
+    check_type("policy_kwargs", policy_kwargs, Mapping, "a dict")
     if policy_kwargs.get("squash_output") and not settings["use_sde"]:
         raise ValueError("policy_kwargs has squash_output=True, which needs use_sde=True: SB3 squashes gSDE's actions only.")
     _check_policy(model)
@@ -229,8 +228,7 @@ def check_vine(settings: Mapping[str, Any]) -> None:
     :raises ValueError: for an unknown option, a value out of range, or options without ``sampling="vine"``
     """
     given = settings["vine_kwargs"]
-    if not isinstance(given, (Mapping, type(None))):
-        raise TypeError(f"vine_kwargs={given!r} is of type {type(given).__name__}: give a dict, or None.")
+    check_type("vine_kwargs", given, (Mapping, type(None)), "a dict, or None")
     if given and settings["sampling"] == "single_path":
         raise ValueError(
             'vine_kwargs has no effect with sampling="single_path": leave it out, or set sampling="vine"; a model that was '

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sb3_trpo.checks import check_count, check_real
+from sb3_trpo.checks import check_count, check_real, check_type
 from sb3_trpo.restarts.sources import Source
 from sb3_trpo.restarts.starts import Start, Trajectory
 
@@ -25,6 +25,7 @@ class Backward(Source):
     :param tolerance: share of the trajectory's return from a state on that an episode may fall short of, ≥ 0
     :param lag: env steps beyond the trajectory's length after which an episode is cut, ≥ 0; None: it is not cut. Nor is it if
         the trajectory ends before its own episode does
+    :raises TypeError: for something that is no trajectory or no number
     :raises ValueError: for a trajectory without states, or a value out of range
     """
 
@@ -37,6 +38,7 @@ class Backward(Source):
         tolerance: float = 0.1,
         lag: int | None = 50,
     ):
+        check_type("trajectory", trajectory, Trajectory, "what sb3_trpo.restarts.record returns")
         if not trajectory.starts:
             raise ValueError("The trajectory has no states: record one with at least one action.")
         check_real("success_rate", success_rate, 0.0, False, 1.0, True)

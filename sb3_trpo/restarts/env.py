@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from sb3_trpo.checks import check_real
+from sb3_trpo.checks import check_real, check_type
 from sb3_trpo.restarts.sources import Source
 from sb3_trpo.restarts.starts import Start, Visit
 from sb3_trpo.simulators import SimulatorState, clone_state, copy_env, reseed, restore_state
@@ -57,8 +57,7 @@ class RestartEnv(gym.Wrapper):
     """
 
     def __init__(self, env: gym.Env, source: Source, share: float = 0.5):
-        if not isinstance(source, Source):
-            raise TypeError(f"source={source!r} is of type {type(source).__name__}: give a sb3_trpo.restarts.Source.")
+        check_type("source", source, Source, "a sb3_trpo.restarts.Source")
         super().__init__(env)
         self.source = source
         self.set_share(share)

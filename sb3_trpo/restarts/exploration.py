@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from sb3_trpo.checks import check_count, check_real
+from sb3_trpo.checks import check_count, check_real, check_type
 from sb3_trpo.discrete import draw_action, mask_of
 from sb3_trpo.restarts.cells import Cell, hashed
 from sb3_trpo.restarts.sources import RareFirst
@@ -79,9 +79,11 @@ def explore(
     :param until: ends as soon as a way has this return; None to use all steps
     :param capacity: cells kept
     :param seed: of the start and of all that is random
+    :raises TypeError: for something that is no environment or no number
     :raises ValueError: for a value out of range
     :raises CannotCloneError: (a ``ValueError``) if the state cannot be copied
     """
+    check_type("env", env, gym.Env, "a gymnasium environment")
     check_count("steps", steps, 1)
     check_count("segment", segment, 1)
     check_real("repeat", repeat, 0.0, True, 1.0, False)

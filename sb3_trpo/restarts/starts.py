@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 
+from sb3_trpo.checks import check_type
 from sb3_trpo.discrete import mask_of
 from sb3_trpo.simulators import SimulatorState, clone_state, reseed, restore_state
 
@@ -105,8 +106,10 @@ def record(env: gym.Env, actions: Iterable[Any], seed: int | None = None) -> Tra
     :param env: with all wrappers that are inside of :class:`~sb3_trpo.restarts.RestartEnv` in training
     :param actions: one for each env step; those after the end of the episode are left out
     :param seed: of the reset; with another one than the actions were found with they may lead elsewhere
+    :raises TypeError: for something that is no environment
     :raises CannotCloneError: (a ``ValueError``) if the state cannot be copied
     """
+    check_type("env", env, gym.Env, "a gymnasium environment")
     observation, _ = env.reset(seed=seed)
     return _played(env, Visit(env, observation, 0, 0.0), actions)[0]
 

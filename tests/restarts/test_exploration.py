@@ -1,5 +1,6 @@
 """Exploration: what it finds is really there, every step counts, and ways can be retraced."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from itertools import pairwise
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from gymnasium.wrappers import TimeLimit
 
-from sb3_trpo.restarts import Backward, Exploration, Grid, RestartEnv, explore
+from sb3_trpo.restarts import Backward, Exploration, Grid, RestartEnv, explore, record
 from tests.restarts.test_backward import Corridor, corridor
 from tests.simulator_toys import Walk
 
@@ -173,3 +174,16 @@ def test_the_trajectory_feeds_the_curriculum_and_the_cells_feed_restarts():
 def test_mistakes_are_named(arguments: dict[str, Any], words: str):
     with pytest.raises(ValueError, match=words):
         explore(Walk(), **{"steps": 10, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: explore("CartPole-v1", 3), "env='CartPole-v1' is of type str: give a gymnasium environment"),  # type: ignore[arg-type]
+        (lambda: record("CartPole-v1", []), "env='CartPole-v1' is of type str: give a gymnasium environment"),  # type: ignore[arg-type]
+        (lambda: Backward(3), r"trajectory=3 is of type int: give what sb3_trpo\.restarts\.record returns"),  # type: ignore[arg-type]
+    ],
+)
+def test_something_else_is_refused_by_its_type(call: Callable[[], Any], words: str):
+    with pytest.raises(TypeError, match=words):
+        call()
