@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.common import Cell, Run, Runs, Study, markdown, notes_of
+from benchmarks.common.statistics import decimals
 from benchmarks.common.training import Plan, settings_for, train
-from benchmarks.learning.mujoco import FINAL_EPISODES, STEPS, TASKS
+from benchmarks.learning.mujoco import FINAL_EPISODES, OTHER_TASKS, STEPS, TASKS
 
 STORE = Runs("tuning/candidates")
 
@@ -26,7 +27,7 @@ def run(cell: Cell) -> Run | None:
 def table() -> str:
     """Mean over the second half of every run, by what a candidate has that the task's settings have not, the best first."""
     rows = []
-    for env_id in TASKS:
+    for env_id in TASKS + OTHER_TASKS:
         settings = settings_for("sb3_trpo", env_id)
         scores: dict[str, list[float]] = {}
         for path in STORE.paths(env_id):
@@ -34,7 +35,8 @@ def table() -> str:
             different = _difference(notes_of(path)["settings"], settings)
             scores.setdefault(different, []).append(float(np.mean(means[len(means) // 2 :])))
         for text, found in sorted(scores.items(), key=lambda item: -np.mean(item[1])):
-            rows.append([env_id, text, f"{np.mean(found):.0f}", ", ".join(f"{score:.0f}" for score in found)])
+            digits = decimals(found)
+            rows.append([env_id, text, f"{np.mean(found):.{digits}f}", ", ".join(f"{score:.{digits}f}" for score in found)])
     return markdown.table(["task", "other settings", "mean", "each seed"], rows)
 
 
@@ -47,7 +49,7 @@ def _difference(tried: dict[str, Any], settings: dict[str, Any]) -> str:
 STUDY = Study(
     run=run,
     store=STORE,
-    tasks=TASKS,
+    tasks=TASKS + OTHER_TASKS,
     variants=("as_they_are",),
     seeds=(101, 102),
     changeable=True,

@@ -14,6 +14,7 @@ import numpy as np
 import optuna
 
 from benchmarks.common import Cell, Study, markdown
+from benchmarks.common.statistics import decimals
 from benchmarks.common.training import Plan, run, settings_for
 from benchmarks.learning.mujoco import METHODS, OTHER_TASKS
 from benchmarks.learning.mujoco import TASKS as COMPARED
@@ -108,7 +109,8 @@ def search(cell: Cell) -> None:
 
 
 def _cell(scores: list[float]) -> str:
-    return f"{np.mean(scores):.0f} ({', '.join(f'{score:.0f}' for score in scores)})"
+    digits = decimals(scores)
+    return f"{np.mean(scores):.{digits}f} ({', '.join(f'{score:.{digits}f}' for score in scores)})"
 
 
 def table() -> str:
