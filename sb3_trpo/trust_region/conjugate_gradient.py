@@ -17,7 +17,7 @@ class Solution:
     :param iterations: products used
     :param residual: ‖b − A x‖ / ‖b‖, from the products already made: within a per cent while it is far above rounding,
         too small once the iteration has converged as far as float32 goes
-    :param quadratic_form: xᵀA x, from the products already made
+    :param quadratic_form: xᵀA x, from the products already made; NaN where no x was found
     """
 
     x: th.Tensor
@@ -58,7 +58,7 @@ def conjugate_gradient(
         curvature = float(direction @ a_direction)
         if not curvature > 0.0 or curvature == float("inf"):
             failure = Status.CURVATURE if curvature <= 0.0 else Status.NOT_FINITE
-            return Solution(nothing, failure, iteration, float("nan"), curvature)
+            return Solution(nothing, failure, iteration, float("nan"), float("nan"))
         length = squared_residual / curvature
         x.add_(direction, alpha=length)
         ax.add_(a_direction, alpha=length)
@@ -73,5 +73,5 @@ def conjugate_gradient(
     true_residual = float((unit - ax).norm())
     x = x * b_norm
     if not th.isfinite(x).all():
-        return Solution(nothing, Status.NOT_FINITE, iteration, true_residual, quadratic_form)
+        return Solution(nothing, Status.NOT_FINITE, iteration, true_residual, float("nan"))
     return Solution(x, status, iteration, true_residual, quadratic_form)

@@ -1,5 +1,7 @@
 """Conjugate gradient for A x = b: dense solutions, honest by-products, scale, and the systems it must refuse."""
 
+import math
+
 import pytest
 import torch as th
 
@@ -98,6 +100,7 @@ def test_refuses_what_it_cannot_solve(name):
     assert (solution.status, solution.iterations) == (status, products)
     assert not solution.status.usable
     assert th.equal(solution.x, th.zeros(2))
+    assert solution.quadratic_form == 0.0 if status is Status.ZERO_GRADIENT else math.isnan(solution.quadratic_form)
 
 
 def test_nothing_is_random():
