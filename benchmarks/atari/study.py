@@ -21,7 +21,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from rl_zoo3.utils import linear_schedule
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -32,7 +31,7 @@ from benchmarks.atari.progress import Progress, checkpoints, forget_checkpoints,
 from benchmarks.common import Cell, Run, Runs, Study, markdown, notes_of
 from benchmarks.common.environment import results
 from benchmarks.common.figures import legend_of, save
-from benchmarks.common.training import settings_for
+from benchmarks.common.training import settings_for, with_schedules
 from sb3_trpo.atari import PaperCnnPolicy
 from sb3_trpo.checkpoints import ExactCheckpoint, exist, resume
 
@@ -86,11 +85,8 @@ def settings_of(method: Method) -> dict[str, Any]:
 def model_of(cell: Cell, settings: dict[str, Any]) -> OnPolicyAlgorithm:
     """A new model, or that of the last checkpoint."""
     algorithm = METHODS[cell.variant].algorithm
-    arguments = {**settings, "seed": cell.seed, "device": "cpu"}
+    arguments = {**with_schedules(settings), "seed": cell.seed, "device": "cpu"}
     env = environments(cell.task, arguments.pop("n_envs"), cell.seed)
-    for name, value in arguments.items():
-        if isinstance(value, str) and value.startswith("lin_"):
-            arguments[name] = linear_schedule(float(value.removeprefix("lin_")))
     if exist(checkpoints(cell)):
         return resume(algorithm, checkpoints(cell), env, **arguments)
     return algorithm(PaperCnnPolicy, env, **arguments)

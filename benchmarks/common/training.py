@@ -12,6 +12,7 @@ import numpy as np
 import rl_zoo3
 import torch as th
 import yaml
+from rl_zoo3.utils import linear_schedule
 from sb3_contrib import TRPO as ContribTRPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -40,6 +41,14 @@ def policy_kwargs_of(settings: dict[str, Any]) -> dict[str, Any]:
     """What the settings say about networks; RL Zoo's files have code there."""
     given = settings.get("policy_kwargs") or {}
     return dict(eval(given, {"nn": th.nn, "dict": dict}) if isinstance(given, str) else given)
+
+
+def with_schedules(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with a function of the remaining progress where RL Zoo's files have a text such as ``lin_0.05``."""
+    return {
+        name: linear_schedule(value.removeprefix("lin_")) if isinstance(value, str) and value.startswith("lin_") else value
+        for name, value in settings.items()
+    }
 
 
 @dataclass
@@ -174,7 +183,7 @@ def run(
     :param report: gets every evaluation; what it raises ends the run
     :param observer: what evaluates
     """
-    settings = dict(plan.settings)
+    settings = with_schedules(plan.settings)
     settings.pop("n_timesteps", None)
     n_envs, normalize = settings.pop("n_envs", 1), settings.pop("normalize", False)
     env: VecEnv = make_vec_env(plan.env_id, n_envs // N_RANKS, plan.seed)

@@ -25,6 +25,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 import sb3_trpo
 from benchmarks.common import Cell, Run, Runs, Study, markdown
 from benchmarks.common.statistics import interquartile_mean, interval
+from benchmarks.common.training import with_schedules
 from benchmarks.variants.environments import (
     Assignment,
     ConnectFour,
@@ -141,15 +142,12 @@ class Curve(BaseCallback):
 def run(cell: Cell) -> Run:
     task, method = TASKS[cell.task], METHODS[cell.variant]
     settings = {**settings_of(method, cell.task), **cell.changes}
-    kept = dict(settings)
+    kept, settings = settings, with_schedules(settings)
     steps = task.steps
     settings.pop("n_timesteps", None)
     n_envs, normalize = settings.pop("n_envs", 1), settings.pop("normalize", False)
     if isinstance(settings.get("policy_kwargs"), str):
         settings["policy_kwargs"] = eval(settings["policy_kwargs"], {"nn": th.nn, "dict": dict})
-    for name, value in settings.items():
-        if isinstance(value, str) and value.startswith("lin_"):  # RL Zoo's way to write a linear schedule
-            settings[name] = _linear(float(value.removeprefix("lin_")))
     env: Any = make_vec_env(task.make, n_envs, cell.seed)
     held_out: Any = make_vec_env(task.make, EVALUATED_AT_ONCE, cell.seed + 10_000)
     if normalize:
@@ -158,10 +156,6 @@ def run(cell: Cell) -> Run:
     curve = Curve(held_out, steps)
     method.algorithm(env=env, seed=cell.seed, device="cpu", **settings).learn(steps, callback=curve)
     return Run(curve.rows, {"settings": kept, "seed": cell.seed})
-
-
-def _linear(first: float) -> Callable[[float], float]:
-    return lambda remaining: first * remaining
 
 
 def _rows() -> Iterator[list[str]]:
