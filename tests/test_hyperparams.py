@@ -42,9 +42,8 @@ def test_settings_are_arguments_of_the_constructor(settings, entry):
     for name in ("policy_kwargs", "rollout_buffer_kwargs"):
         if isinstance(arguments.get(name), str):
             arguments.pop(name)  # code for RL Zoo
-    for name in ("learning_rate", "target_kl"):
-        if isinstance(arguments.get(name), str):
-            assert re.fullmatch(r"lin_[\d.e-]+", arguments.pop(name))
+    if isinstance(arguments.get("learning_rate"), str):
+        assert re.fullmatch(r"lin_[\d.e-]+", arguments.pop("learning_rate"))
     env = FakeImageEnv() if "Cnn" in arguments["policy"] else gym.make("Pendulum-v1")
     TRPO(env=env, device="cpu", **arguments)
 

@@ -40,7 +40,7 @@ def table(tasks: Sequence[str] = TASKS) -> str:
     rows = []
     for env_id in tasks:
         for method, found in methods(env_id).items():
-            beyond = [np.mean(run.kl > run.bounds) for run in found if len(run.kl)]
+            beyond = [np.mean(np.array(run.kl) > run.target_kl) for run in found if run.kl]
             cells = (
                 mean_and_interval([run.final for run in found]),
                 mean_and_interval([run.area("steps", STEPS) for run in found]),

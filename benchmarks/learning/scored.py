@@ -8,20 +8,20 @@ import pandas as pd
 
 from benchmarks.common import Runs, notes_of
 from benchmarks.learning.comparison_speed import seconds_a_step
-from benchmarks.learning.mujoco import METHODS, STEPS, action_dimensions
+from benchmarks.learning.mujoco import METHODS, action_dimensions
 
 STORE = Runs("comparison")
 
 
 class Scored(NamedTuple):
-    """One run: its evaluations by steps and seconds, the KL of its updates, of the joint action, and their bounds, nats.
+    """One run: its evaluations by steps and seconds, the KL of its updates, of the joint action, and its bound, nats.
 
     sb3-contrib bounds the mean over action dimensions, so d times its ``target_kl`` for the joint action.
     """
 
     frame: pd.DataFrame
-    kl: np.ndarray
-    bounds: np.ndarray
+    kl: list[float]
+    target_kl: float
 
     @classmethod
     def read(cls, path: Path) -> "Scored":
@@ -29,8 +29,7 @@ class Scored(NamedTuple):
         env_id, method = path.parent.name, path.stem.rpartition("_seed")[0]
         d = action_dimensions(env_id) if method == "sb3_contrib" else 1
         frame = pd.read_csv(path).assign(seconds=lambda rows: rows["steps"] * seconds_a_step(env_id, method))
-        kl = np.array(record["kl"])
-        return cls(frame, kl, d * bounds_of(record["settings"].get("target_kl") or 0.01, len(kl), frame["steps"].iloc[-1]))
+        return cls(frame, record["kl"], d * float(record["settings"].get("target_kl") or 0.01))
 
     @property
     def final(self) -> float:
@@ -43,19 +42,6 @@ class Scored(NamedTuple):
     def area(self, column: str, end: float) -> float:
         """Mean return up to some step or second."""
         return float(self.curve(column, np.linspace(0.0, end, 1001)).mean())
-
-
-def bounds_of(target_kl: float | str, n_updates: int, steps: int) -> np.ndarray:
-    """δ of each update, nats.
-
-    :param target_kl: a number, or ``lin_`` and the first value of one that falls to 0 at the end of the run
-    :param n_updates: of the run, equally far apart
-    :param steps: of the run, its last rollout included
-    """
-    if not isinstance(target_kl, str):
-        return np.full(n_updates, target_kl)
-    taken = steps * np.arange(1, n_updates + 1) / max(1, n_updates)
-    return float(target_kl.removeprefix("lin_")) * np.maximum(0.0, 1.0 - taken / STEPS)
 
 
 def runs(env_id: str, method: str, store: Runs = STORE) -> list[Scored]:
