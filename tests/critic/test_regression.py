@@ -142,7 +142,7 @@ def test_a_minibatch_of_others_moves_by_their_gradient_alone() -> None:
     optimizer = th.optim.SGD(network.parameters(), lr=1.0)
     ranks = copy(ALONE)
     ranks.size = 2
-    ranks.add_up = lambda tensors: [tensor.add_(0.25) for tensor in tensors]
+    ranks.all_reduce = lambda tensors: [tensor.add_(0.25) for tensor in tensors]
     inputs, targets = th.randn(6, 2, 2), th.randn(6)
     regression = TorchRegression(
         lambda rows: network(rows.view(len(rows), -1)), inputs, targets, [*network.parameters()], optimizer, ranks
