@@ -23,6 +23,7 @@ from stable_baselines3.common.vec_env import (
 )
 
 from sb3_trpo import simulators
+from sb3_trpo.checks import check_type
 from sb3_trpo.simulators import CannotCloneError, CloneableEnv, Models, SimulatorState
 from sb3_trpo.vec_env.hosting import HostedRows
 from sb3_trpo.vec_env.layers import frame_stacks, layers
@@ -120,10 +121,7 @@ def _checked_indices(env: Any, indices: Any) -> list[int]:
         raise TypeError(f"The first argument is of type {type(env).__name__}: give the VecEnv first, then states or indices.")
     if indices is None:
         return list(range(env.num_envs))
-    if not isinstance(indices, (Sequence, np.ndarray)):
-        raise TypeError(
-            f"indices={indices!r} is of type {type(indices).__name__}: give a sequence of whole numbers, such as [0]."
-        )
+    check_type("indices", indices, (Sequence, np.ndarray), "a sequence of whole numbers, such as [0]")
     for index in indices:
         if isinstance(index, RowState):
             raise TypeError("indices has a state in it: the order of arguments is restore_rows(env, states, indices).")
