@@ -74,11 +74,12 @@ def decimals(scores: Sequence[float]) -> int:
     return 0 if abs(interquartile_mean(scores)) >= 50 else 1
 
 
-def mean_and_interval(scores: Sequence[float]) -> str:
-    """Interquartile mean with its 95 % interval, as text."""
-    (low, high), digits = interval(scores), decimals(scores)
-    text = f"{interquartile_mean(scores):.{digits}f}"
-    return f"{text} ({low:.{digits}f}{' to ' if low < 0.0 else '–'}{high:.{digits}f})" if np.isfinite(low) else text
+def mean_and_interval(scores: Sequence[float], form: str | None = None) -> str:
+    """Interquartile mean with its 95 % interval, as text, each number in this format or with :func:`decimals`."""
+    (low, high), form = interval(scores), form or f".{decimals(scores)}f"
+    text = format(interquartile_mean(scores), form)
+    between = " to " if low < 0.0 else "–"
+    return f"{text} ({format(low, form)}{between}{format(high, form)})" if np.isfinite(low) else text
 
 
 def difference(ours: Sequence[float], theirs: Sequence[float]) -> str:

@@ -19,7 +19,7 @@ from benchmarks.learning.mujoco import FINAL_EPISODES, METHODS, OTHER_TASKS, OTH
 from benchmarks.learning.overall import improvement_table, plot_profile, seeds_table
 from benchmarks.learning.published import published_table
 from benchmarks.learning.scored import STORE, methods, runs
-from benchmarks.learning.searched import has_settings, settings_of
+from benchmarks.learning.searched import has_settings, seeds_of, settings_of
 
 POINTS = 50
 AXES = (("steps", "million env steps", 1e6), ("seconds", "minutes", 60.0))
@@ -59,16 +59,16 @@ def table_of_others() -> str:
 
 
 def summary() -> str:
-    """Final returns alone, a row for each task and a column for each method, the largest bold."""
-    rows, shown = [], [method for method in METHODS if any(method in methods(env_id) for env_id in TASKS)]
+    """Final returns of the methods that have all tasks: a row for each task, a column for each method, the largest bold."""
+    rows, shown = [], [method for method in METHODS if all(method in methods(env_id) for env_id in TASKS)]
     for env_id in TASKS:
-        finals = {method: [run.final for run in found] for method, found in methods(env_id).items()}
+        finals = {method: [run.final for run in methods(env_id)[method]] for method in shown}
         best = max(finals, key=lambda method: interquartile_mean(finals[method]))
         cells = {
             method: f"**{mean_and_interval(scores)}**" if method == best else mean_and_interval(scores)
             for method, scores in finals.items()
         }
-        rows.append([env_id, *(cells.get(method, "") for method in shown)])
+        rows.append([env_id, *cells.values()])
     return markdown.table(["final return", *(METHODS[method].label for method in shown)], rows)
 
 
@@ -111,7 +111,7 @@ STUDY = Study(
     tasks=TASKS + OTHER_TASKS,
     variants=METHODS,
     seeds=tuple(range(10)),
-    included=lambda cell: cell.seed < METHODS[cell.variant].seeds and has_settings(cell.variant, cell.task),
+    included=lambda cell: cell.seed < seeds_of(cell.variant, cell.task) and has_settings(cell.variant, cell.task),
     changeable=True,
     tables={
         "comparison": table,

@@ -9,6 +9,7 @@ import pandas as pd
 from benchmarks.common import Runs, notes_of
 from benchmarks.learning.comparison_speed import seconds_a_step
 from benchmarks.learning.mujoco import METHODS, action_dimensions
+from benchmarks.learning.searched import same_as
 
 STORE = Runs("comparison")
 
@@ -45,7 +46,7 @@ class Scored(NamedTuple):
 
 
 def runs(env_id: str, method: str, store: Runs = STORE) -> list[Scored]:
-    return [Scored.read(path) for path in store.paths(env_id, method)]
+    return [Scored.read(path) for path in store.paths(env_id, same_as(method, env_id))]
 
 
 def methods(env_id: str) -> dict[str, list[Scored]]:

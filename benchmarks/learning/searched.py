@@ -72,6 +72,17 @@ def has_settings(method: str, env_id: str) -> bool:
     return not METHODS[method].searched or is_over(METHODS[method].algo, env_id)
 
 
+def same_as(method: str, env_id: str) -> str:
+    """The method whose runs count for this one: where a search has kept the settings before it, there is nothing to run."""
+    algo, searched = METHODS[method].algo, METHODS[method].searched
+    return algo if searched and is_over(algo, env_id) and winner(algo, env_id) == 0 else method
+
+
+def seeds_of(method: str, env_id: str) -> int:
+    """How many runs a method has on a task: those of the methods whose runs are its, too."""
+    return max((each.seeds for name, each in METHODS.items() if same_as(name, env_id) == method), default=0)
+
+
 def settings_of(method: str, env_id: str) -> dict[str, Any]:
     """With which it runs."""
     algo = METHODS[method].algo

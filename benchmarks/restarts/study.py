@@ -21,7 +21,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from benchmarks.common import Cell, Run, Runs, Study, markdown
 from benchmarks.common.figures import save_panels
-from benchmarks.common.statistics import interquartile_mean, interval
+from benchmarks.common.statistics import interquartile_mean, mean_and_interval
 from benchmarks.common.stores import notes_of
 from benchmarks.restarts.tasks import TASKS, Task
 from benchmarks.restarts.uncertain import FitEnsemble, Uncertain
@@ -153,9 +153,7 @@ def table() -> str:
 def _cell(successes: list[float]) -> str:
     if not successes:
         return "not run"
-    low, high = interval(successes)
-    between = f" ({low:.0%} to {high:.0%})" if np.isfinite(low) else ""
-    return f"{interquartile_mean(successes):.0%}{between}: {', '.join(f'{100 * one:.0f}' for one in successes)}"
+    return f"{mean_and_interval(successes, '.0%')}: {', '.join(f'{100 * one:.0f}' for one in successes)}"
 
 
 def plot() -> None:

@@ -24,7 +24,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 import sb3_trpo
 from benchmarks.common import Cell, Run, Runs, Study, markdown
-from benchmarks.common.statistics import interquartile_mean, interval
+from benchmarks.common.statistics import mean_and_interval
 from benchmarks.common.training import with_schedules
 from benchmarks.variants.environments import (
     Assignment,
@@ -167,12 +167,8 @@ def _rows() -> Iterator[list[str]]:
                 areas = [float(frame["mean"].mean()) for frame in frames]
                 minutes = np.median([frame["processor_seconds"].iloc[-1] for frame in frames]) / 60
                 steps = f"{int(frames[0]['steps'].iloc[-1]):,}"
-                yield [name, method, str(len(frames)), steps, _score(finals), _score(areas), f"{minutes:.1f}"]
-
-
-def _score(scores: list[float]) -> str:
-    low, high = interval(scores)
-    return f"{interquartile_mean(scores):.2f}" + (f" ({low:.2f} to {high:.2f})" if np.isfinite(low) else "")
+                scores = (mean_and_interval(each, ".2f") for each in (finals, areas))
+                yield [name, method, str(len(frames)), steps, *scores, f"{minutes:.1f}"]
 
 
 def table() -> str:

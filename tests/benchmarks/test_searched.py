@@ -79,3 +79,14 @@ def test_ppo_draws_lambda_as_far_down_as_trpo_does() -> None:
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
         drawn = [space.draw(study.ask(), ENV)["gae_lambda"] for _ in range(200)]
         assert 0.8 <= min(drawn) < 0.9, algo
+
+
+def test_where_a_search_keeps_the_settings_the_runs_before_it_count(results: Path) -> None:
+    """There is nothing new to run; the method whose runs count has as many seeds as the one that was searched."""
+    assert (searched.same_as("ppo_tuned", ENV), searched.seeds_of("ppo", ENV)) == ("ppo_tuned", 5)
+    for seed in (101, 102, 103):
+        for trial, score in enumerate((3.0, 2.0, 1.0)):
+            searched.add_repetition("ppo", ENV, trial, seed, score)
+    assert (searched.same_as("ppo_tuned", ENV), searched.seeds_of("ppo", ENV)) == ("ppo", 10)
+    included = [comparison.STUDY.included(Cell(ENV, method, 9)) for method in ("ppo", "ppo_tuned", "sb3_trpo")]
+    assert included == [True, False, True]
