@@ -55,7 +55,10 @@ nitpick_ignore_regex = [
     ("py:class", r"sb3_trpo\.checkpoints\.algorithm\.(Algorithm|SelfResumable)"),
     ("py:class", r"sb3_trpo\.variants\.(maskable\.SelfMaskableTRPO|recurrent\.SelfRecurrentTRPO)"),
     ("py:class", r"sb3_contrib\.common\.recurrent\.type_aliases\.RNNStates"),
-    ("py:class", r"sb3_trpo\.sampling\.(algorithm\.SamplingAlgorithm|vine\.collector\.Growth|segmented_path\.Trunk)"),
+    (
+        "py:class",
+        r"sb3_trpo\.sampling\.(algorithm\.SamplingAlgorithm|vine\.collector\.VineRollout|segmented_path\.StateSaver)",
+    ),
     ("py:class", r"stable_baselines3\.common\.(buffers\.RolloutBuffer|running_mean_std\.RunningMeanStd)"),
     ("py:class", r"stable_baselines3\.common\.vec_env\.base_vec_env\.VecEnvWrapper"),
     ("py:class", r"sb3_trpo\.(sampling\.masks\.RolloutMasks|policy\.recognition\.ActorChain)"),

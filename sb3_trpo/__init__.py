@@ -2,13 +2,24 @@
 
 Beside :class:`TRPO` there are ``MaskableTRPO``, ``RecurrentTRPO`` and ``MaskableRecurrentTRPO``, which need sb3-contrib:
 ``pip install "sb3_trpo[contrib]"``.
+
+Where to read: ``trpo`` is the algorithm. It collects a rollout (``sampling``, and ``sampling.vine`` for the paper's vine),
+makes the trust-region step (``update`` on the mathematics of ``trust_region``) and fits the ``critic``. ``policy`` is what
+all three know of SB3's policies.
+
+Around it: ``variants`` with masks and memory; ``simulators`` (exact copies of states) and ``restarts`` (episodes that begin
+in them); ``vec_env`` and ``processes`` (environments on every core), ``distributed`` and ``ranks`` (one step by several
+processes); ``checkpoints``; ``atari``; ``zoo`` with ``hyperparams``, behind the command line of ``__main__``.
+
+Small parts: ``arguments``, ``checks``, ``settings`` and ``schedules`` (what a user gives), ``loading`` (files of other
+versions and algorithms), ``diagnostics`` and ``progress_bars`` (what a user sees), ``interruption`` (Ctrl-C), ``atomic``
+(files written whole or not at all) and ``discrete`` (finite action spaces).
 """
 
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
-from sb3_trpo.trpo import TRPO
+from sb3_trpo.trpo import TRPO, CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_trpo.vec_env import WorkerVecEnv
 
 if TYPE_CHECKING:

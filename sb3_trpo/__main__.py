@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import NamedTuple
 
-from sb3_trpo.distributed.command_line import options_of_rank
-
 
 class Entry(NamedTuple):
     """What there is to know of a script before RL Zoo, which may not be installed, is imported.
@@ -63,6 +61,7 @@ def main(arguments: Sequence[str]) -> None:
             sys.exit(_missing(name, package))
     try:
         from sb3_trpo.zoo.command_line import run_script
+        from sb3_trpo.zoo.rank_options import options_of_rank
 
         scripts = importlib.import_module(f"sb3_trpo.zoo.{SCRIPTS[name].module}")
     except ModuleNotFoundError as error:

@@ -89,7 +89,7 @@ def mean_and_std(values: th.Tensor, ranks: Ranks) -> tuple[th.Tensor, th.Tensor]
 
     Sums are in double precision: the mean of equal values is their value then, and their deviation 0.
 
-    :param values: ``[..., B]``
+    :param values: ``[..., B]``; of a single value on a single rank the deviation is NaN
     :param ranks: the processes
     :return: both ``[...]``, as precise as the values; the deviation is infinite where its square is too large for them
     """

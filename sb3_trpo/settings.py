@@ -124,7 +124,7 @@ def check_settings(model: Any) -> None:
     for name, allowed in CHOICES.items():
         if settings[name] not in allowed:
             raise ValueError(f"{name}={settings[name]!r} is unknown: use one of {', '.join(allowed)}.")
-    check_vine(settings)
+    _check_vine(settings)
     policy_kwargs = settings["policy_kwargs"]
     check_type("policy_kwargs", policy_kwargs, Mapping, "a dict")
     if policy_kwargs.get("squash_output") and not settings["use_sde"]:
@@ -220,7 +220,7 @@ def warn_of_action_masks(env: VecEnv | None, instead: str | None) -> None:
         )
 
 
-def check_vine(settings: Mapping[str, Any]) -> None:
+def _check_vine(settings: Mapping[str, Any]) -> None:
     """Check the vine's options, and that there is a vine to have them.
 
     :param settings: the model's attributes by name

@@ -9,6 +9,7 @@ from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.ppo import CnnPolicy, MlpPolicy, MultiInputPolicy
 
 from sb3_trpo.arguments import reject_unknown_arguments
 from sb3_trpo.atari import PaperCnnPolicy
@@ -16,7 +17,6 @@ from sb3_trpo.critic import fit_critic
 from sb3_trpo.diagnostics import critic_diagnostics, step_diagnostics
 from sb3_trpo.interruption import keeps_policy_whole, undisturbed
 from sb3_trpo.loading import CheckedLoad
-from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_trpo.policy import Actor
 from sb3_trpo.sampling import Batch
 from sb3_trpo.sampling.algorithm import SKIPPED, SamplingAlgorithm

@@ -19,7 +19,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecFrameStack, VecNormalize
 
 from sb3_trpo import TRPO, MaskableRecurrentTRPO, MaskableTRPO, RecurrentTRPO, WorkerVecEnv
-from sb3_trpo.checkpoints import ExactCheckpoint, exist, resume
+from sb3_trpo.checkpoints import ExactCheckpoint, has_checkpoints, resume
 from sb3_trpo.simulators import CloneableEnv
 from tests.masked import Cells
 
@@ -153,7 +153,7 @@ def train(name: str, folder: Path, rollouts: int | None = None, every_steps: int
     checkpoints = folder / "checkpoints"
     checkpoint = ExactCheckpoint(checkpoints, every_steps=every_steps, **options)
     settings = {"n_steps": ROLLOUT, "device": "cpu", "seed": 3, **kind.settings}
-    if exist(checkpoints):
+    if has_checkpoints(checkpoints):
         model = resume(kind.algorithm, checkpoints, kind.env(), **settings)
     else:
         model = kind.algorithm(kind.policy, kind.env(), **settings)

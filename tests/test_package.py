@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up: a part imports from parts before its own. A folder's own files may import each other without a circle.
 FLOORS = """
-    checks discrete schedules atomic ranks processes simulators trust_region vec_env policy policies callbacks
+    checks discrete schedules atomic ranks processes simulators trust_region vec_env policy progress_bars
     distributed checkpoints restarts sampling update critic
     arguments settings diagnostics interruption loading atari trpo
     variants hyperparams zoo __main__
@@ -70,6 +70,13 @@ def test_version_is_the_file_and_the_metadata():
 
 def test_public_names_exist():
     assert all(hasattr(sb3_trpo, name) for name in sb3_trpo.__all__)
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES}), ids=lambda folder: folder.name)
+def test_every_folder_says_what_each_of_its_files_is(folder: Path) -> None:
+    said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+    own = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()} - {"__init__"}
+    assert {name for name in own if f"``{name}``" not in said} == set()
 
 
 def test_every_part_has_a_floor():

@@ -33,7 +33,7 @@ from benchmarks.common.environment import results
 from benchmarks.common.figures import legend_of, save
 from benchmarks.common.training import settings_for, with_schedules
 from sb3_trpo.atari import PaperCnnPolicy
-from sb3_trpo.checkpoints import ExactCheckpoint, exist, resume
+from sb3_trpo.checkpoints import ExactCheckpoint, has_checkpoints, resume
 
 STORE = Runs("atari/runs")
 EPISODES = 20
@@ -87,7 +87,7 @@ def model_of(cell: Cell, settings: dict[str, Any]) -> OnPolicyAlgorithm:
     algorithm = METHODS[cell.variant].algorithm
     arguments = {**with_schedules(settings), "seed": cell.seed, "device": "cpu"}
     env = environments(cell.task, arguments.pop("n_envs"), cell.seed)
-    if exist(checkpoints(cell)):
+    if has_checkpoints(checkpoints(cell)):
         return resume(algorithm, checkpoints(cell), env, **arguments)
     return algorithm(PaperCnnPolicy, env, **arguments)
 

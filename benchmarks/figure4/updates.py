@@ -10,7 +10,7 @@ from sb3_trpo import TRPO
 from sb3_trpo.trust_region import (
     FisherMatrix,
     FullStep,
-    LineSearch,
+    LineSearchResult,
     Solution,
     Status,
     backtracking_line_search,
@@ -39,8 +39,8 @@ class PolicySearch(TRPO):
         unsolved = Solution(change, Status.OK, 0, float("nan"), float("nan"))
         full = FullStep(change, 1.0, float(objective.gradient @ change), Status.OK)
         if not th.isfinite(theta).all():
-            return Step(start, unsolved, full, LineSearch(objective.theta, start, 0, 0.0, Status.NO_CANDIDATE))
-        return Step(start, unsolved, full, LineSearch(theta, objective.evaluate(theta), 0, 1.0, Status.OK))
+            return Step(start, unsolved, full, LineSearchResult(objective.theta, start, 0, 0.0, Status.NO_CANDIDATE))
+        return Step(start, unsolved, full, LineSearchResult(theta, objective.evaluate(theta), 0, 1.0, Status.OK))
 
 
 @dataclass(frozen=True)

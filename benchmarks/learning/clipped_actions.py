@@ -12,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.distributions import DiagGaussianDistribution
 from torch.special import log_ndtr, ndtr
 
-from sb3_trpo.policy import register
+from sb3_trpo.policy import register_distribution
 from sb3_trpo.policy.distributions import Gaussians
 from sb3_trpo.trust_region.distributions import Metric
 
@@ -137,4 +137,4 @@ class ClippedGaussians(Gaussians):
         self.family = ClippedGaussian(distribution.low, distribution.high)  # type: ignore[assignment]
 
 
-register(ClippedGaussianDistribution, ClippedGaussians)
+register_distribution(ClippedGaussianDistribution, ClippedGaussians)

@@ -20,8 +20,8 @@ from sb3_trpo.sampling.vine.branches import Branch
 class LargestAdvantages(Vine):
     """Saves ``CANDIDATES`` times as many states as it branches from, and draws those with probability ∝ |Â|.
 
-    Each state's contrasts are divided by how many times likelier it was than under a uniform choice, so that the objective
-    is in expectation that of all candidates.
+    Each state's advantages are divided by how many times likelier it was than under a uniform choice, so that the
+    objective is in expectation that of all candidates.
     """
 
     CANDIDATES = 4
@@ -126,11 +126,11 @@ class MixedSurrogate:
     vine: Surrogate
     weight: float = 0.4
 
-    def on_path(self, rows: slice, ratio: th.Tensor) -> th.Tensor:
-        return (1.0 - self.weight) * self.path.on_path(rows, ratio) + self.weight * self.vine.on_path(rows, ratio)
+    def path_terms(self, rows: slice, ratio: th.Tensor) -> th.Tensor:
+        return (1.0 - self.weight) * self.path.path_terms(rows, ratio) + self.weight * self.vine.path_terms(rows, ratio)
 
-    def off_path(self, actor: Actor) -> Iterator[th.Tensor]:
-        return (self.weight * part for part in self.vine.off_path(actor))
+    def branch_terms(self, actor: Actor) -> Iterator[th.Tensor]:
+        return (self.weight * part for part in self.vine.branch_terms(actor))
 
 
 class MixedBatch(VineBatch):

@@ -1,6 +1,6 @@
 """The paper's Atari experiment (section 8.2): its policy, its preprocessing and its factored actions, each usable by name.
 
-``network`` is the convolutional policy, ``frames`` the preprocessing with pictures of any size, ``actions`` joystick and
+``network`` is the convolutional policy, ``frames`` the preprocessing with images of any size, ``actions`` joystick and
 button as separate choices.
 """
 

@@ -1,4 +1,4 @@
-"""The preprocessing of Mnih et al. (2013), which the paper follows, with pictures of any size."""
+"""The preprocessing of Mnih et al. (2013), which the paper follows, with images of any size."""
 
 import gymnasium as gym
 import numpy as np
@@ -18,19 +18,19 @@ except ImportError:
     cv2 = None  # type: ignore[assignment]
 
 
-class GreyPictures(gym.ObservationWrapper[np.ndarray, int, np.ndarray]):
-    """Screens as grey pictures ``[height, width, 1]`` of bytes, every pixel the mean of the area it stands for.
+class GreyImages(gym.ObservationWrapper[np.ndarray, int, np.ndarray]):
+    """Screens as grey images ``[height, width, 1]`` of bytes, every pixel the mean of the area it stands for.
 
     :param env: gives screens in colour, or grey ones already (``obs_type="grayscale"``), which saves the emulator's Python
         side a tenth of its time
-    :param height: of a picture, pixels
-    :param width: of a picture, pixels
+    :param height: of an image, pixels
+    :param width: of an image, pixels
     """
 
     def __init__(self, env: gym.Env, height: int, width: int):
         super().__init__(env)
         if cv2 is None:
-            raise ImportError('Pictures are scaled by OpenCV: pip install "sb3_trpo[atari]"')
+            raise ImportError('Images are scaled by OpenCV: pip install "sb3_trpo[atari]"')
         self.observation_space = spaces.Box(0, 255, (height, width, 1), dtype=np.uint8)
 
     def observation(self, observation: np.ndarray) -> np.ndarray:
@@ -50,15 +50,15 @@ class PaperAtariWrapper(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
 
     :param env: an Atari environment without frame skip (``…NoFrameskip-v4``, or ``ALE/…-v5`` with ``frameskip=1``), whose
         screens are in colour or, faster, grey (``obs_type="grayscale"``)
-    :param height: of a picture, pixels; 128 by 128 is what some descriptions of the paper have
-    :param width: of a picture, pixels
+    :param height: of an image, pixels; 128 by 128 is what some descriptions of the paper have
+    :param width: of an image, pixels
     :param noop_max: most no-ops after a reset, 0 for none
     :param frame_skip: frames an action is held, at least 1
     :param terminal_on_life_loss: whether an episode is a life (resets go on with the next one)
     :param clip_reward: whether a reward is its sign
     :param action_repeat_probability: with which SB3's ``StickyActionEnv`` repeats the action before, in [0, 1)
     :raises ValueError: for an environment that shows no Atari screen, skips frames itself, or has actions that are no single
-        indices; also for a picture or a frame skip smaller than 1, and for a probability that is not in [0, 1)
+        indices; also for an image or a frame skip smaller than 1, and for a probability that is not in [0, 1)
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class PaperAtariWrapper(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
         action_repeat_probability: float = 0.0,
     ):
         if height < 1 or width < 1:
-            raise ValueError(f"height={height}, width={width}: a picture has at least one pixel in each direction.")
+            raise ValueError(f"height={height}, width={width}: an image has at least one pixel in each direction.")
         if frame_skip < 1 or not 0.0 <= action_repeat_probability < 1.0:
             raise ValueError(
                 f"frame_skip={frame_skip}, action_repeat_probability={action_repeat_probability}: an action is held for at "
@@ -101,5 +101,5 @@ class PaperAtariWrapper(gym.Wrapper[np.ndarray, int, np.ndarray, int]):
             env = EpisodicLifeEnv(env)
         if "FIRE" in env.unwrapped.get_action_meanings():  # type: ignore[attr-defined]
             env = FireResetEnv(env)
-        env = GreyPictures(env, height, width)
+        env = GreyImages(env, height, width)
         super().__init__(ClipRewardEnv(env) if clip_reward else env)

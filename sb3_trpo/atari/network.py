@@ -20,21 +20,21 @@ KERNEL, STRIDE = 4, 2
 class PaperCnn(BaseFeaturesExtractor):
     """Two convolutions of 16 filters, 4×4 with stride 2 and without padding, and a layer of 20 units, tanh after each.
 
-    On 4×52×40 pictures, and with 8 outputs behind it, it has the paper's 33,500 parameters.
+    On 4×52×40 images, and with 8 outputs behind it, it has the paper's 33,500 parameters.
 
-    :param observation_space: of pictures, channels first, at least 10×10
+    :param observation_space: of images, channels first, at least 10×10
     :param features_dim: units of the last layer
-    :param normalized_image: whether the pictures' numbers are taken as they are, instead of bytes that SB3 divides by 255
-    :raises ValueError: for observations that are no such pictures
+    :param normalized_image: whether the images' numbers are taken as they are, instead of bytes that SB3 divides by 255
+    :raises ValueError: for observations that are no such images
     """
 
     def __init__(self, observation_space: spaces.Box, features_dim: int = 20, normalized_image: bool = False):
         super().__init__(observation_space, features_dim)
         shape = observation_space.shape
-        pictures = is_image_space(observation_space, check_channels=False, normalized_image=normalized_image)
-        if not pictures or min(shape[1:]) < STRIDE * (KERNEL - 1) + KERNEL:
+        images = is_image_space(observation_space, check_channels=False, normalized_image=normalized_image)
+        if not images or min(shape[1:]) < STRIDE * (KERNEL - 1) + KERNEL:
             raise ValueError(
-                f"PaperCnn needs pictures of bytes, channels first, at least 10×10, not {observation_space}: wrap the "
+                f"PaperCnn needs images of bytes, channels first, at least 10×10, not {observation_space}: wrap the "
                 'environment in sb3_trpo.atari.PaperAtariWrapper, or use "MlpPolicy" for vectors.'
             )
         convolutions = nn.Sequential(
@@ -58,7 +58,7 @@ class PaperCnnPolicy(ActorCriticPolicy):
     The paper says nothing of a critic for Atari. Here it is a network of the same kind and of its own: 20 features that
     serve the actor say little about the value, and what they share must not move while the critic is fitted.
 
-    :param observation_space: of pictures
+    :param observation_space: of images
     :param action_space: the paper's are discrete and factored, see :class:`sb3_trpo.atari.FactoredActions`
     :param lr_schedule: of the critic's optimizer
     :param net_arch: further layers behind the features; none if None

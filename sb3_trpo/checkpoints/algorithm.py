@@ -204,7 +204,7 @@ def resume(algorithm: type[Algorithm], folder: str | Path, env: GymEnv | str, **
     return resumable(algorithm).resume(folder, env, **options)  # type: ignore[attr-defined]
 
 
-def exist(folder: str | Path) -> bool:
+def has_checkpoints(folder: str | Path) -> bool:
     """Whether a folder has checkpoints, so that there is something to resume; of several ranks, one that all of them have.
 
     :param folder: that :class:`~sb3_trpo.checkpoints.ExactCheckpoint` is given; ask on all ranks

@@ -40,7 +40,8 @@ class Resumption:
         strangers = self._state.restore_callbacks(model, root)
         if strangers:
             names = ", ".join(name.rpartition(" ")[0] for name in strangers)
-            warnings.warn(f"Callbacks are not those of the checkpoint: {names}. The run may end elsewhere.", stacklevel=2)
+            text = "The result may differ from that of an uninterrupted run."
+            warnings.warn(f"Callbacks are not those of the checkpoint: {names}. {text}", stacklevel=2)
         if self.restart:
             model.logger.record("rollout/restarted_episodes", model.n_envs)
 

@@ -69,7 +69,7 @@ class RunState(NamedTuple):
             "common_random": None if common is None else common.get_state(),
         }
         if not plain.is_plain(values["log"]):
-            values["log"] = pending_of(type(model.logger)(None, []))  # pictures and the like are logged once more
+            values["log"] = pending_of(type(model.logger)(None, []))  # images and the like are logged once more
         objects = {
             "environments": states,
             "spaces": {name: _generators(model, name) for name in _SPACES},

@@ -13,7 +13,7 @@ import torch as th
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_trpo.distributed.shared_statistics import wrappers
+from sb3_trpo.vec_env import described_wrappers
 
 PACKAGES = ("sb3_trpo", "stable_baselines3", "torch", "numpy", "gymnasium", "mujoco", "ale_py", "sb3_contrib")
 _WITHOUT_EFFECT = ("verbose",)  # on where a run ends
@@ -44,7 +44,8 @@ def warn_of_versions(saved: Mapping[str, str]) -> None:
     changed = [f"{name} {saved.get(name, 'none')} (now {now.get(name, 'none')})" for name in names]
     if changed:
         warnings.warn(
-            f"The checkpoint was saved with {', '.join(changed)}. The run goes on, but may end elsewhere than it would have.",
+            f"The checkpoint was saved with {', '.join(changed)}. The run goes on, but its "
+            "result may differ from that of an uninterrupted run.",
             UserWarning,
             stacklevel=4,
         )
@@ -52,7 +53,7 @@ def warn_of_versions(saved: Mapping[str, str]) -> None:
 
 def described(env: VecEnv) -> str:
     """The VecEnv wrappers and VecNormalize's options."""
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(wrappers(env)))
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(described_wrappers(env)))
 
 
 def check_settings(
@@ -89,8 +90,8 @@ def check_settings(
 
 def _different(name: str, saved: Any, given: Any) -> ValueError:
     return ValueError(
-        f"The run was saved with {name}={saved!r}, and is to go on with {given!r}: it would end elsewhere. Give it the same, "
-        f"or ask for the change by name with changes={{{name!r}: …}}."
+        f"The run was saved with {name}={saved!r}, and is to go on with {given!r}: its result would differ from that of "
+        f"an uninterrupted run. Give it the same, or ask for the change by name with changes={{{name!r}: …}}."
     )
 
 

@@ -8,7 +8,7 @@ import torch as th
 from torch import nn
 
 from sb3_trpo.critic.choice import choose_regression
-from sb3_trpo.critic.minibatches import share_of
+from sb3_trpo.critic.minibatches import rank_minibatches
 from sb3_trpo.policy import Actor
 from sb3_trpo.policy.overlaps import overlaps
 from sb3_trpo.policy.snapshot import Snapshot
@@ -84,7 +84,7 @@ def fit_critic(
     policy = actor.policy
     before = Snapshot(policy)
     # A library-made policy depends on the parameters of the modules that it runs and on nothing else
-    outputs = None if actor.library_made else actor.outputs(samples.observations)
+    outputs = None if actor.is_stock else actor.outputs(samples.observations)
     while True:
         parameters = actor.critic_parameters(samples.observations) if n_updates else {}
         if n_updates and _is_out_of_reach(actor, parameters.values()):
@@ -137,7 +137,7 @@ def _fit(
     with ranks.same_random_numbers() if regression.ranks is ALONE else nullcontext():
         for _ in range(n_updates):
             order = th.randperm(ranks.size * len(samples), generator=ranks.generator)
-            order, minibatches = share_of(order, batch_size, len(regression.targets), regression.ranks)
+            order, minibatches = rank_minibatches(order, batch_size, len(regression.targets), regression.ranks)
             regression.shuffle(order)
             for minibatch in minibatches:
                 regression.step(minibatch)

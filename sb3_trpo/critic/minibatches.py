@@ -48,7 +48,7 @@ def fitted_by_each(batch_size: int, n_parameters: int, device: th.device) -> boo
     return batch_size * n_parameters <= SMALL_WORK and device.type == "cpu"
 
 
-def share_of(order: th.Tensor, batch_size: int, held: int, ranks: Ranks) -> tuple[th.Tensor, list[Minibatch]]:
+def rank_minibatches(order: th.Tensor, batch_size: int, held: int, ranks: Ranks) -> tuple[th.Tensor, list[Minibatch]]:
     """One pass over the samples of all ranks, as this rank sees it.
 
     :param order: a permutation of all samples, rank 0's first ``[N·B]``

@@ -10,26 +10,49 @@ from typing import Any
 
 import numpy as np
 import torch as th
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CallbackList,
+    CheckpointCallback,
+    EvalCallback,
+    EventCallback,
+    ProgressBarCallback,
+)
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import MaybeCallback
 
 from sb3_trpo.atomic import place_of, replacing
-from sb3_trpo.callbacks import advance_progress_bars, without_writing_ones
 from sb3_trpo.distributed.process_group import join, rank_and_size, take_own_gpu
-from sb3_trpo.distributed.shared_statistics import SharedStatistics, wrappers
+from sb3_trpo.distributed.shared_statistics import SharedStatistics
+from sb3_trpo.progress_bars import advance_progress_bars
 from sb3_trpo.ranks import ALONE, Ranks
+from sb3_trpo.vec_env import described_wrappers
 from sb3_trpo.vec_env.moments import Moments
 
 EPISODE_KEYS = ("episode", "is_success")  # of an info, what SB3's episode statistics are made of
 SETTINGS = (bool, int, float, str, dict, list, tuple, type(None))  # what an attribute is that says how to learn
+WRITERS = (CheckpointCallback, EvalCallback, ProgressBarCallback)  # callbacks that rank 0 alone has
 MAY_DIFFER = {"seed", "verbose", "tensorboard_log", "start_time"}  # attributes that ranks need not have in common
 
 
 def _described(value: Any) -> str:
     """What may be compared with another process's: text, without the places in memory of functions."""
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+def _without_writers(callback: BaseCallback | None) -> BaseCallback | None:
+    """What is left of a tree of callbacks without those of SB3 that evaluate, save or draw; None for nothing.
+
+    :param callback: the tree; events that trigger such a callback trigger nothing afterwards
+    """
+    if isinstance(callback, WRITERS):
+        return None
+    if isinstance(callback, CallbackList):
+        callback.callbacks = [part for part in map(_without_writers, callback.callbacks) if part is not None]
+    if isinstance(callback, EventCallback):
+        callback.callback = _without_writers(callback.callback)
+    return callback
 
 
 @dataclass(frozen=True)
@@ -141,14 +164,17 @@ class DataParallelAlgorithm(OnPolicyAlgorithm):
         if self._rank == 0:
             return super()._init_callback(callback, progress_bar)
         callback = CallbackList(callback) if isinstance(callback, list) else callback
-        return super()._init_callback(without_writing_ones(callback) if isinstance(callback, BaseCallback) else callback)
+        return super()._init_callback(_without_writers(callback) if isinstance(callback, BaseCallback) else callback)
 
     def _check_settings(self, *arguments: object) -> None:
         """Refuse to go on with ranks that differ in what decides how many steps they take, or which.
 
         :raises ValueError: on every rank, naming the first difference
         """
-        own = {"learn's arguments": _described(arguments), "the environments' wrappers": _described(wrappers(self.env))}
+        own = {
+            "learn's arguments": _described(arguments),
+            "the environments' wrappers": _described(described_wrappers(self.env)),
+        }
         own |= {"the observation space": str(self.observation_space), "the action space": str(self.action_space)}
         for name, value in vars(self).items():
             if isinstance(value, SETTINGS) and not name.startswith("_") and name not in MAY_DIFFER:

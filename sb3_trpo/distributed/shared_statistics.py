@@ -2,22 +2,11 @@
 
 from collections.abc import Sequence
 
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.ranks import Ranks
-from sb3_trpo.vec_env import layers, running_statistics
+from sb3_trpo.vec_env import running_statistics
 from sb3_trpo.vec_env.moments import Moments, merge
-
-OPTIONS = ("training", "norm_obs", "norm_reward", "norm_obs_keys", "clip_obs", "clip_reward", "gamma", "epsilon")
-
-
-def wrappers(env: VecEnv | None) -> list[tuple[str, dict[str, object]]]:
-    """The VecEnv wrappers, outermost first, with the options of each ``VecNormalize``."""
-    found = []
-    for wrapper in layers(env):
-        options = OPTIONS if isinstance(wrapper, VecNormalize) else ()
-        found.append((type(wrapper).__name__, {name: getattr(wrapper, name) for name in options}))
-    return found
 
 
 class SharedStatistics:

@@ -1,4 +1,5 @@
-"""Settings in RL Zoo's format: ``trpo.yml``, and ``trpo_vine.yml`` for the vine.
+"""Settings in RL Zoo's format: ``trpo.yml``, ``trpo_vine.yml`` for the vine, and one file for each variant of TRPO, such as
+``trpo_lstm.yml``.
 
 RL Zoo's ``--conf-file`` takes a file, or a module with a dictionary of this name: ``--conf-file sb3_trpo.hyperparams``.
 """

@@ -1,18 +1,20 @@
 """All that is known of an SB3 policy.
 
-``distributions`` has a row for each kind of action distribution (family, parameters, noise), ``recognition`` tells SB3's own
-policies from a user's and finds chains of known layers, ``chain`` runs and differentiates these, ``acting`` makes actions of
-noise, ``actor`` is what an update asks for (θ, and the linear map from it to distributions), and ``parameter_copy`` tells
-later whether a policy has changed.
+``distributions`` has an adapter for each kind of action distribution (family, parameters, noise), ``recognition`` tells
+SB3's own policies from a user's and finds chains of known layers, ``chain`` runs and differentiates these, ``acting`` makes
+actions of noise (``acting_in_workers``: in other processes, which get it by ``copies``), ``actor`` is what an update asks
+for (θ, and the linear map from it to distributions), and ``parameter_copy`` tells later whether a policy has changed.
+``hooks``, ``overlaps`` and ``lazy`` find what only PyTorch's private names tell, ``snapshot`` puts back what an update has
+moved, and ``tanh`` and ``layout`` are about speed and the last bits.
 
-``observations`` is what a policy is given; where it is more, ``masks`` says which actions are possible, and ``sequences`` runs
-what came before through a memory, which ``lstm`` differentiates.
+``observations`` is what a policy is given; where it is more, ``masks`` says which actions are possible, and ``sequences``
+runs what came before through a memory, which ``lstm`` differentiates (``padding``: sequences of several lengths).
 """
 
 from sb3_trpo.policy.acting import NumpyActor, actions_from_noise, draw_noise, make_actor, numpy_actor
 from sb3_trpo.policy.actor import PROBE, Actor
 from sb3_trpo.policy.chain import backward, forward, is_mlp
-from sb3_trpo.policy.distributions import ActionDistribution, action_distribution, draws, register
+from sb3_trpo.policy.distributions import ActionDistribution, action_distribution, draws, register_distribution
 from sb3_trpo.policy.lazy import find_sizes
 from sb3_trpo.policy.masks import MaskedStates, masked_distribution
 from sb3_trpo.policy.observations import (
@@ -33,7 +35,7 @@ from sb3_trpo.policy.recognition import (
     critic_chain,
     explores_by_state,
     has_stock_head,
-    is_library_made,
+    is_stock_policy,
     overrides,
     register_extractor,
     register_policy,
@@ -66,14 +68,14 @@ __all__ = [
     "find_sizes",
     "forward",
     "has_stock_head",
-    "is_library_made",
     "is_mlp",
+    "is_stock_policy",
     "make_actor",
     "masked_distribution",
     "numpy_actor",
     "observations_of",
     "overrides",
-    "register",
+    "register_distribution",
     "register_extractor",
     "register_policy",
     "restricted",

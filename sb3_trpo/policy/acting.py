@@ -73,7 +73,8 @@ class NumpyActor:
     """
 
     def __init__(self, policy: ActorCriticPolicy, chain: ActorChain, distribution: sb3.Distribution):
-        self.network, self.kind = NumpyChain(chain.layers), action_distribution(distribution)
+        self.network = NumpyChain(chain.layers)
+        self.kind: Any = action_distribution(distribution)
         leading = (len(self.kind.parameters(distribution)),)
         with th.random.fork_rng([]):
             self.noise_shape = tuple(self.kind.noise(leading).shape)
@@ -116,6 +117,8 @@ def numpy_actor(policy: ActorCriticPolicy, obs: Any) -> NumpyActor | None:
     if chain is None or len(obs) * max(weight.numel() for weight in _weights(chain)) > LARGEST_PRODUCT:
         return None
     distribution = policy.get_distribution(obs_as_tensor(obs, policy.device))
+    if not hasattr(action_distribution(distribution), "redraw"):
+        return None  # a user's adapter for one of SB3's distributions
     actor = NumpyActor(policy, chain, distribution)
     outputs = th.from_numpy(actor.network(obs))
     arguments = (outputs,) if chain.log_std is None else (outputs, chain.log_std)

@@ -61,7 +61,7 @@ def _in_place(part: np.ndarray, rows: slice, n_envs: int) -> np.ndarray:
     return whole
 
 
-class NumpyShare:
+class NumpyWorkerActor:
     """Of a policy that NumPy runs.
 
     :param actor: of all rows
@@ -82,7 +82,7 @@ class NumpyShare:
         return Acted(self.actor.act(self._all, next(self._noise))[self._rows])
 
 
-class PolicyShare:
+class PolicyWorkerActor:
     """Of any other policy of the libraries' own making.
 
     :param policy: in eval mode
@@ -120,7 +120,7 @@ class PolicyShare:
 
 
 class PolicyRecipe(NamedTuple):
-    """What a worker makes a :class:`PolicyShare` of.
+    """What a worker makes a :class:`PolicyWorkerActor` of.
 
     :param made_by: pickle of the policy's class and its arguments
     :param given: what else the policy is
@@ -146,7 +146,7 @@ class PolicyRecipe(NamedTuple):
         n_envs = max(share.stop for share in shares)
         return cls(dump(recipe(policy)), contents(policy), n_envs, alone, with_values)
 
-    def share(self, kept: dict[str, Any]) -> PolicyShare:
+    def share(self, kept: dict[str, Any]) -> PolicyWorkerActor:
         """What acts.
 
         :param kept: has the policy of the rollout before, which may be filled anew
@@ -157,7 +157,7 @@ class PolicyRecipe(NamedTuple):
             policy.set_training_mode(False)
             kept.update(made_by=self.made_by, policy=policy)
         fill(kept["policy"], self.given)
-        return PolicyShare(kept["policy"], self.n_envs, self.alone, self.with_values)
+        return PolicyWorkerActor(kept["policy"], self.n_envs, self.alone, self.with_values)
 
 
 @th.no_grad()
@@ -180,6 +180,8 @@ def _may_stand_alone(policy: ActorCriticPolicy, states: Any, shares: Sequence[sl
     return True
 
 
-def share_of(policy: ActorCriticPolicy, fast: NumpyActor | None, obs: Any, shares: Sequence[slice], with_values: bool) -> Any:
-    """What is sent to the workers: a :class:`NumpyShare`, or a :class:`PolicyRecipe`."""
-    return PolicyRecipe.of(policy, obs, shares, with_values) if fast is None else NumpyShare(fast)
+def worker_actor(
+    policy: ActorCriticPolicy, fast: NumpyActor | None, obs: Any, shares: Sequence[slice], with_values: bool
+) -> Any:
+    """What is sent to the workers: a :class:`NumpyWorkerActor`, or a :class:`PolicyRecipe`."""
+    return PolicyRecipe.of(policy, obs, shares, with_values) if fast is None else NumpyWorkerActor(fast)

@@ -26,10 +26,10 @@ from sb3_trpo.policy.observations import (
     values_of,
 )
 from sb3_trpo.policy.overlaps import overlaps
-from sb3_trpo.policy.recognition import actor_chain, is_library_made
+from sb3_trpo.policy.recognition import actor_chain, is_stock_policy
 from sb3_trpo.policy.snapshot import Snapshot
 from sb3_trpo.ranks import ALONE, Ranks
-from sb3_trpo.trust_region import HALF, AutogradLinearization, Linearization, flatten, unflatten
+from sb3_trpo.trust_region import HALF_PRECISION, AutogradLinearization, Linearization, flatten, unflatten
 
 # What PyTorch chooses to run is global: one thread at a time may change it and change it back
 _choosing = RLock()
@@ -101,8 +101,8 @@ class Actor:
 
     def __init__(self, policy: ActorCriticPolicy, states: PolicyInput, ranks: Ranks = ALONE):
         self.policy, self.ranks = policy, ranks
-        self.library_made = is_library_made(policy)  # before anything is hooked into it
-        self.modules: set[nn.Module] = set()  # those that were seen to run; see `library_made` for how much that says
+        self.is_stock = is_stock_policy(policy)  # before anything is hooked into it
+        self.modules: set[nn.Module] = set()  # those that were seen to run: all, if the policy is a stock one
         self.activations = 0
         hooks = [
             module.register_forward_hook(self._note)
@@ -120,7 +120,7 @@ class Actor:
             self.activations += DIVERGENCE_TERMS * self.n_outputs
             activations = self.activations
             with _differentiable_twice():  # what was compiled would be compiled anew, hooks and all
-                names = set(_gradients(policy, outputs)) if self.library_made else self._find_parts(states)
+                names = set(_gradients(policy, outputs)) if self.is_stock else self._find_parts(states)
             self.activations = activations
         finally:
             for hook in hooks:
@@ -165,7 +165,7 @@ class Actor:
 
     def _on_all_ranks(self, names: set[str]) -> set[str]:
         """What the states of some rank reach."""
-        return names if self.library_made else set().union(*self.ranks.gather(names))
+        return names if self.is_stock else set().union(*self.ranks.gather(names))
 
     def _note(self, module: nn.Module, _: tuple, output: Any) -> None:
         self.modules.add(module)
@@ -215,7 +215,7 @@ class Actor:
     def parameters_of(self, distribution: sb3.Distribution) -> th.Tensor:
         """The distribution's parameters ``[B, P]``, in single precision where it has them in half: divergences need it."""
         parameters = self.distribution.parameters(distribution)
-        return parameters.float() if parameters.dtype in HALF else parameters
+        return parameters.float() if parameters.dtype in HALF_PRECISION else parameters
 
     def chunks(self, states: PolicyInput) -> list[slice]:
         """All rows in slices, each small enough for its activations to be kept."""
@@ -264,11 +264,11 @@ class Actor:
         """
         reached: set[str] = set()
         with th.backends.cudnn.flags(enabled=False):  # its LSTM cannot be differentiated in eval mode
-            for rows in [PROBE] if self.library_made else self.chunks(states):
+            for rows in [PROBE] if self.is_stock else self.chunks(states):
                 reached |= _gradients(self.policy, values_of(self.policy, select(states, rows))).keys()
         reached = self._on_all_ranks(reached)
         used = list(self.parameters)
-        if self.library_made:
+        if self.is_stock:
             used += [parameter for module in self.modules for parameter in module.parameters(recurse=False)]
         named = self.policy.named_parameters()
         return {name: parameter for name, parameter in named if name in reached and not overlaps(parameter, used)}

@@ -9,10 +9,10 @@ import numpy as np
 import torch as th
 from torch import nn
 
-from sb3_trpo.policy.hooks import is_hooked
+from sb3_trpo.policy.hooks import is_hooked, replaced_methods
 from sb3_trpo.policy.overlaps import overlap
 from sb3_trpo.policy.tanh import Tanh, tanh
-from sb3_trpo.trust_region import HALF, unflatten
+from sb3_trpo.trust_region import HALF_PRECISION, unflatten
 
 _ACTIVATIONS = (nn.Tanh, Tanh, nn.ReLU)
 _MLP = (nn.Linear, *_ACTIVATIONS)
@@ -21,8 +21,7 @@ _CNN = (nn.Conv2d, nn.Flatten, *_MLP)
 
 def is_untouched(module: nn.Module) -> bool:
     """Whether a module does what its class does: no hook on it, on all modules or on its parameters, no method replaced."""
-    replaced = any(callable(value) and hasattr(type(module), name) for name, value in vars(module).items())
-    return not (replaced or is_hooked(module))
+    return not (replaced_methods(module) or is_hooked(module))
 
 
 def is_sequential(module: nn.Module) -> bool:
@@ -41,18 +40,20 @@ def is_cnn(layers: Sequence[nn.Module]) -> bool:
 
 
 def _are_known(layers: Sequence[nn.Module], kinds: tuple[type[nn.Module], ...]) -> bool:
-    known = all(type(layer) in kinds and _is_known(layer) for layer in layers)
+    known = all(type(layer) in kinds and _is_stock_module(layer) for layer in layers)
     return known and overlap([weight for layer in layers for weight in layer.parameters()]) is None
 
 
-def _is_known(layer: nn.Module) -> bool:
+def _is_stock_module(layer: nn.Module) -> bool:
     """Whether a layer works in the way that is written out here."""
     if not is_untouched(layer):
         return False
     names = [name for name, _ in layer.named_parameters()]
     if has_weights(layer) and names != ["weight", "bias"]:  # no bias, or another order, as pruning leaves it
         return False
-    if any(weight.dtype in HALF for weight in layer.parameters()):  # what is written out here keeps sums in its own precision
+    if any(
+        weight.dtype in HALF_PRECISION for weight in layer.parameters()
+    ):  # what is written out here keeps sums in its own precision
         return False
     if isinstance(layer, nn.Conv2d) and (isinstance(layer.padding, str) or layer.padding_mode != "zeros"):
         return False
@@ -62,7 +63,7 @@ def _is_known(layer: nn.Module) -> bool:
 
 
 def like(other: th.Tensor, x: th.Tensor) -> th.Tensor:
-    """``x`` in the memory format of another tensor: PyTorch convolves channels-last pictures half again as fast."""
+    """``x`` in the memory format of another tensor: PyTorch convolves channels-last images half again as fast."""
     last = x.ndim == 4 and other.is_contiguous(memory_format=th.channels_last)
     return x.contiguous(memory_format=th.channels_last) if last else x
 

@@ -1,4 +1,4 @@
-"""A policy in another process: made anew by its class, then given all that may have changed since."""
+"""A policy in another process: made by its class, then given all that may have changed since."""
 
 import io
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import cloudpickle
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from sb3_trpo.policy.hooks import forward_hooks
+from sb3_trpo.policy.hooks import forward_hooks, replaced_methods
 
 _NOT_PLAIN = vars(th.nn.Module())  # what PyTorch keeps in a module: weights, modules, hooks
 
@@ -38,7 +38,7 @@ def contents(policy: ActorCriticPolicy) -> Contents:
     names = {id(part): name for name, part in _parts(policy).items()}
     attributes = {}
     for module_name, module in policy.named_modules():
-        for name in vars(module).keys() - _NOT_PLAIN.keys() - set(_put_in(module)):
+        for name in vars(module).keys() - _NOT_PLAIN.keys() - set(replaced_methods(module)):
             try:
                 file = io.BytesIO()
                 _Pickler(file, names).dump(vars(module)[name])
@@ -69,13 +69,10 @@ def _anatomy(policy: ActorCriticPolicy) -> list[str]:
     """What decides, besides its weights and attributes, what a policy does."""
     anatomy = []
     for name, module in policy.named_modules():
-        anatomy.append(f"{name} {type(module).__name__}({module.extra_repr()}) {forward_hooks(module)} {_put_in(module)}")
+        anatomy.append(
+            f"{name} {type(module).__name__}({module.extra_repr()}) {forward_hooks(module)} {replaced_methods(module)}"
+        )
     return anatomy
-
-
-def _put_in(module: th.nn.Module) -> list[str]:
-    """What an instance has in the place of its class's methods."""
-    return sorted(name for name, value in vars(module).items() if callable(value) and hasattr(type(module), name))
 
 
 def _parts(policy: ActorCriticPolicy) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What is known of each kind of action distribution: its family, its parameters, and an action as a function of noise.
 
-A kind is one class below and one row in a table. Users add theirs with :func:`register`.
+A kind is one class below, its *adapter*, and one line in a table. Users add theirs with :func:`register_distribution`.
 """
 
 from collections.abc import Sequence
@@ -34,10 +34,6 @@ class ActionDistribution(Protocol):
         With ``leading`` the batch's size and PyTorch's global generator, these are the very numbers that the
         distribution's own ``sample`` draws.
         """
-        ...
-
-    def redraw(self, noise: th.Tensor, generator: th.Generator | None = None) -> th.Tensor:
-        """New numbers in the place of noise of one block, which is returned."""
         ...
 
     def act(self, distribution: sb3.Distribution, noise: th.Tensor, log_std: th.Tensor | None) -> th.Tensor:
@@ -133,10 +129,7 @@ class Bernoullis:
         return _rows(factors_of(distribution)[0].logits)
 
     def noise(self, leading: Sequence[int], generator: th.Generator | None = None) -> th.Tensor:
-        return self.redraw(th.empty((*leading, *self.shape), device="cpu"), generator)
-
-    def redraw(self, noise: th.Tensor, generator: th.Generator | None = None) -> th.Tensor:
-        return noise.uniform_(generator=generator)
+        return th.empty((*leading, *self.shape), device="cpu").uniform_(generator=generator)
 
     def act(self, distribution: sb3.Distribution, noise: th.Tensor, log_std: th.Tensor | None) -> th.Tensor:
         return (noise < factors_of(distribution)[0].probs).float()
@@ -172,14 +165,14 @@ _BY_FACTOR: dict[type[Distribution], Any] = {
 }
 
 
-def register(kind: type, row: Any) -> None:
+def register_distribution(kind: type, adapter: Any) -> None:
     """Make a kind of action distribution known, in place of what is known of it.
 
     :param kind: a subclass of SB3's ``Distribution``, which this package will also draw from, or a class of PyTorch's
         ``Distribution``, for every action distribution that is made of it
-    :param row: a class with the methods of :class:`ActionDistribution`; without ``noise`` and ``act``, the vine refuses it
+    :param adapter: a class with the methods of :class:`ActionDistribution`; without ``noise`` and ``act``, the vine refuses it
     """
-    (_BY_CLASS if issubclass(kind, sb3.Distribution) else _BY_FACTOR)[kind] = row
+    (_BY_CLASS if issubclass(kind, sb3.Distribution) else _BY_FACTOR)[kind] = adapter
 
 
 def draws(distribution: sb3.Distribution) -> bool:
@@ -193,19 +186,19 @@ def action_distribution(distribution: sb3.Distribution) -> ActionDistribution:
     :param distribution: as ``policy.get_distribution`` returns it
     :raises TypeError: if its KL divergence and Fisher matrix are not known
     """
-    row = _BY_CLASS.get(type(distribution))
-    if row is not None:
-        return row(distribution)
+    adapter = _BY_CLASS.get(type(distribution))
+    if adapter is not None:
+        return adapter(distribution)
     factors = factors_of(distribution)
-    for kind, row in _BY_FACTOR.items():
+    for kind, adapter in _BY_FACTOR.items():
         # A subclass with a density of its own, such as a truncated normal, has another KL divergence
         same_density = all(isinstance(factor, kind) and type(factor).log_prob is kind.log_prob for factor in factors)
-        if same_density and (len(factors) == 1 or row is Categoricals):
-            return row(distribution)
+        if same_density and (len(factors) == 1 or adapter is Categoricals):
+            return adapter(distribution)
     names = " and ".join(sorted({type(factor).__name__ for factor in factors}))
     raise TypeError(
         f"TRPO knows no Fisher matrix for the action distribution {type(distribution).__name__}, which is made of PyTorch's "
         f"{names}. Use a policy whose get_distribution returns one with a Normal, Beta, Bernoulli or Categorical, or several "
         "Categoricals, in its attribute 'distribution', or with subclasses that leave log_prob as it is; or register yours "
-        "with sb3_trpo.policy.register."
+        "with sb3_trpo.policy.register_distribution."
     )

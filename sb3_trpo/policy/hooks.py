@@ -1,4 +1,6 @@
-"""What is hooked into modules and optimizers. PyTorch has no public way to ask: its private names are read here alone.
+"""What is hooked into modules and optimizers, and which of their methods are replaced.
+
+PyTorch has no public way to ask for hooks: its private names are read here alone.
 
 If a version of PyTorch lacks one of these names, everything counts as hooked. PyTorch's own passes then run in the place of
 those that are written out here. They take longer and give the same results.
@@ -21,6 +23,11 @@ def is_hooked(owner: nn.Module | th.optim.Optimizer) -> bool:
         or any(getattr(owner, name, True) for name in _OF_MODULES)
         or any(getattr(parameter, "_backward_hooks", True) for parameter in owner.parameters(recurse=False))
     )
+
+
+def replaced_methods(instance: object) -> list[str]:
+    """Names of what an instance has in the place of its class's methods."""
+    return sorted(name for name, value in vars(instance).items() if callable(value) and hasattr(type(instance), name))
 
 
 def forward_hooks(module: nn.Module) -> list[int]:

@@ -1,4 +1,4 @@
-"""Order in memory, on which the last bits of a network's outputs depend: pictures may have their channels last there."""
+"""Order in memory, on which the last bits of a network's outputs depend: images may have their channels last there."""
 
 from typing import NamedTuple
 

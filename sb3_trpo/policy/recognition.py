@@ -1,7 +1,7 @@
 """What kind of policy this is: a short cut is taken past SB3's own methods, never past a user's.
 
 Questions in order of how much is known. Are acting, values and distribution SB3's own methods, on modules of known
-classes (:func:`is_library_made`)? Is the actor a chain of known layers (:func:`actor_chain`)? Is it one that NumPy can run?
+classes (:func:`is_stock_policy`)? Is the actor a chain of known layers (:func:`actor_chain`)? Is it one that NumPy can run?
 """
 
 from collections.abc import Callable
@@ -18,8 +18,9 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import nn
 
 from sb3_trpo.policy.chain import is_cnn, is_mlp, is_sequential, is_untouched
+from sb3_trpo.policy.hooks import replaced_methods
 
-# Policies whose methods are known, with the action distributions that they have by themselves
+# Policies whose methods are known, each with the action distributions that it makes itself
 _POLICIES: dict[type, tuple[type, ...]] = {
     ActorCriticPolicy: (
         sb3.DiagGaussianDistribution,
@@ -69,8 +70,7 @@ def overrides(instance: Any, base: type, names: tuple[str, ...]) -> bool:
 def has_stock_methods(policy: ActorCriticPolicy) -> bool:
     """Whether actions, distributions and values come from SB3's own methods, on whatever network."""
     distribution = policy.action_dist
-    patched = any(callable(value) and hasattr(type(distribution), name) for name, value in vars(distribution).items())
-    if patched or not is_untouched(policy):
+    if replaced_methods(distribution) or not is_untouched(policy):
         return False
     return any(
         isinstance(policy, kind) and type(distribution) in own and not overrides(policy, kind, _METHODS)
@@ -83,15 +83,15 @@ def explores_by_state(policy: ActorCriticPolicy) -> bool:
     return getattr(policy, "use_sde", False)
 
 
-def is_library_made(policy: ActorCriticPolicy) -> bool:
+def is_stock_policy(policy: ActorCriticPolicy) -> bool:
     """Whether also every module is of PyTorch's, SB3's or this package's classes, untouched.
 
     Such a network draws no noise in eval mode, counts no calls, and uses no parameter but through the module that has it.
     """
-    return all(map(_is_known, list(policy.modules())[1:])) and has_stock_methods(policy)
+    return all(map(_is_stock_module, list(policy.modules())[1:])) and has_stock_methods(policy)
 
 
-def _is_known(module: nn.Module) -> bool:
+def _is_stock_module(module: nn.Module) -> bool:
     return type(module).__module__.startswith(_LIBRARIES) and is_untouched(module)
 
 
@@ -99,7 +99,7 @@ def has_stock_head(policy: ActorCriticPolicy) -> bool:
     """Whether values are a function of the features alone, whatever these are: SB3's own methods and networks."""
     if not has_stock_methods(policy) or type(policy.mlp_extractor) is not MlpExtractor:
         return False
-    return all(map(_is_known, (*policy.mlp_extractor.modules(), *policy.value_net.modules())))
+    return all(map(_is_stock_module, (*policy.mlp_extractor.modules(), *policy.value_net.modules())))
 
 
 @dataclass(frozen=True)
@@ -175,5 +175,5 @@ def _floats(policy: ActorCriticPolicy, observations: PyTorchObs) -> th.Tensor:
 
 
 def _pictures(policy: ActorCriticPolicy, observations: PyTorchObs) -> th.Tensor:
-    """Pictures of floats, with channels last in memory, where convolutions are faster."""
+    """Images of floats, with channels last in memory, where convolutions are faster."""
     return _floats(policy, observations).contiguous(memory_format=th.channels_last)

@@ -18,7 +18,7 @@ def tanh(x: th.Tensor) -> th.Tensor:
 
 
 class Tanh(nn.Tanh):
-    """``nn.Tanh`` by this function, for networks of pictures, where tanh takes about as long as the convolutions."""
+    """``nn.Tanh`` by this function, for networks of images, where tanh takes about as long as the convolutions."""
 
     def forward(self, input: th.Tensor) -> th.Tensor:
         return tanh(input)

@@ -198,7 +198,7 @@ class Workers:
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=5.0)
         raise RuntimeError(
-            f"{self._name(place).capitalize()} ended in the middle of it (exit status {process.returncode}). {self.advice}"
+            f"{self._name(place).capitalize()} ended before it answered (exit status {process.returncode}). {self.advice}"
         )
 
     def _name(self, place: int) -> str:

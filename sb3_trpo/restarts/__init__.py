@@ -6,7 +6,7 @@ trajectory, ``cells`` tell states apart, ``env`` is the wrapper, ``exploration``
 """
 
 from sb3_trpo.restarts.backward import Backward
-from sb3_trpo.restarts.cells import Grid, Picture, hashed
+from sb3_trpo.restarts.cells import DownscaledImage, Grid, hashed
 from sb3_trpo.restarts.env import RestartEnv
 from sb3_trpo.restarts.exploration import Exploration, explore
 from sb3_trpo.restarts.schedule import RestartSchedule
@@ -15,9 +15,9 @@ from sb3_trpo.restarts.starts import Start, Trajectory, Visit, Way, record
 
 __all__ = [
     "Backward",
+    "DownscaledImage",
     "Exploration",
     "Grid",
-    "Picture",
     "RareFirst",
     "RestartEnv",
     "RestartSchedule",

@@ -39,13 +39,13 @@ class Grid:
         return tuple(boxes.astype(int).tolist())
 
 
-class Picture:
-    """Pictures are alike that are equal once they are grey, small and of few shades (Ecoffet et al. 2021: 11×8 and 8 shades).
+class DownscaledImage:
+    """Images are alike that are equal once they are grey, small and of few shades (Ecoffet et al. 2021: 11×8 and 8 shades).
 
-    A picture is ``[height, width]`` or ``[height, width, colours or frames]``.
+    An image is ``[height, width]`` or ``[height, width, colours or frames]``.
 
-    :param height: of the small picture, or that of a picture that has fewer rows
-    :param width: of the small picture, or that of a picture that has fewer columns
+    :param height: of the small image, or that of an image that has fewer rows
+    :param width: of the small image, or that of an image that has fewer columns
     :param shades: of grey, 2 to 256
     :raises ValueError: for a size below 1, or another number of shades
     """
@@ -63,8 +63,8 @@ class Picture:
         shape = np.shape(observation)
         if len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] < min(shape[1:])):
             raise ValueError(
-                f"An observation of shape {shape} is no picture [height, width] or [height, width, colours or frames]: give a "
-                "function of your own as cell, such as lambda env, frames: Picture()(env, frames[-1])."
+                f"An observation of shape {shape} is no image [height, width] or [height, width, colours or frames]: give a "
+                "function of your own as cell, such as lambda env, frames: DownscaledImage()(env, frames[-1])."
             )
         grey = np.asarray(observation, dtype=np.float32)
         grey = grey if grey.ndim == 2 else grey.mean(axis=2)

@@ -23,6 +23,7 @@ class Exploration:
     :param beginning: the start of the episode that all ways begin at
     :param best: the way with the highest return, and of these the one with the fewest steps
     :param total: its return, undiscounted
+    :param length: its env steps
     :param steps: env steps that were taken; they count as the training's do
     """
 
@@ -77,8 +78,8 @@ def explore(
     :param repeat: probability that an action is the one before once more, if it is possible, in [0, 1); high for continuous
         control
     :param until: ends as soon as a way has this return; None to use all steps
-    :param capacity: cells kept
-    :param seed: of the start and of all that is random
+    :param capacity: most cells to keep, ≥ 1
+    :param seed: of the start and of all that is random, ≥ 0
     :raises TypeError: for something that is no environment or no number
     :raises ValueError: for a value out of range
     :raises CannotCloneError: (a ``ValueError``) if the state cannot be copied

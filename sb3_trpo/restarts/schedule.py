@@ -21,7 +21,8 @@ class RestartSchedule(BaseCallback):
     :param share: a function of the remaining progress (1 at the beginning of ``learn``, 0 at its end), as SB3's schedules; or
         a number, which falls linearly to zero at ``until``
     :param until: share of the run after which a number has come to zero, in (0, 1]
-    :raises ValueError: for a number out of range
+    :raises ValueError: for a number or a function's value out of range; when training starts, for environments without
+        :class:`~sb3_trpo.restarts.RestartEnv`
     """
 
     def __init__(self, share: float | Callable[[float], float] = 0.5, until: float = 0.8):

@@ -1,12 +1,14 @@
-"""How experience is collected: a path through the training environments (paper, section 5.1), and what a sampler makes of it.
+"""How experience is collected: a path through the training environments (paper, section 5.1), and what a sampler makes of
+it.
 
 The path: ``single_path`` runs the policy, ``evaluators`` see to actions, values and log-probabilities, ``masks`` asks which
-actions are possible, ``advantages`` turns rewards into advantages, ``defects`` names what is not finite. Its storage:
-``buffers``, ``frame_stacks`` (every frame kept once), ``samples`` (a rollout as tensors) and ``batch`` (what an update takes
-of it).
+actions are possible, ``advantages`` turns rewards into advantages, ``defects`` names what is not finite. Where worker
+processes have the environments, ``segmented_path`` puts it together of the ``segments`` that they run, and ``infos`` packs
+what they send. Its storage: ``buffers``, ``frame_stacks`` (every frame kept once), ``samples`` (a rollout as tensors) and
+``batch`` (what an update takes of it).
 
-``sampler`` has the protocol of a way to sample, ``vine`` the one that branches (section 5.2), and ``algorithm`` the part of an
-SB3 algorithm that collects.
+``sampler`` has the protocol of a way to sample, ``vine`` the one that branches (section 5.2), and ``algorithm`` the part of
+an SB3 algorithm that collects.
 """
 
 from sb3_trpo.sampling.advantages import estimate_advantages, generalized_advantages, monte_carlo_advantages

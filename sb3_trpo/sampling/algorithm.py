@@ -12,10 +12,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_trpo.callbacks import advance_progress_bars
 from sb3_trpo.checkpoints import Resumable
 from sb3_trpo.distributed import DataParallelAlgorithm
 from sb3_trpo.policy import ParameterCopy, PolicyInput, find_sizes
+from sb3_trpo.progress_bars import advance_progress_bars
 from sb3_trpo.ranks import mean_and_std
 from sb3_trpo.sampling import (
     SAMPLERS,
@@ -122,12 +122,12 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
         self._acted_with = evaluator.acted_with
         rng = np.random.default_rng([self._vine_seed, self._n_updates, self.num_timesteps])
         sampling = self._sampler_for(env).begin(n_rollout_steps, self.gamma, self.sde_sample_freq, rng)
-        begun = begin_path(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq, sampling)
-        path = sampling.watch(iter(begun))
+        path = begin_path(self.policy, evaluator, env, self._last_obs, n_rollout_steps, self.sde_sample_freq, sampling)
+        watched = sampling.watch(iter(path))
         callback.update_locals(locals())
-        begin, completed = self.num_timesteps, True
+        steps_before, completed = self.num_timesteps, True
         with shallow_copies(env):
-            for n_steps, step in enumerate(path):
+            for n_steps, step in enumerate(watched):
                 self.num_timesteps += env.num_envs * self._ranks.size
                 callback.update_locals({**vars(step), **evaluator.locals(), "n_steps": n_steps})
                 if not callback.on_step():
@@ -136,9 +136,9 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
                 self._update_info_buffer(step.infos, step.dones)
                 evaluator.record(step, self._last_episode_starts)
                 self._last_obs, self._last_episode_starts = step.new_obs, step.dones
-        if isinstance(begun, SegmentedPath) and begun.dones is not None:  # stopped or not, the environments stand there
-            self._last_obs, self._last_episode_starts = begun.obs, begun.dones
-        if not self._meet(completed, begin, callback):
+        if isinstance(path, SegmentedPath) and path.dones is not None:  # stopped or not, the environments stand there
+            self._last_obs, self._last_episode_starts = path.obs, path.dones
+        if not self._meet(completed, steps_before, callback):
             return False
         evaluator.finish()
 
@@ -159,7 +159,7 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
         steps = sum(steps for steps, _ in of_ranks)
         self.num_timesteps += steps
         advance_progress_bars(callback, steps)
-        for key, value in _of_all([diagnostics for _, diagnostics in of_ranks]).items():
+        for key, value in _combined([diagnostics for _, diagnostics in of_ranks]).items():
             self.logger.record(key, value)
         return experience
 
@@ -205,7 +205,7 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
         check_running_statistics(self.env)
         defect = find_defect(self.rollout_buffer, self._last_obs) or self._experience.find_defect()
         if self.normalize_advantage:
-            spreads = [th.as_tensor(self.rollout_buffer.advantages), self._experience.contrasts]
+            spreads = [th.as_tensor(self.rollout_buffer.advantages), self._experience.branch_advantages]
             stds = [mean_and_std(values.flatten(), self._ranks)[1] for values in spreads if values is not None]
             if not all(map(th.isfinite, stds)):
                 defect = defect or largest_reward(self.rollout_buffer)
@@ -222,7 +222,7 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
         """Warn, the first time each kind of problem occurs; the log under ``train/`` has every time."""
         if kind not in self._warned and self._ranks.rank == 0:
             self._warned.add(kind)
-            warnings.warn(f"{text} This is said once.", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"{text} This warning is shown once.", RuntimeWarning, stacklevel=2)
 
     def _record_update(self, diagnostics: Mapping[str, float | Status]) -> None:
         """Keep for ``last_update``, and log as numbers alone: other libraries' loggers (imitation's) take means of all."""
@@ -231,7 +231,7 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
             self.logger.record(key, value.code if isinstance(value, Status) else value)
 
 
-def _of_all(of_ranks: list[Mapping[str, float]]) -> dict[str, float]:
+def _combined(of_ranks: list[Mapping[str, float]]) -> dict[str, float]:
     """Diagnostics of all ranks: counts and speeds add up, the others are means over ranks."""
     sums = {key: sum(diagnostics[key] for diagnostics in of_ranks) for key in of_ranks[0]}
     added = ("_count", "_per_second")

@@ -60,7 +60,7 @@ class Batch:
 class Surrogate(Protocol):
     """L(θ), but for the entropy bonus: a mean over the batch's states, and perhaps terms from other states."""
 
-    def on_path(self, rows: slice, ratio: th.Tensor) -> th.Tensor:
+    def path_terms(self, rows: slice, ratio: th.Tensor) -> th.Tensor:
         """Sum of the terms of some of the batch's samples.
 
         :param rows: which
@@ -68,7 +68,7 @@ class Surrogate(Protocol):
         """
         ...
 
-    def off_path(self, actor: Actor) -> Iterator[th.Tensor]:
+    def branch_terms(self, actor: Actor) -> Iterator[th.Tensor]:
         """Terms from other states where the policy now stands, in parts that add up; none for most."""
         ...
 
@@ -82,8 +82,8 @@ class ImportanceSampled:
     def __init__(self, batch: Batch):
         self.batch = batch
 
-    def on_path(self, rows: slice, ratio: th.Tensor) -> th.Tensor:
+    def path_terms(self, rows: slice, ratio: th.Tensor) -> th.Tensor:
         return (ratio * self.batch.advantages[rows]).sum()
 
-    def off_path(self, actor: Actor) -> Iterator[th.Tensor]:
+    def branch_terms(self, actor: Actor) -> Iterator[th.Tensor]:
         return iter(())

@@ -37,7 +37,7 @@ class Defect:
     def cause(self) -> str:
         """A sentence on what may be behind it, where that is not plain; see ``predicted_values``."""
         if math.isfinite(self.value):
-            return " It is the largest, and the standard deviation of what comes of them overflows: scale rewards down."
+            return " It is the largest, and the standard deviation of the advantages overflows: scale rewards down."
         bootstrapped = self.key == "rewards" and math.isnan(self.value)
         return " That is the reward, or the observation at which a time limit ended the episode." if bootstrapped else ""
 

@@ -12,8 +12,8 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
-from sb3_trpo.policy import ParameterCopy, PolicyInput, distribution_of, is_library_made, numpy_actor, values_of
-from sb3_trpo.policy.acting_in_workers import share_of
+from sb3_trpo.policy import ParameterCopy, PolicyInput, distribution_of, is_stock_policy, numpy_actor, values_of
+from sb3_trpo.policy.acting_in_workers import worker_actor
 from sb3_trpo.sampling.buffers import as_drawn, is_stock_buffer
 from sb3_trpo.sampling.defects import log_probs_or_nan, predicted_values
 from sb3_trpo.sampling.single_path import Evaluator, Observations, Transition, finite
@@ -46,7 +46,7 @@ def make_evaluator(policy: ActorCriticPolicy, buffer: RolloutBuffer, obs: Observ
 def may_defer(policy: ActorCriticPolicy, buffer: RolloutBuffer) -> bool:
     """Whether values and log-probabilities may wait for the end of the rollout, and gain by it."""
     shared = policy.share_features_extractor and any(True for _ in policy.features_extractor.parameters())
-    return is_library_made(policy) and is_stock_buffer(buffer) and not shared
+    return is_stock_policy(policy) and is_stock_buffer(buffer) and not shared
 
 
 @th.no_grad()
@@ -90,10 +90,10 @@ class StepwiseEvaluator:
         return self._locals
 
     def acts_elsewhere(self) -> bool:
-        return is_library_made(self.policy)
+        return is_stock_policy(self.policy)
 
     def actor_for(self, obs: Observations, shares: Sequence[slice]) -> Any:
-        return share_of(self.policy, None, obs, shares, with_values=True)
+        return worker_actor(self.policy, None, obs, shares, with_values=True)
 
     def acted(self, obs: Observations, values: np.ndarray, log_probs: np.ndarray) -> None:
         tensors = {
@@ -182,7 +182,7 @@ class DeferredEvaluator:
         return True
 
     def actor_for(self, obs: Observations, shares: Sequence[slice]) -> Any:
-        return share_of(self.policy, self.fast, obs, shares, with_values=False)
+        return worker_actor(self.policy, self.fast, obs, shares, with_values=False)
 
     def acted(self, obs: Observations, values: np.ndarray, log_probs: np.ndarray) -> None:
         pass

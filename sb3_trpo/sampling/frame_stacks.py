@@ -149,7 +149,7 @@ class FrameTensors:
 class FrameStackBuffer(RolloutBuffer):
     """SB3's rollout buffer with every frame kept once; gives what SB3's gives, to PPO and A2C too.
 
-    TRPO takes it by itself where ``VecFrameStack`` stacks grey pictures. For frames that are stacked otherwise it is asked for
+    TRPO takes it by itself where ``VecFrameStack`` stacks grey images. For frames that are stacked otherwise it is asked for
     with ``rollout_buffer_class``; ``RolloutBuffer`` there is SB3's own. ``np.asarray(buffer.observations)`` is SB3's array.
 
     :param args: as for SB3's ``RolloutBuffer``
@@ -186,7 +186,7 @@ class FrameStackBuffer(RolloutBuffer):
 
 
 def stacks_grey_frames(env: VecEnv | None, observation_space: spaces.Space) -> bool:
-    """Whether observations are grey pictures that SB3 stacks, one channel a frame, channels first.
+    """Whether observations are grey images that SB3 stacks, one channel a frame, channels first.
 
     :param env: with its wrappers
     :param observation_space: of the policy

@@ -26,12 +26,15 @@ class Experience(Protocol):
 
     @property
     def diagnostics(self) -> Mapping[str, float]:
-        """For the log, of this rank."""
+        """For the log, of this rank.
+
+        Over ranks, keys that end in ``_count`` or ``_per_second`` are added up, the others averaged.
+        """
         ...
 
     @property
-    def contrasts(self) -> th.Tensor | None:
-        """Values beyond the advantages that the surrogate standardises, or None."""
+    def branch_advantages(self) -> th.Tensor | None:
+        """Advantages of the branches ``[N, K]``, which the surrogate standardises separately; None without branches."""
         ...
 
     def surrogate(self, batch: Batch, normalize: bool, ranks: Ranks) -> Surrogate:
@@ -53,7 +56,7 @@ class Sampling(Protocol):
 
     Two attributes are optional. ``in_step`` (True, if it is left out): whether the environments must stand at the step that
     ``watch`` is given; if False, workers may run up to 256 steps ahead. ``trunk`` (None, if it is left out): names the states
-    to save on the way (:class:`sb3_trpo.sampling.segmented_path.Trunk`).
+    to save on the way (:class:`sb3_trpo.sampling.segmented_path.StateSaver`).
     """
 
     def watch(self, path: Iterator[Transition]) -> Iterator[Transition]:
@@ -96,7 +99,7 @@ class PathAlone:
     """Experience of a path that nothing was added to."""
 
     steps: int = 0
-    contrasts: None = None
+    branch_advantages: None = None
     diagnostics: Mapping[str, float] = field(default_factory=dict)
 
     def surrogate(self, batch: Batch, normalize: bool, ranks: Ranks) -> Surrogate:

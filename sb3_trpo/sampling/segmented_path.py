@@ -49,8 +49,8 @@ class SegmentEvaluator(Evaluator, Protocol):
         ...
 
 
-class Trunk(Protocol):
-    """What wants states of the path saved, while the environments are there."""
+class StateSaver(Protocol):
+    """Names the states of the path to save while workers run it."""
 
     def due(self, begin: int, end: int) -> list[tuple[int, int]]:
         """Steps and environments, in order, whose states are to be saved before the step is taken.
@@ -76,7 +76,7 @@ class SegmentedPath:
     :param dones: whether an episode ended there; None before the first segment
     :param n_steps: env steps an environment
     :param sde_sample_freq: steps between two noise matrices of gSDE; −1: one a rollout
-    :param trunk: wants states saved on the way; those where a segment begins, it saves itself
+    :param trunk: names the states that workers save on the way; it saves those where a segment begins itself
     """
 
     policy: ActorCriticPolicy
@@ -85,7 +85,7 @@ class SegmentedPath:
     obs: Observations
     n_steps: int
     sde_sample_freq: int = -1
-    trunk: Trunk | None = None
+    trunk: StateSaver | None = None
     dones: np.ndarray | None = None
 
     def __iter__(self) -> Iterator[Transition]:
@@ -132,7 +132,7 @@ class SegmentedPath:
             for row, info in segment.reset_infos.items():
                 inner.reset_infos[share.start + row] = info
         note_episodes(self.env, infos, dones)
-        self.obs, self.dones = _of_all([unpacked(segment.obs) for segment in segments], shares), dones[-1]
+        self.obs, self.dones = _gathered([unpacked(segment.obs) for segment in segments], shares), dones[-1]
         clipped = to_env(self.policy)(actions)
         for step in range(n_steps):
             obs = select(observations, step)
@@ -173,10 +173,10 @@ def _joined(parts: Sequence[Any], axis: int) -> Any:
     return np.concatenate(parts, axis)
 
 
-def _of_all(parts: Sequence[Any], shares: Sequence[slice]) -> Any:
+def _gathered(parts: Sequence[Any], shares: Sequence[slice]) -> Any:
     """Observations of all environments, in the order in memory of the parts."""
     if isinstance(parts[0], dict):
-        return {key: _of_all([part[key] for part in parts], shares) for key in parts[0]}
+        return {key: _gathered([part[key] for part in parts], shares) for key in parts[0]}
     whole = zeros_like_rows(parts[0], shares[-1].stop)
     for share, part in zip(shares, parts, strict=True):
         whole[share] = part

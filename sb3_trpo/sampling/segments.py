@@ -17,10 +17,10 @@ from sb3_trpo.processes.messages import load
 from sb3_trpo.sampling.infos import PackedInfos, pack
 from sb3_trpo.sampling.single_path import Observations, finite, stacked, to_env
 from sb3_trpo.vec_env import RowState, clone_rows
-from sb3_trpo.vec_env.hosting import HostedRows
-from sb3_trpo.vec_env.normalizing import quick_step
+from sb3_trpo.vec_env.fast_normalization import quick_step
 from sb3_trpo.vec_env.shares import Returned, WrapperShare, around, returned
 from sb3_trpo.vec_env.statistics import running_statistics
+from sb3_trpo.vec_env.worker_envs import HostedRows
 
 
 class Job(NamedTuple):

@@ -10,7 +10,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.policy import ParameterCopy, explores_by_state
-from sb3_trpo.vec_env.normalizing import quick_step
+from sb3_trpo.vec_env.fast_normalization import quick_step
 
 Observations = np.ndarray | dict[str, np.ndarray]
 

@@ -1,6 +1,6 @@
 """The attributes of one layer of an environment: how each is saved, decided by its type.
 
-Values that cannot change are kept as they are; arrays, random generators and simulators are saved by themselves; what
+Values that cannot change are kept as they are; arrays, random generators and simulators are saved separately; what
 belongs to the instance (renderers; where only trusted classes are at work spaces, too) stays where it is, and so does what
 has no bearing on the simulation. Everything else goes into one pickle for the whole environment (see ``objects``).
 """

@@ -12,9 +12,9 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import EzPickle
 
-from sb3_trpo.simulators.drawings import drawing_for_a_copy, reduced_for_another_process
 from sb3_trpo.simulators.layers import CannotCloneError, Stack, is_rendering, is_simulator, name_of, without_state
 from sb3_trpo.simulators.nameless import found_by_name, function_like, has_name
+from sb3_trpo.simulators.pygame_objects import drawing_for_a_copy, reduced_for_another_process
 from sb3_trpo.simulators.state import (
     Models,
     Replayed,

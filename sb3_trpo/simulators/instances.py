@@ -196,7 +196,7 @@ def why_not(kind: type) -> str:
     if kind is object:
         return "it is a bare object(), which is known by its identity only, and a copy would be another"
     if hasattr(kind, "__del__"):
-        return f"{name_of(kind)} ends something when it goes (__del__), and a copy would end it, too"
+        return f"{name_of(kind)} has __del__, and a copy would release the same resource a second time"
     if not any(_is_hidden(kind, hook) for hook in _HOOKS):
         return f"{name_of(kind)} has memory of its own, besides attributes"
     return f"{name_of(kind)} pickles itself in its own way, and may leave something out"

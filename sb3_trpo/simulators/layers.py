@@ -101,7 +101,7 @@ def is_rendering(kind: type) -> bool:
 
 
 def is_surface(value: Any) -> bool:
-    """Whether this is a picture of pygame's in memory, and not its window."""
+    """Whether this is an image of pygame's in memory, and not its window."""
     if name_of(type(value)) not in ("pygame.Surface", "pygame.surface.Surface"):
         return False
     return value is not sys.modules["pygame"].display.get_surface()
@@ -134,7 +134,7 @@ without_state: Callable[[type, bool], frozenset[str]] = cache(_without_state)
 
 ADVICE = (
     "If it never changes, keep it in the class and not in the instance: what all instances share is not copied. Else give it "
-    "two methods, clone_state() -> token and restore_state(token), which answer for it and for everything it wraps "
+    "two methods, clone_state() -> token and restore_state(token), which save and restore it and everything it wraps "
     "(sb3_trpo.simulators.clone_state(self.env) copies what is inside), and check them with sb3_trpo.simulators.check_clone."
 )
 

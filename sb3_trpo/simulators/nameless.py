@@ -43,7 +43,7 @@ def fingerprint(function: FunctionType) -> bytes:
     defaults = function.__defaults__, function.__kwdefaults__, vars(function)
     functions: list[FunctionType] = []
     content = [_content(function.__code__, functions), _content(defaults, functions)]
-    if has_name(function):  # or its variables are saved by themselves
+    if has_name(function):  # or its variables are saved separately
         functions += [cell.cell_contents for _, cell in cells(function) if type(cell.cell_contents) is FunctionType]
     seen: set[int] = set()
     while functions:
@@ -75,7 +75,7 @@ def refuse_hidden_state(function: FunctionType, closure: bool = True, seen: set[
     """Refuse a function that is not copied if it might keep something.
 
     :param function: its defaults and attributes must not change, nor those of functions among them
-    :param closure: whether the variables of its closure must not change either (or are saved by themselves)
+    :param closure: whether the variables of its closure must not change either (or are saved separately)
     :param seen: ids of functions that were looked at
     :raises TypeError: if they may: where else they are used is not known
     """

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from sb3_trpo.simulators import drawings, instances, random_generators, reductions
+from sb3_trpo.simulators import instances, pygame_objects, random_generators, reductions
 from sb3_trpo.simulators.layers import CannotCloneError
 from sb3_trpo.simulators.nameless import (
     Closures,
@@ -128,7 +128,7 @@ class _Unpickler(pickle.Unpickler):
         return kind.__members__[name]
 
     def _build_surface(self, *parts: Any) -> Any:
-        return drawings.surface_of(*parts)
+        return pygame_objects.surface_of(*parts)
 
     def _build_clock(self, kind: type) -> Any:
         return kind()

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from sb3_trpo.simulators import drawings, instances, random_generators
+from sb3_trpo.simulators import instances, pygame_objects, random_generators
 from sb3_trpo.simulators.layers import is_simulator, name_of
 from sb3_trpo.simulators.nameless import (
     Key,
@@ -161,9 +161,9 @@ def _reduced_compiled(function: Any) -> Any:
 
 
 def _reduced_surface(surface: Any) -> Any:
-    if not drawings.is_surface(surface):
+    if not pygame_objects.is_surface(surface):
         raise TypeError("it is pygame's window, of which a process has one only")
-    return rebuilt, ("surface", *drawings.surface_in_parts(surface))
+    return rebuilt, ("surface", *pygame_objects.surface_in_parts(surface))
 
 
 def _reduced_clock(clock: Any) -> Any:
@@ -271,7 +271,7 @@ def _reducer_of(kind: type) -> Callable[[Any], Any]:
         return _reduced_member
     if name_of(kind) in ("pygame.Surface", "pygame.surface.Surface"):
         return _reduced_surface
-    if drawings.is_clock(kind):
+    if pygame_objects.is_clock(kind):
         return _reduced_clock
     if kind.__name__ == "cython_function_or_method":
         return _reduced_compiled

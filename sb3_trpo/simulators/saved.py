@@ -142,7 +142,7 @@ class SpecState(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """Pictures and windows: the instance's own, if it has any."""
+    """Images and windows: the instance's own, if it has any."""
 
     def load(self, owner: Owner, name: str) -> None: ...
 

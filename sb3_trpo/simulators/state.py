@@ -30,7 +30,7 @@ class SimulatorState(NamedTuple):
 
     :param names: classes of the layers, outermost first
     :param layers: their attributes
-    :param others: pickle of the attributes that are not saved by themselves
+    :param others: pickle of the attributes that are not saved separately
     :param own: token of an innermost layer that copies its state itself
     :param seed: of the random generators in ``others`` and ``own``; None where they are as they were
     """

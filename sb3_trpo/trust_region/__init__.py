@@ -2,7 +2,8 @@
 
 Read in this order: ``distributions`` (KL and Fisher matrix of an action distribution), ``linearization`` (Jacobian
 products of the network), ``fisher`` (products with the Fisher matrix), ``conjugate_gradient`` (the search direction),
-``line_search`` (step size and backtracking), ``estimators`` (the vine's), ``bound`` (Theorem 1). A batch may be spread over
+``line_search`` (step size and backtracking), ``estimators`` (the vine's), ``bound`` (Theorem 1). ``status`` says why each
+of them ended. A batch may be spread over
 several processes: :mod:`sb3_trpo.ranks`.
 """
 
@@ -11,12 +12,12 @@ from sb3_trpo.trust_region.conjugate_gradient import Solution, conjugate_gradien
 from sb3_trpo.trust_region.distributions import Bernoulli, Beta, Categorical, DiagonalGaussian, DistributionFamily
 from sb3_trpo.trust_region.estimators import self_normalized, sum_over_actions
 from sb3_trpo.trust_region.fisher import FisherMatrix
-from sb3_trpo.trust_region.line_search import Evaluation, FullStep, LineSearch, backtracking_line_search, full_step
-from sb3_trpo.trust_region.linearization import HALF, AutogradLinearization, Linearization, flatten, unflatten
+from sb3_trpo.trust_region.line_search import Evaluation, FullStep, LineSearchResult, backtracking_line_search, full_step
+from sb3_trpo.trust_region.linearization import HALF_PRECISION, AutogradLinearization, Linearization, flatten, unflatten
 from sb3_trpo.trust_region.status import Status
 
 __all__ = [
-    "HALF",
+    "HALF_PRECISION",
     "AutogradLinearization",
     "Bernoulli",
     "Beta",
@@ -27,7 +28,7 @@ __all__ = [
     "FisherMatrix",
     "FullStep",
     "ImprovementBound",
-    "LineSearch",
+    "LineSearchResult",
     "Linearization",
     "Solution",
     "Status",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch as th
 
+from sb3_trpo.checks import check_real
 from sb3_trpo.ranks import ALONE, Ranks
 
 
@@ -35,7 +36,10 @@ def improvement_bound(
     :param kl_max: largest KL(π_θ₀ ‖ π_θ) over the states, nats
     :param gamma: discount factor in [0, 1); the bound does not exist at 1
     :param ranks: processes that hold further samples, as many each
+    :return: its terms
+    :raises ValueError: if ``gamma`` is out of range
     """
+    check_real("gamma", gamma, 0.0, True, 1.0, False)
     epsilon = float(ranks.maximum(advantages.abs().max()))
     penalty = 4.0 * epsilon * gamma / (1.0 - gamma) ** 2
     gain = float(ranks.mean(((ratio - 1.0) * advantages).mean())) / (1.0 - gamma)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch as th
 
+from sb3_trpo.checks import check_count
 from sb3_trpo.trust_region.status import Status
 
 
@@ -40,7 +41,9 @@ def conjugate_gradient(
     :param max_steps: most products to make, at least 1
     :param tolerance: stop at ‖b − A x‖ ≤ tolerance · ‖b‖; below 1e-6 float32 gives noise
     :return: the solution with its status; an indefinite or non-finite system is reported, not solved
+    :raises ValueError: if ``max_steps`` is smaller than 1
     """
+    check_count("max_steps", max_steps, 1)
     nothing = th.zeros_like(b)
     b_norm = float(b.double().norm())
     if not th.isfinite(b).all():

@@ -44,7 +44,7 @@ class FullStep:
 
 
 @dataclass(frozen=True)
-class LineSearch:
+class LineSearchResult:
     """Outcome of :func:`backtracking_line_search`; ``theta`` and ``evaluation`` are those of the policy to keep.
 
     :param theta: accepted parameters ``[N]``, or θ₀ itself
@@ -87,7 +87,7 @@ def backtracking_line_search(
     shrinking_factor: float,
     max_iter: int,
     ranks: Ranks = ALONE,
-) -> LineSearch:
+) -> LineSearchResult:
     """First of θ₀ + shrink^i β x, i = 0, 1, …, with mean KL ≤ δ **and** L(θ) > L(θ₀).
 
     A comparison with NaN is false, so a candidate whose objective or KL is not a number is refused like any other.
@@ -102,11 +102,11 @@ def backtracking_line_search(
     :param ranks: processes that hold further states, as many each; an evaluation's KL is that of the states here
     """
     if not step.status.usable:
-        return LineSearch(theta, start, 0, 0.0, step.status)
+        return LineSearchResult(theta, start, 0, 0.0, step.status)
     for backtracks in range(max_iter):
         fraction = shrinking_factor**backtracks
         candidate = theta + fraction * step.vector
         evaluation = evaluate(candidate)
         if float(ranks.mean(evaluation.kl.mean())) <= target_kl and evaluation.surrogate > start.surrogate:
-            return LineSearch(candidate, evaluation, backtracks, fraction * step.size, Status.OK)
-    return LineSearch(theta, start, max_iter, 0.0, Status.NO_CANDIDATE)
+            return LineSearchResult(candidate, evaluation, backtracks, fraction * step.size, Status.OK)
+    return LineSearchResult(theta, start, max_iter, 0.0, Status.NO_CANDIDATE)

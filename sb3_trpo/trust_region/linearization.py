@@ -6,13 +6,13 @@ from typing import Protocol
 
 import torch as th
 
-HALF = (th.float16, th.bfloat16)
+HALF_PRECISION = (th.float16, th.bfloat16)
 
 
 def flatten(tensors: Sequence[th.Tensor]) -> th.Tensor:
     """Tensors of any shapes as one vector, in order; half precision becomes single, because sums over N need it."""
     vector = th.cat([tensor.reshape(-1) for tensor in tensors])
-    return vector.float() if vector.dtype in HALF else vector
+    return vector.float() if vector.dtype in HALF_PRECISION else vector
 
 
 def unflatten(vector: th.Tensor, like: Sequence[th.Tensor]) -> list[th.Tensor]:

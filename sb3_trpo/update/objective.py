@@ -37,11 +37,11 @@ class PolicyObjective:
         self.gradient = th.zeros_like(self.theta)
         self.outputs = batch.old_log_prob.new_empty(len(batch), actor.n_outputs)
         self._whole: list[Callable[[], Linearization]] = []  # what gives the one of all states, where they are one chunk
-        off_path = 0.0
-        for part in surrogate.off_path(actor):
-            off_path += float(part.detach())
+        branch_terms = 0.0
+        for part in surrogate.branch_terms(actor):
+            branch_terms += float(part.detach())
             self.gradient += flatten(th.autograd.grad(part, actor.parameters, materialize_grads=True))
-        self.start = self._evaluation(self._differentiate, off_path)
+        self.start = self._evaluation(self._differentiate, branch_terms)
         self.gradient = ranks.mean(self.gradient)
 
     def fisher(self, damping: float, fraction: float = 1.0) -> FisherMatrix:
@@ -61,10 +61,10 @@ class PolicyObjective:
 
     @th.no_grad()
     def evaluate(self, theta: th.Tensor) -> Evaluation:
-        """L(θ) and KL(π_θ₀ ‖ π_θ); NaN where a wild θ gives no distribution, so that it is refused."""
+        """L(θ) and KL(π_θ₀ ‖ π_θ); NaN, and so refused, where θ gives parameters that no distribution has."""
         try:
             with self.actor.at(theta):
-                return self._evaluation(self._compare, sum(map(float, self.surrogate.off_path(self.actor))))
+                return self._evaluation(self._compare, sum(map(float, self.surrogate.branch_terms(self.actor))))
         except ValueError as error:
             if not is_parameter_check(error):
                 raise
@@ -105,9 +105,9 @@ class PolicyObjective:
         entropy = distribution.entropy()
         # Squashed distributions have no closed form: −E_θ[log π_θ], importance-weighted to the actions at hand.
         total_entropy = -(ratio * log_prob).sum() if entropy is None else entropy.sum()
-        return self.surrogate.on_path(rows, ratio) + self.ent_coef * total_entropy, ratio, total_entropy
+        return self.surrogate.path_terms(rows, ratio) + self.ent_coef * total_entropy, ratio, total_entropy
 
-    def _evaluation(self, terms: Callable[[slice], Terms], off_path: float) -> Evaluation:
+    def _evaluation(self, terms: Callable[[slice], Terms], branch_terms: float) -> Evaluation:
         """The terms of every chunk put together."""
         # Written into place: results kept one by one lie between freed temporaries and keep the allocator from reusing them.
         kl, ratio = th.empty_like(self.batch.old_log_prob), th.empty_like(self.batch.old_log_prob)
@@ -117,6 +117,6 @@ class PolicyObjective:
             total_surrogate += float(surrogate)
             total_entropy += float(entropy)
         means = th.tensor([total_surrogate, total_entropy], dtype=th.float64) / len(self.batch)
-        means[0] += off_path
+        means[0] += branch_terms
         surrogate, entropy = self.ranks.mean(means).tolist()
         return Evaluation(surrogate, kl, ratio, entropy)

@@ -12,7 +12,7 @@ from sb3_trpo.trust_region import (
     Evaluation,
     FisherMatrix,
     FullStep,
-    LineSearch,
+    LineSearchResult,
     Solution,
     Status,
     backtracking_line_search,
@@ -72,7 +72,7 @@ class Step:
     start: Evaluation
     solution: Solution
     full: FullStep
-    search: LineSearch
+    search: LineSearchResult
 
     @property
     def status(self) -> Status:
@@ -85,7 +85,7 @@ def policy_step(
     options: StepOptions,
     ranks: Ranks = ALONE,
     length: Callable[..., FullStep] = full_step,
-    line_search: Callable[..., LineSearch] = backtracking_line_search,
+    line_search: Callable[..., LineSearchResult] = backtracking_line_search,
 ) -> Step:
     """Find θ with a better objective within the trust region; nothing is moved.
 

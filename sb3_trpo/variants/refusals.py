@@ -84,6 +84,6 @@ def check_lstms(policy: Any, base: type) -> None:
         lstm = getattr(policy, name)
         if lstm is not None and (type(lstm) is not nn.LSTM or lstm.bidirectional or lstm.proj_size or lstm.batch_first):
             raise ValueError(
-                f"The policy's {name} is {lstm}: it must be PyTorch's LSTM, and of lstm_kwargs 'bias' and 'dropout' are "
-                "allowed, because steps come one after another, and a state has lstm_hidden_size components."
+                f"The policy's {name} is {lstm}: it must be PyTorch's LSTM. Of lstm_kwargs, only 'bias' and "
+                "'dropout' are supported."
             )

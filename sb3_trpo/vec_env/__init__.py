@@ -1,12 +1,13 @@
 """Vectorised environments of SB3's: their wrappers, single rows saved and restored, statistics, and a fast path.
 
 ``layers`` walks through the wrappers, ``rows`` saves and restores single environments with their rows in wrappers, ``state``
-all of them, ``statistics`` finds running means, ``stages`` does the wrappers' work for other environments, and
-``shallow_copies`` spares DummyVecEnv its deep ones. ``worker_vec_env`` has its environments in other processes, ``hosting`` is
-what these do with them, and ``normalizing`` does what VecNormalize does in less time.
+all of them, ``statistics`` finds running means, which ``moments`` merges, ``stages`` does the wrappers' work for other
+environments, and ``shallow_copies`` spares DummyVecEnv its deep ones. ``worker_vec_env`` has its environments in other
+processes, ``worker_envs`` is what these do with them (``shares``: with the wrappers; ``registry``: environments made by
+name), and ``fast_normalization`` does what VecNormalize does in less time.
 """
 
-from sb3_trpo.vec_env.layers import layers
+from sb3_trpo.vec_env.layers import described_wrappers, layers
 from sb3_trpo.vec_env.rows import RowState, call_cloneable, clone_row_models, clone_rows, environment_at, restore_rows
 from sb3_trpo.vec_env.shallow_copies import remove_shallow_copies, shallow_copies
 from sb3_trpo.vec_env.stages import WrapperStages
@@ -23,6 +24,7 @@ __all__ = [
     "clone_row_models",
     "clone_rows",
     "clone_vec_env",
+    "described_wrappers",
     "environment_at",
     "layers",
     "remove_shallow_copies",

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
+
+_OPTIONS = ("training", "norm_obs", "norm_reward", "norm_obs_keys", "clip_obs", "clip_reward", "gamma", "epsilon")
 
 
 def layers(env: VecEnv | None) -> Iterator[VecEnvWrapper]:
@@ -11,6 +13,15 @@ def layers(env: VecEnv | None) -> Iterator[VecEnvWrapper]:
     while isinstance(env, VecEnvWrapper):
         yield env
         env = env.venv
+
+
+def described_wrappers(env: VecEnv | None) -> list[tuple[str, dict[str, object]]]:
+    """Every wrapper's class, outermost first, with the options of each ``VecNormalize``."""
+    found = []
+    for wrapper in layers(env):
+        options = _OPTIONS if isinstance(wrapper, VecNormalize) else ()
+        found.append((type(wrapper).__name__, {name: getattr(wrapper, name) for name in options}))
+    return found
 
 
 def frame_stacks(stacks: StackedObservations) -> list[StackedObservations]:

@@ -25,8 +25,8 @@ from stable_baselines3.common.vec_env import (
 from sb3_trpo import simulators
 from sb3_trpo.checks import check_type
 from sb3_trpo.simulators import CannotCloneError, CloneableEnv, Models, SimulatorState
-from sb3_trpo.vec_env.hosting import HostedRows
 from sb3_trpo.vec_env.layers import frame_stacks, layers
+from sb3_trpo.vec_env.worker_envs import HostedRows
 from sb3_trpo.vec_env.worker_vec_env import WorkerVecEnv
 
 # Arrays with a row for every environment that decide what a wrapper does next

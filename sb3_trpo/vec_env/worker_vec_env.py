@@ -16,8 +16,8 @@ from stable_baselines3.common.vec_env.util import dict_to_obs
 from sb3_trpo.checks import check_count
 from sb3_trpo.processes import Workers, parts
 from sb3_trpo.processes.messages import dump, dump_plain, load
-from sb3_trpo.vec_env.hosting import EnvHost, Layout, shared_memory
 from sb3_trpo.vec_env.registry import register, registered
+from sb3_trpo.vec_env.worker_envs import EnvHost, Layout, shared_memory
 
 PATIENCE = 10.0  # seconds for environments to finish the step in which they were interrupted
 
@@ -60,7 +60,7 @@ class WorkerVecEnv(VecEnv):
         self._memory = shared_memory()
         self._release = weakref.finalize(self, os.close, self._memory)
         self._start()
-        found = self._of_all("description")
+        found = self._call_all("description")
         observation_space, action_space, metadata = found[0]
         self._layout = Layout(observation_space, len(env_fns))
         for place, (other, *_) in found.items():
@@ -87,9 +87,9 @@ class WorkerVecEnv(VecEnv):
         self._workers = Workers(makers, "run environments", advice, [self._memory])
 
     def _attach(self) -> None:
-        self._of_all("attach", self._layout)
+        self._call_all("attach", self._layout)
 
-    def _of_all(self, method: str, *arguments: Any) -> dict[int, Any]:
+    def _call_all(self, method: str, *arguments: Any) -> dict[int, Any]:
         """Results of a method of every worker's ``EnvHost``, by worker."""
         return self._workers.call(method, dict.fromkeys(range(len(self.slices)), arguments))
 
@@ -274,10 +274,10 @@ class WorkerVecEnv(VecEnv):
         :param attr_name: its name
         """
         self._make_ready()
-        return all(self._of_all("has_attr", attr_name).values())
+        return all(self._call_all("has_attr", attr_name).values())
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """Pictures of all environments; None for each if they do not make any."""
+        """Images of all environments; None for each if they do not make any."""
         if self.render_mode != "rgb_array":
             warnings.warn(f"The render mode is {self.render_mode}, but only with 'rgb_array' are there images.")
             return [None] * self.num_envs

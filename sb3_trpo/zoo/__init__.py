@@ -2,9 +2,10 @@
 ``trpo_mask``, ``trpo_lstm`` and ``trpo_mask_lstm``.
 
 RL Zoo's own scripts get it with ``--gym-packages sb3_trpo.zoo``; ``python -m sb3_trpo`` needs no such argument
-(``command_line``). ``search_space`` is what Optuna draws settings from, ``experiment`` RL Zoo's experiment with what a vine
-needs and an evaluation at the end, ``masked_play`` asks for masks where RL Zoo does not, and ``checks`` finds mistakes before
-RL Zoo does.
+(``command_line``; ``model_scripts`` and ``plot_scripts`` are the scripts, ``resuming`` is ``train --resume``, and
+``rank_options`` is for several processes). ``search_space`` is what Optuna draws settings from, ``best_settings`` what it
+finds, as a file, ``experiment`` RL Zoo's experiment with what a vine needs and an evaluation at the end, ``masked_play``
+asks for masks where RL Zoo does not, and ``checks`` finds mistakes before RL Zoo does.
 """
 
 import rl_zoo3

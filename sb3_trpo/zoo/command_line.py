@@ -88,7 +88,7 @@ class ScriptParser(ArgumentParser):
                 action.help = TRAINING_HELP.get(action.dest, action.help)
         try:
             options = super().parse_args(args, namespace)
-        except Exception as error:  # RL Zoo evaluates what stands behind a name's colon
+        except Exception as error:  # RL Zoo evaluates what follows a name's colon
             self.error(f"{error}: give values as Python, text in quotes of its own: -params sampling:\"'vine'\"")
         try:
             self._check_required(options)

@@ -100,8 +100,8 @@ def _find_model(options: Namespace) -> str | None:
     _check_algo(options)
     check_environment(options.env.gym_id, getattr(options, "gym_packages", []))
     if options.exp_id == 0:  # RL Zoo would take the last run, even one that was cut short or was a search
-        options.exp_id = _last_run(options.folder, options)
-        trained = _last_run(HUB, options)
+        options.exp_id = _last_run_with_model(options.folder, options)
+        trained = _last_run_with_model(HUB, options)
         if not options.exp_id and trained and options.folder == LOGS:  # a clone of this repository has trained agents
             options.folder, options.exp_id = HUB, trained
     choice = (options.load_best, options.load_checkpoint, options.load_last_checkpoint)
@@ -127,7 +127,7 @@ def _check_beside(folder: Path) -> None:
         raise ValueError(f"the model has no {', '.join(missing)} in {folder}: copy that folder together with the model")
 
 
-def _last_run(folder: str, options: Namespace) -> int:
+def _last_run_with_model(folder: str, options: Namespace) -> int:
     """The number of the last run that has a model, 0 if none has."""
     runs = Path(folder, options.algo).glob(f"{options.env}_*")
     ids = [run.name.removeprefix(f"{options.env}_") for run in runs if any(run.glob("*.zip"))]

@@ -10,7 +10,7 @@ import yaml
 from rl_zoo3.exp_manager import ExperimentManager
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from sb3_trpo.checkpoints import ExactCheckpoint, exist
+from sb3_trpo.checkpoints import ExactCheckpoint, has_checkpoints
 from sb3_trpo.distributed import rank_and_size
 from sb3_trpo.trpo import TRPO
 
@@ -50,7 +50,7 @@ def take_up(options: Namespace, defaults: Mapping[str, Any]) -> None:
         )
     options_file = run / options.env.replace("/", "-") / "args.yml"
     saved = yaml.unsafe_load(options_file.read_text()) if options_file.exists() else {}  # as RL Zoo reads it
-    if not exist(run / "checkpoints"):
+    if not has_checkpoints(run / "checkpoints"):
         minutes = saved.get("checkpoint_minutes")
         raise ValueError(
             f"the last run, {run}, has no checkpoint: it ended before the first one, after {minutes:g} minutes. Start anew"
@@ -73,7 +73,10 @@ def _check_given(given: Mapping[str, Any], saved: Mapping[str, Any], form: str, 
         if name not in saved or saved[name] != value:
             option = form.format(name.replace("_", "-") if form.startswith("--") else name)
             was = f"with {saved[name]}" if name in saved else "without it"
-            raise ValueError(f"{option}{value}: {run} was started {was}, and would end elsewhere: leave it out, or start anew")
+            raise ValueError(
+                f"{option}{value}: {run} was started {was}, so its result would differ from that of an uninterrupted "
+                "run: leave the option out, or start a new run"
+            )
 
 
 def _last_run(folder: Path, env: str) -> Path | None:

@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecFrameStack
 
 from sb3_trpo import TRPO
 from sb3_trpo.atari import FactoredActions, PaperAtariWrapper, PaperCnn, PaperCnnPolicy
-from sb3_trpo.atari.frames import GreyPictures
+from sb3_trpo.atari.frames import GreyImages
 from sb3_trpo.hyperparams import hyperparams
 from sb3_trpo.policy import Actor
 from sb3_trpo.simulators import check_clone
@@ -62,12 +62,12 @@ def test_pictures_are_those_of_sb3_at_another_size() -> None:
 @pytest.mark.parametrize("height, width", [(52, 40), (128, 128)])
 def test_grey_screens_are_scaled_as_they_are(height: int, width: int) -> None:
     """A picture is ALE's own grey screen, scaled by area; made from a colour screen it is the same."""
-    env = GreyPictures(make("Pong", obs_type="grayscale"), height, width)
+    env = GreyImages(make("Pong", obs_type="grayscale"), height, width)
     picture, _ = env.reset(seed=0)
     screen = env.unwrapped.ale.getScreenGrayscale()
     assert picture.shape == env.observation_space.shape == (height, width, 1) and picture.dtype == np.uint8
     assert np.array_equal(picture[..., 0], cv2.resize(screen, (width, height), interpolation=cv2.INTER_AREA))
-    assert np.array_equal(picture, GreyPictures(make("Pong"), height, width).reset(seed=0)[0])
+    assert np.array_equal(picture, GreyImages(make("Pong"), height, width).reset(seed=0)[0])
     assert PaperAtariWrapper(make("Pong"), height, width).observation_space == env.observation_space
 
 
@@ -140,5 +140,5 @@ def test_pictures_of_floats_are_taken_as_they_are() -> None:
     space = spaces.Box(0.0, 1.0, (4, 52, 40), dtype=np.float32)
     policy = PaperCnnPolicy(space, spaces.Discrete(3), lambda _: 1e-3, normalize_images=False)
     assert policy.predict(space.sample())[0] in range(3)
-    with pytest.raises(ValueError, match="pictures of bytes"):
+    with pytest.raises(ValueError, match="images of bytes"):
         PaperCnnPolicy(space, spaces.Discrete(3), lambda _: 1e-3)

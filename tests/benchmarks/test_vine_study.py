@@ -198,7 +198,7 @@ def test_fresh_values_give_the_advantage():
 
 
 def test_weights_make_up_for_the_choice_of_states(monkeypatch):
-    """The weighted mean of the contrasts of the states chosen is that of all candidates, to 3 standard errors."""
+    """The weighted mean of the branch_advantages of the states chosen is that of all candidates, to 3 standard errors."""
     rng, advantages = np.random.default_rng(0), np.random.default_rng(1).normal(size=(40, 1)) ** 3
     contrast = advantages[:, 0] + 1.0
 

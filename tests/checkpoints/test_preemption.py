@@ -13,7 +13,7 @@ import pytest
 from stable_baselines3.common.callbacks import BaseCallback
 
 from sb3_trpo import TRPO
-from sb3_trpo.checkpoints import EXIT_STATUS, ExactCheckpoint, Preempted, exist
+from sb3_trpo.checkpoints import EXIT_STATUS, ExactCheckpoint, Preempted, has_checkpoints
 from tests.checkpoints.test_checkpoint import SETTINGS, _env
 from tests.ranks import on_ranks
 from tests.resumable_runs import differences, outcome, train
@@ -119,7 +119,7 @@ def test_one_rank_is_asked_and_all_end(tmp_path: Path) -> None:
 
 def _begin_again(folder: str) -> tuple[bool, list[str]]:
     """Rank 0 has a checkpoint that rank 1 was killed before: it does not count."""
-    before = exist(folder)
+    before = has_checkpoints(folder)
     _learn(Path(folder))
     return before, sorted(path.name for path in Path(folder).iterdir())
 

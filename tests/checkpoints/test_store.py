@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sb3_trpo.checkpoints import exist
+from sb3_trpo.checkpoints import has_checkpoints
 from sb3_trpo.checkpoints.store import MANIFEST, DamagedError, Store
 
 FILES = {"one": b"content" * 20, "two": bytes(range(256))}
@@ -33,7 +33,7 @@ def test_what_is_written_is_read(store: Store) -> None:
     checkpoint = store.read(store.paths()[0])
     assert checkpoint.files == FILES
     assert (checkpoint.about["run"], checkpoint.steps) == ("x", 200)
-    assert exist(store.folder) and not exist(store.folder / "other")
+    assert has_checkpoints(store.folder) and not has_checkpoints(store.folder / "other")
 
 
 @pytest.mark.parametrize("how", ["cut", "flip"])

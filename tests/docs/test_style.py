@@ -1,7 +1,10 @@
 """Plain English in what users read: no words that made readers stop, and sentences that can be read once."""
 
+import ast
 import csv
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +36,22 @@ def test_avoided_words(document: Path) -> None:
     assert avoided(prose(document)) == {}
 
 
+def texts(module: Path) -> Iterator[str]:
+    """What a module says: docstrings and messages, with an x for what is put into them, and comments."""
+    source = module.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(source)):
+        parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in parts)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string
+
+
+@pytest.mark.parametrize("module", sorted((ROOT / "sb3_trpo").rglob("*.py")), ids=name_of)
+def test_avoided_words_in_code(module: Path) -> None:
+    assert [found for text in texts(module) if (found := avoided(text.replace("``", "`")))] == []
+
+
 @pytest.mark.parametrize("document", [each for each in DOCUMENTS if each.parent.name != "benchmarks"], ids=name_of)
 def test_sentences_are_short(document: Path) -> None:
     lengths = {sentence: len(sentence.split()) for sentence in sentences(prose(document))}
@@ -46,3 +65,13 @@ def test_the_checks_see_what_they_judge() -> None:
     )
     assert avoided(text) == {"shall": "must; will"}
     assert [len(sentence.split()) for sentence in sentences(text)] == [9, 2, 2]
+
+
+def test_texts_of_a_module_are_seen(tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text('"""It shall."""\nsaid = 1  # it shall\nprint(f"{said} shall")\n')
+    assert [text for text in texts(tmp_path / "module.py") if avoided(text)] == [
+        "It shall.",
+        "x shall",
+        " shall",
+        "# it shall",
+    ]

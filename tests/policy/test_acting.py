@@ -7,12 +7,14 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from gymnasium.wrappers import TransformObservation
+from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
 from sb3_trpo import TRPO
-from sb3_trpo.policy import action_distribution, actions_from_noise, numpy_actor
+from sb3_trpo.policy import action_distribution, actions_from_noise, distributions, numpy_actor
 from sb3_trpo.sampling import evaluators
+from sb3_trpo.trust_region import DiagonalGaussian
 from tests.toys import DICT_OBSERVATIONS, ToyEnv
 
 SPACES: dict[str, tuple[spaces.Space, dict[str, Any]]] = {
@@ -100,7 +102,7 @@ def test_whole_runs_are_those_of_sb3s_own_way(run: str, monkeypatch: pytest.Monk
     results = []
     for plain in (False, True):
         if plain:
-            monkeypatch.setattr(evaluators, "is_library_made", lambda policy: False)
+            monkeypatch.setattr(evaluators, "is_stock_policy", lambda policy: False)
         model = TRPO(policy, ToyEnv(space, observations), **SMALL, **settings)
         drawn: list[np.ndarray] = []
         model.learn(5 * 64, callback=lambda locals_, _, drawn=drawn: drawn.append(locals_["actions"].copy()) or True)
@@ -276,3 +278,23 @@ def test_noise_is_drawn_for_the_steps_of_the_path_and_no_more(kind: str, n_steps
     drawn = [actor.kind.noise((2,), stepwise).numpy() for _ in range(n_steps)]
     expected = [-np.log(q) for q in drawn] if kind == "Discrete" else [actor.deviation * epsilon for epsilon in drawn]
     assert np.array_equal(noise, expected) and th.equal(ahead.get_state(), stepwise.get_state())
+
+
+def test_an_adapter_of_ones_own_needs_nothing_for_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the place of one that is known: what the guide documents is enough, and the policy's own forward acts."""
+
+    class Adapter:
+        family = DiagonalGaussian()
+
+        def __init__(self, distribution: Any):
+            pass
+
+        def parameters(self, distribution: Any) -> th.Tensor:
+            normal = distribution.distribution
+            return th.cat([normal.mean, normal.stddev.log()], dim=1)
+
+    known = TRPO("MlpPolicy", ToyEnv(), **SMALL).learn(64)
+    monkeypatch.setitem(distributions._BY_CLASS, DiagGaussianDistribution, Adapter)
+    model = TRPO("MlpPolicy", ToyEnv(), **SMALL).learn(64)
+    assert np.allclose(model.rollout_buffer.actions, known.rollout_buffer.actions, atol=1e-5)
+    assert all(map(th.allclose, model.policy.parameters(), known.policy.parameters()))

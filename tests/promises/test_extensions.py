@@ -36,7 +36,7 @@ class LaplaceFamily:
         return lambda vector: diagonal * vector
 
 
-class LaplaceRow:
+class LaplaceAdapter:
     def __init__(self, distribution: Any):
         self.family, self.shape = LaplaceFamily(), tuple(distribution.distribution.loc.shape[1:])
 
@@ -62,12 +62,12 @@ class LaplacePolicy(ActorCriticPolicy):
         super()._build(lr_schedule)
 
 
-policy.register(LaplaceDistribution, LaplaceRow)
+policy.register_distribution(LaplaceDistribution, LaplaceAdapter)
 
 
 @pytest.mark.parametrize("how", ["single_path", "vine"])
 def test_a_distribution(how: str) -> None:
-    """One family and one row: the trust region is kept, by PyTorch's own divergence, and the vine branches with it."""
+    """One family and one adapter: the trust region is kept, by PyTorch's own divergence, and the vine branches with it."""
     model = TRPO(LaplacePolicy, ToyEnv(), sampling=how, **SMALL)
     old: list[Any] = []
 
@@ -91,7 +91,7 @@ class BetterHalf:
 
     better: th.Tensor | None = None
     steps: int = 0
-    contrasts: None = None
+    branch_advantages: None = None
     diagnostics: dict[str, float] = field(default_factory=dict)
 
     def begin(self, *_: Any) -> "BetterHalf":
@@ -109,10 +109,10 @@ class BetterHalf:
     def surrogate(self, batch: Any, normalize: bool, ranks: Any) -> "BetterHalf":
         return self
 
-    def on_path(self, rows: slice, ratio: th.Tensor) -> th.Tensor:
+    def path_terms(self, rows: slice, ratio: th.Tensor) -> th.Tensor:
         return (ratio * self.better[rows]).sum()  # type: ignore[index]
 
-    def off_path(self, actor: Any) -> Iterator[th.Tensor]:
+    def branch_terms(self, actor: Any) -> Iterator[th.Tensor]:
         return iter(())
 
     def find_defect(self) -> None:

@@ -143,7 +143,7 @@ def test_the_gradient_is_that_of_possible_actions_alone(space: Any, normalize: b
     grown, policy = model._experience, model.policy
     actor = Actor(policy, grown.observations)
     given = grown.tried
-    terms = list(grown.surrogate(None, normalize, ALONE).off_path(actor))
+    terms = list(grown.surrogate(None, normalize, ALONE).branch_terms(actor))
     found = flatten(th.autograd.grad(sum(terms), actor.parameters))
 
     states = grown.observations

@@ -12,7 +12,7 @@ from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_trpo import TRPO
 from sb3_trpo.critic import minibatches
-from sb3_trpo.critic.minibatches import share_of
+from sb3_trpo.critic.minibatches import rank_minibatches
 from sb3_trpo.distributed import join
 from sb3_trpo.ranks import ALONE, mean_and_std
 from sb3_trpo.trust_region import (
@@ -198,8 +198,8 @@ def test_two_ranks_of_two_environments_are_one_process_of_four(kind, critic):
 def test_shares_of_a_minibatch_make_up_the_whole(held):
     """A permutation of 3 · 8 samples in minibatches of 7: on three ranks together exactly the samples of one process."""
     order = th.randperm(24, generator=th.Generator().manual_seed(1))
-    parts = [share_of(order, 7, held, SimpleNamespace(rank=rank, size=3)) for rank in range(3)]
-    whole_order, whole = share_of(order, 7, 24, SimpleNamespace(rank=0, size=1))
+    parts = [rank_minibatches(order, 7, held, SimpleNamespace(rank=rank, size=3)) for rank in range(3)]
+    whole_order, whole = rank_minibatches(order, 7, 24, SimpleNamespace(rank=0, size=1))
     assert th.equal(whole_order, order) and [minibatch.size for minibatch in whole] == [7, 7, 7, 3]
     for index, minibatch in enumerate(whole):
         offset = held % 24  # of a rank's samples among all

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from sb3_trpo.restarts import Grid, Picture, RareFirst, Source, Visited, hashed
+from sb3_trpo.restarts import DownscaledImage, Grid, RareFirst, Source, Visited, hashed
 from sb3_trpo.restarts.starts import Visit
 from tests.simulator_toys import Walk
 
@@ -115,15 +115,19 @@ def test_cells_of_pictures():
     """The mean of each area, worked out by a plain loop on sizes that do not divide."""
     env, rng = Walk(), np.random.default_rng(0)
     picture = rng.integers(0, 256, (21, 16, 3), dtype=np.uint8)
-    found = np.frombuffer(Picture(4, 5, 8)(env, picture), np.uint8).reshape(4, 5)  # type: ignore[arg-type]
+    found = np.frombuffer(DownscaledImage(4, 5, 8)(env, picture), np.uint8).reshape(4, 5)  # type: ignore[arg-type]
     grey = picture.mean(axis=2)
     rows, columns = [0, 5, 10, 15, 21], [0, 3, 6, 9, 12, 16]
     for i in range(4):
         for j in range(5):
             mean = grey[rows[i] : rows[i + 1], columns[j] : columns[j + 1]].mean()
             assert found[i, j] == int(mean / 32)
-    assert Picture()(env, picture) == Picture()(env, picture.mean(axis=2)) != Picture()(env, 255 - picture)
-    with pytest.raises(ValueError, match=r"shape \(3, 21, 16\) is no picture"):
-        Picture()(env, picture.transpose(2, 0, 1))  # type: ignore[arg-type]
+    assert (
+        DownscaledImage()(env, picture)
+        == DownscaledImage()(env, picture.mean(axis=2))
+        != DownscaledImage()(env, 255 - picture)
+    )
+    with pytest.raises(ValueError, match=r"shape \(3, 21, 16\) is no image"):
+        DownscaledImage()(env, picture.transpose(2, 0, 1))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="shades=1"):
-        Picture(shades=1)
+        DownscaledImage(shades=1)

@@ -59,3 +59,8 @@ def test_bounds_the_true_gain_of_a_two_state_chain():
     assert bound.penalty == pytest.approx(2.0, rel=1e-12)
     assert bound.lower == pytest.approx(3 / 16 - math.log(4 / 3), rel=1e-12)
     assert bound.lower <= 3 / 14
+
+
+def test_without_discounting_there_is_no_bound():
+    with pytest.raises(ValueError, match=r"gamma=1.0 is outside \[0, 1\)"):
+        improvement_bound(th.ones(2), th.ones(2), 0.0, 1.0)

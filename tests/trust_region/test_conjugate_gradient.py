@@ -111,3 +111,8 @@ def test_nothing_is_random():
     assert th.equal(first.x, second.x)
     assert th.equal(th.get_rng_state(), state)
     assert th.equal(b, before)
+
+
+def test_one_product_is_the_least():
+    with pytest.raises(ValueError, match="max_steps=0 is too small"):
+        conjugate_gradient(lambda vector: vector, th.ones(2), max_steps=0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sb3_trpo import TRPO
-from sb3_trpo.checkpoints import EXIT_STATUS, exist
+from sb3_trpo.checkpoints import EXIT_STATUS, has_checkpoints
 from sb3_trpo.zoo.resuming import _last_run, check_checkpoint_options, take_up
 from tests.toys import parameters, same
 from tests.zoo.test_command_line import command, command_line
@@ -26,7 +26,7 @@ def _ended(folder: Path, number: signal.Signals) -> tuple[int, Path]:
     words, environment = command("train", *FIRST)
     process = subprocess.Popen(words, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     run = folder / "logs" / "trpo" / "CartPole-v1_1"
-    while not exist(run / "checkpoints"):
+    while not has_checkpoints(run / "checkpoints"):
         assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(number)

@@ -2,8 +2,8 @@
 
 ``collector`` chooses states, saves them as the rollout passes, and tries ``first_actions`` there (``settings``: how many).
 ``branches`` runs on from them in lock step, in ``envs``, under noise drawn beforehand, here or in other processes
-(``workers``; ``outputs`` compares their policies). ``trials`` takes some branches again, to see whether all processes simulate
-the same world, and ``surrogate`` says what the branches are worth.
+(``workers``; ``outputs`` compares their policies). ``replay_check`` takes some branches again, to see whether all processes
+simulate the same world, and ``surrogate`` says what the branches are worth.
 """
 
 from sb3_trpo.sampling.vine.collector import Trunk, Vine, VineBatch, make_vine

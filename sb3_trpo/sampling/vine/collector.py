@@ -26,9 +26,9 @@ from sb3_trpo.sampling.single_path import Transition
 from sb3_trpo.sampling.vine.branches import Branch, BranchRules, Outcomes, run_branches
 from sb3_trpo.sampling.vine.envs import BranchEnvs, branch_template
 from sb3_trpo.sampling.vine.first_actions import FirstActions, first_actions
+from sb3_trpo.sampling.vine.replay_check import Trials
 from sb3_trpo.sampling.vine.settings import VineSettings
-from sb3_trpo.sampling.vine.surrogate import Branched, contrasts, spread
-from sb3_trpo.sampling.vine.trials import Trials
+from sb3_trpo.sampling.vine.surrogate import Branched, branch_advantages, spread
 from sb3_trpo.sampling.vine.workers import BranchWorkers
 from sb3_trpo.simulators import copy_env, reseed
 from sb3_trpo.vec_env import RowState, WrapperStages, clone_row_models, clone_rows
@@ -56,12 +56,12 @@ class VineBatch:
     diagnostics: dict[str, float]
 
     @property
-    def contrasts(self) -> th.Tensor:
+    def branch_advantages(self) -> th.Tensor:
         """Q̂ of each branch minus the mean over those of its state ``[N, K]``; 0 where there was none."""
-        return contrasts(self.q_values, self.tried.possible)
+        return branch_advantages(self.q_values, self.tried.possible)
 
     def surrogate(self, batch: Batch, normalize: bool, ranks: Ranks) -> Branched:
-        return Branched(self.observations, self.tried, self.contrasts, normalize, ranks)
+        return Branched(self.observations, self.tried, self.branch_advantages, normalize, ranks)
 
     def find_defect(self) -> Defect | None:
         """The first return of a branch that is NaN or infinite, or None."""
@@ -154,9 +154,9 @@ class Vine:
         else:
             self._here = BranchEnvs([template, *(copy_env(template) for _ in range(ROWS - 1))], self._stages)
 
-    def begin(self, n_steps: int, gamma: float, sde_sample_freq: int, rng: np.random.Generator) -> "Growth":
+    def begin(self, n_steps: int, gamma: float, sde_sample_freq: int, rng: np.random.Generator) -> "VineRollout":
         """Begin a rollout."""
-        return Growth(self, self.trunk(n_steps, rng), gamma, sde_sample_freq, rng)
+        return VineRollout(self, self.trunk(n_steps, rng), gamma, sde_sample_freq, rng)
 
     def trunk(self, n_steps: int, rng: np.random.Generator) -> Trunk:
         """Choose the states of the next rollout."""
@@ -202,7 +202,7 @@ class Vine:
         returns = np.zeros(tried.shape)
         returns[tuple(np.transpose(places))] = outcomes.returns
         q_values = th.as_tensor(returns, dtype=th.float32, device=policy.device)
-        between = spread(contrasts(q_values, tried.possible), tried.possible)
+        between = spread(branch_advantages(q_values, tried.possible), tried.possible)
         diagnostics = _diagnostics(outcomes, between, time.perf_counter() - begin)
         steps = int(outcomes.lengths.sum())
         return VineBatch(states, tried, q_values, trunk.places, steps, diagnostics)
@@ -237,7 +237,7 @@ class Vine:
 
 
 @dataclass(frozen=True)
-class Growth:
+class VineRollout:
     """One rollout of a vine: the trunk, then its branches."""
 
     in_step: ClassVar[bool] = False

@@ -120,7 +120,8 @@ def branch_template(env: VecEnv) -> gym.Env:
         raise ValueError(
             f"Branches would not be exact: a state of the environment saved with clone_state and restored gave another "
             f"{report.difference}. Something in it is not part of its state (a global random generator, or something that its "
-            "instances share): mend that, or its methods clone_state() and restore_state(token), or give it these."
+            "instances share): remove that. Or give it methods clone_state() and restore_state(token); if it has them, "
+            "correct them."
         )
     for index, template in enumerate(templates[1:], start=1):
         restore_models(templates[0], models[index])

@@ -10,7 +10,7 @@ from sb3_trpo.sampling.vine.first_actions import FirstActions
 from sb3_trpo.trust_region import self_normalized, sum_over_actions
 
 
-def contrasts(q_values: th.Tensor, possible: th.Tensor | None) -> th.Tensor:
+def branch_advantages(q_values: th.Tensor, possible: th.Tensor | None) -> th.Tensor:
     """Q̂ of each branch minus the mean over those of its state ``[N, K]``, reward units; 0 where there was none.
 
     :param q_values: Q̂ ``[N, K]``
@@ -22,10 +22,10 @@ def contrasts(q_values: th.Tensor, possible: th.Tensor | None) -> th.Tensor:
     return (q_values - mean) * possible
 
 
-def spread(contrasts: th.Tensor, possible: th.Tensor | None) -> float:
+def spread(branch_advantages: th.Tensor, possible: th.Tensor | None) -> float:
     """Standard deviation between the branches of a state, mean over states, reward units."""
-    branches = th.tensor(contrasts.shape[1]) if possible is None else possible.sum(dim=1)
-    return float((contrasts.square().sum(dim=1) / (branches - 1).clamp(min=1)).sqrt().mean())
+    branches = th.tensor(branch_advantages.shape[1]) if possible is None else possible.sum(dim=1)
+    return float((branch_advantages.square().sum(dim=1) / (branches - 1).clamp(min=1)).sqrt().mean())
 
 
 class Branched:
@@ -36,7 +36,7 @@ class Branched:
 
     :param observations: of the states ``[N, …]``, or a dict of such, or these with masks
     :param tried: K actions in each, of which impossible ones have probability 0
-    :param contrasts: of their Q̂ ``[N, K]``, reward units
+    :param branch_advantages: of their Q̂ ``[N, K]``, reward units
     :param normalize: whether the differences are divided by their standard deviation
     :param ranks: processes that hold further branches, as many each
     """
@@ -45,27 +45,27 @@ class Branched:
         self,
         observations: PolicyInput,
         tried: FirstActions,
-        contrasts: th.Tensor,
+        branch_advantages: th.Tensor,
         normalize: bool,
         ranks: Ranks,
     ):
-        self.observations, self.tried, self.contrasts = observations, tried, contrasts
+        self.observations, self.tried, self.branch_advantages = observations, tried, branch_advantages
         if normalize:
-            std = mean_and_std(contrasts.flatten(), ranks)[1]
+            std = mean_and_std(branch_advantages.flatten(), ranks)[1]
             if isinstance(observations, MaskedStates):  # on all ranks or on none; the zeros of impossible actions do not count
-                share = contrasts.new_ones(()) if tried.possible is None else tried.possible.float().mean()
+                share = branch_advantages.new_ones(()) if tried.possible is None else tried.possible.float().mean()
                 std = std / ranks.mean(share).sqrt()
-            self.contrasts = contrasts / (std + 1e-8)
+            self.branch_advantages = branch_advantages / (std + 1e-8)
 
-    def on_path(self, rows: slice, ratio: th.Tensor) -> th.Tensor:
+    def path_terms(self, rows: slice, ratio: th.Tensor) -> th.Tensor:
         return (0.0 * ratio).sum()  # with a graph: the entropy bonus alone does not reach all of θ
 
-    def off_path(self, actor: Actor) -> Iterator[th.Tensor]:
+    def branch_terms(self, actor: Actor) -> Iterator[th.Tensor]:
         for rows in actor.chunks(self.observations):
             distribution = actor.distribution_of(select(self.observations, rows))
             log_prob = th.stack([distribution.log_prob(action) for action in self.tried.actions[rows].unbind(dim=1)], dim=1)
             if self.tried.log_proposal is None:
-                terms = sum_over_actions(log_prob, self.contrasts[rows])
+                terms = sum_over_actions(log_prob, self.branch_advantages[rows])
             else:
-                terms = self_normalized(log_prob - self.tried.log_proposal[rows], self.contrasts[rows])
-            yield terms.sum() / len(self.contrasts)
+                terms = self_normalized(log_prob - self.tried.log_proposal[rows], self.branch_advantages[rows])
+            yield terms.sum() / len(self.branch_advantages)

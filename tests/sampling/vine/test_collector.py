@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNorm
 
 from sb3_trpo import TRPO
 from sb3_trpo.discrete import all_actions
-from sb3_trpo.sampling.vine.trials import Trials
+from sb3_trpo.sampling.vine.replay_check import Trials
 from sb3_trpo.simulators import CloneableEnv, restore_state
 from tests.toys import DICT_OBSERVATIONS, ToyEnv, parameters, same
 from tests.vines import ACTIONS, VINE, model

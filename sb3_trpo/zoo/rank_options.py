@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from tempfile import TemporaryDirectory
 
-from sb3_trpo.distributed.process_group import rank_and_size
+from sb3_trpo.distributed import rank_and_size
 
 PROGRESS = "--progress"  # and what it may be cut short to
 

@@ -1,4 +1,4 @@
-"""What environments draw with: a game may go on from what is in a picture, but not from what is in clocks, fonts and sounds.
+"""What environments draw with: a game may go on from what is in an image, but not from what is in clocks, fonts and sounds.
 
 Of pygame: a ``Surface`` is copied by its pixels, a ``Clock`` is made anew, fonts and sounds are shared within a process, and
 the one window of a process belongs to the environment that opened it. Other libraries' renderers belong to one instance each.

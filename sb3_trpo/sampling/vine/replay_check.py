@@ -1,7 +1,7 @@
 """Branches taken again where the training environments are, with the same actions: they lead to the same, or are refused.
 
 Processes may differ in what no state holds: a module's variable that a script has set, class attributes, the hash seed.
-Whether an environment depends on that is seen in what it does. These steps teach nothing and are not counted.
+Whether an environment depends on that is seen in what it does. These steps are not learned from, and not counted.
 """
 
 from collections.abc import Sequence

@@ -8,7 +8,7 @@ import pytest
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from sb3_trpo.vec_env.normalizing import quick_step
+from sb3_trpo.vec_env.fast_normalization import quick_step
 
 
 class Numbers(gym.Env):
