@@ -32,6 +32,10 @@ class FactoredActions(gym.ActionWrapper[np.ndarray, np.ndarray, int]):
         self._indices = tuple(_nearest(known, *parts) for parts in product(HORIZONTAL, VERTICAL, BUTTON))
 
     def action(self, action: np.ndarray) -> int:
+        """
+        :param action: ``[3]``, outcomes of horizontal, vertical and button
+        :return: the game's action
+        """
         horizontal, vertical, button = action
         return self._indices[(horizontal * len(VERTICAL) + vertical) * len(BUTTON) + button]
 

@@ -25,14 +25,22 @@ class ActionDistribution(Protocol):
     def __init__(self, distribution: sb3.Distribution): ...
 
     def parameters(self, distribution: sb3.Distribution) -> th.Tensor:
-        """φ of each state ``[B, P]``, in the order that the family expects."""
+        """φ of each state, in the order that the family expects.
+
+        :param distribution: in B states
+        :return: ``[B, P]``, with their graph
+        """
         ...
 
     def noise(self, leading: Sequence[int], generator: th.Generator | None = None) -> th.Tensor:
-        """Noise for as many actions as ``leading`` says, ``[*leading, …]``.
+        """Noise for many actions.
 
         With ``leading`` the batch's size and PyTorch's global generator, these are the very numbers that the
         distribution's own ``sample`` draws.
+
+        :param leading: how many actions, in any dimensions
+        :param generator: of the random numbers; None for PyTorch's global one
+        :return: ``[*leading, …]``, on the CPU
         """
         ...
 

@@ -11,7 +11,11 @@ Cell = Callable[[gym.Env, Any], Hashable]
 
 
 def hashed(env: gym.Env, observation: Any) -> Hashable:
-    """Only equal observations are alike, bit for bit: for grids and other small worlds."""
+    """Only equal observations are alike, bit for bit: for grids and other small worlds.
+
+    :param env: not looked at
+    :param observation: any, also a dict or a tuple
+    """
     if isinstance(observation, dict):
         return tuple(hashed(env, part) for part in observation.values())
     if isinstance(observation, tuple):

@@ -100,6 +100,11 @@ class RestartEnv(gym.Wrapper):
         return self._start.restore(self.env, stream), {"restart": dict(self._restart)}
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take a step; at the end of an episode that began in a saved state, ``info["restart"]`` describes it.
+
+        :param action: of the environment
+        :return: observation, reward, terminated, truncated (also where the source cuts the episode), info
+        """
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._steps += 1
         self._total += float(reward)
@@ -124,7 +129,10 @@ class RestartEnv(gym.Wrapper):
         return RestartState(clone_state(self.env), self.source.clone_state(), self.rng.bit_generator.state, own)
 
     def restore_state(self, state: RestartState) -> None:
-        """Inverse of :meth:`clone_state`."""
+        """Inverse of :meth:`clone_state`.
+
+        :param state: what it returned
+        """
         restore_state(self.env, state.env)
         self.source.restore_state(state.source)
         self.rng.bit_generator.state = state.stream

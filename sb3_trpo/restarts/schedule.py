@@ -67,5 +67,8 @@ class RestartSchedule(BaseCallback):
         return {"begun": self.begun}
 
     def load_state_dict(self, state: dict[str, list[int]]) -> None:
-        """Inverse of :meth:`state_dict`."""
+        """Inverse of :meth:`state_dict`.
+
+        :param state: what it returned
+        """
         self.begun = list(state["begun"])

@@ -55,16 +55,26 @@ class Source:
         return {name: copy(value) for name, value in vars(self).items() if not callable(value)}
 
     def restore_state(self, state: dict[str, Any]) -> None:
-        """Inverse of :meth:`clone_state`."""
+        """Inverse of :meth:`clone_state`.
+
+        :param state: what it returned
+        """
         vars(self).update({name: copy(value) for name, value in state.items()})
 
     def save(self, path: str | Path) -> None:
-        """Write the source with its archive to a file."""
+        """Write the source with its saved states to a file.
+
+        :param path: of the file, which is replaced
+        """
         Path(path).write_bytes(cloudpickle.dumps(self))
 
     @staticmethod
     def load(path: str | Path) -> "Source":
-        """Read what :meth:`save` wrote. Like every pickle, load only files that you trust."""
+        """Read what :meth:`save` wrote. It is a pickle: load only files that you trust.
+
+        :param path: of the file
+        :return: the source
+        """
         return pickle.loads(Path(path).read_bytes())
 
 

@@ -69,7 +69,10 @@ class Surrogate(Protocol):
         ...
 
     def branch_terms(self, actor: Actor) -> Iterator[th.Tensor]:
-        """Terms from other states where the policy now stands, in parts that add up; none for most."""
+        """Terms from other states, in parts that add up; none for most.
+
+        :param actor: the policy at θ
+        """
         ...
 
 

@@ -102,7 +102,10 @@ def _defect_of_last(observations: Any, step: int) -> Defect | None:
 
 
 def largest_reward(buffer: RolloutBuffer) -> Defect:
-    """The reward of a full buffer that is farthest from zero."""
+    """The reward that is farthest from zero.
+
+    :param buffer: full
+    """
     step, env = np.unravel_index(np.abs(buffer.rewards).argmax(), buffer.rewards.shape)
     return Defect("rewards", float(buffer.rewards[step, env]), int(step), int(env))
 
@@ -127,7 +130,10 @@ def check_running_statistics(env: VecEnv | None) -> None:
 
 
 def is_parameter_check(error: ValueError) -> bool:
-    """Whether it is PyTorch that refuses a distribution's parameters, NaN as a rule, and not code of the user's."""
+    """Whether it is PyTorch that refuses a distribution's parameters, NaN as a rule, and not code of the user's.
+
+    :param error: with its traceback
+    """
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     return str(frames[-1].f_globals.get("__name__")).startswith("torch.distributions")
 

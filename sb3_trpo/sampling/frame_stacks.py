@@ -182,6 +182,11 @@ class FrameStackBuffer(RolloutBuffer):
 
     @staticmethod
     def swap_and_flatten(arr: Any) -> Any:
+        """As SB3's, and frames stay kept once.
+
+        :param arr: ``[n_steps, n_envs, …]``
+        :return: ``[n_envs · n_steps, …]``, one environment after another
+        """
         return arr.rows(by_env=True) if isinstance(arr, FrameStacks) else RolloutBuffer.swap_and_flatten(arr)
 
 

@@ -60,7 +60,11 @@ class Sampling(Protocol):
     """
 
     def watch(self, path: Iterator[Transition]) -> Iterator[Transition]:
-        """The path itself, step by step; what is done on the way leaves it as it is."""
+        """See the steps of the path, one after another.
+
+        :param path: its steps
+        :return: the same steps; what is done on the way leaves them as they are
+        """
         ...
 
     def experience(self, policy: ActorCriticPolicy, buffer: RolloutBuffer) -> Experience:
@@ -96,7 +100,12 @@ SamplerFactory = Callable[[VecEnv, ActorCriticPolicy, Mapping[str, Any] | None, 
 
 @dataclass(frozen=True)
 class PathAlone:
-    """Experience of a path that nothing was added to."""
+    """Experience of a path that nothing was added to.
+
+    :param steps: env steps beside the path: none
+    :param branch_advantages: none
+    :param diagnostics: none
+    """
 
     steps: int = 0
     branch_advantages: None = None

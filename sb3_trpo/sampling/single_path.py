@@ -53,11 +53,19 @@ class Evaluator(Protocol):
     acted_with: ParameterCopy
 
     def act(self, obs: Observations) -> np.ndarray:
-        """Actions for finite observations, drawn from the policy."""
+        """Draw actions from the policy.
+
+        :param obs: finite ``[n_envs, …]``, or a dict of such
+        :return: ``[n_envs, …]``
+        """
         ...
 
     def record(self, step: Transition, episode_starts: np.ndarray) -> None:
-        """Take a step into the buffer."""
+        """Take a step into the buffer.
+
+        :param step: of all environments
+        :param episode_starts: whether an episode began at its observations ``[n_envs]``
+        """
         ...
 
     def finish(self) -> None:

@@ -225,7 +225,13 @@ def restore_models(env: gym.Env, models: Models) -> None:
 
 
 class Replayed(NamedTuple):
-    """What an environment gave in one step; the observation as a checksum of each of its parts."""
+    """What an environment gave in one step.
+
+    :param observation: a checksum of each of its parts
+    :param reward: of the step
+    :param terminated: whether the episode ended in a terminal state
+    :param truncated: whether it was cut, as by a time limit
+    """
 
     observation: tuple[int, ...]
     reward: float

@@ -18,11 +18,20 @@ class DistributionFamily(Protocol):
     """A family of action distributions with parameters φ of shape ``[B, P]``."""
 
     def kl_divergence(self, old: th.Tensor, new: th.Tensor) -> th.Tensor:
-        """KL(π_old ‖ π_new) of each state, shape ``[B]``, in nats."""
+        """KL(π_old ‖ π_new) of each state.
+
+        :param old: φ of π_old ``[B, P]``
+        :param new: φ of π_new ``[B, P]``
+        :return: nats ``[B]``
+        """
         ...
 
     def fisher(self, parameters: th.Tensor) -> Metric:
-        """The map v ↦ M_s v_s for each state s, M_s the Fisher matrix in φ; all shapes ``[B, P]``."""
+        """The Fisher matrices M_s in φ, as a map.
+
+        :param parameters: φ of each state s ``[B, P]``
+        :return: v ↦ M_s v_s for each state, from and to ``[B, P]``
+        """
         ...
 
 

@@ -44,7 +44,11 @@ class FisherMatrix:
             yield from (self._with_metric(linearise()) for linearise in self._chunks)
 
     def product(self, vector: th.Tensor) -> th.Tensor:
-        """(F + λI) v, flat ``[N]``."""
+        """(F + λI) v.
+
+        :param vector: v ``[N]``
+        :return: ``[N]``
+        """
         total, states = th.zeros_like(vector), 0
         for chunk, metric in self._parts():
             total += chunk.vjp(metric(chunk.jvp(vector)))
@@ -52,7 +56,11 @@ class FisherMatrix:
         return self.ranks.mean(total.div_(states)).add_(vector, alpha=self.damping)
 
     def quadratic_form(self, vector: th.Tensor) -> float:
-        """vᵀ(F + λI)v at half the price of a product: (1/B) Σ_s (J_s v)ᵀ M_s (J_s v) + λ vᵀv."""
+        """vᵀ(F + λI)v at half the price of a product: (1/B) Σ_s (J_s v)ᵀ M_s (J_s v) + λ vᵀv.
+
+        :param vector: v ``[N]``
+        :return: for F alone, twice the KL divergence of a small step v, nats
+        """
         total, states = 0.0, 0
         for chunk, metric in self._parts():
             tangent = chunk.jvp(vector)

@@ -10,13 +10,22 @@ HALF_PRECISION = (th.float16, th.bfloat16)
 
 
 def flatten(tensors: Sequence[th.Tensor]) -> th.Tensor:
-    """Tensors of any shapes as one vector, in order; half precision becomes single, because sums over N need it."""
+    """Tensors as one vector, in order; half precision becomes single, because sums over N need it.
+
+    :param tensors: of any shapes, N numbers together
+    :return: ``[N]``
+    """
     vector = th.cat([tensor.reshape(-1) for tensor in tensors])
     return vector.float() if vector.dtype in HALF_PRECISION else vector
 
 
 def unflatten(vector: th.Tensor, like: Sequence[th.Tensor]) -> list[th.Tensor]:
-    """Inverse of :func:`flatten`: ``vector`` in the shapes and precisions of ``like``, views where precisions are equal."""
+    """Inverse of :func:`flatten`.
+
+    :param vector: ``[N]``
+    :param like: tensors whose shapes and precisions the parts get
+    :return: the parts, views of the vector where precisions are equal
+    """
     parts = vector.split([tensor.numel() for tensor in like])
     return [part.view(tensor.shape).to(tensor.dtype) for part, tensor in zip(parts, like, strict=True)]
 
@@ -35,11 +44,19 @@ class Linearization(Protocol):
         ...
 
     def jvp(self, vector: th.Tensor) -> th.Tensor:
-        """J v ``[B, P]`` for a flat v ``[N]``."""
+        """J v, how parameters change along a direction.
+
+        :param vector: v ``[N]``
+        :return: ``[B, P]``
+        """
         ...
 
     def vjp(self, cotangent: th.Tensor) -> th.Tensor:
-        """Jᵀu, flat ``[N]``, for u of shape ``[B, P]``."""
+        """Jᵀu, a gradient pulled back to θ.
+
+        :param cotangent: u ``[B, P]``
+        :return: ``[N]``
+        """
         ...
 
 

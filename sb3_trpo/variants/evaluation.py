@@ -51,6 +51,7 @@ def evaluate_policy(model: Any, env: Any, *args: Any, use_masking: bool = True, 
 class MaskableEvalCallback(EvalCallback):
     """Stable-Baselines3's ``EvalCallback``, with masks; arguments are the same.
 
+    :param eval_env: environments whose masks are asked for
     :param use_masking: False to take all actions for possible
     """
 

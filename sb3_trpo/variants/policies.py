@@ -36,21 +36,44 @@ class MaskableRecurrentActorCriticPolicy(RecurrentActorCriticPolicy):
         deterministic: bool = False,
         action_masks: Any = None,
     ) -> tuple[th.Tensor, th.Tensor, th.Tensor, RNNStates]:
-        """Actions, values, log-probabilities, and what the LSTMs are in afterwards."""
+        """Act, one step in each environment.
+
+        :param obs: ``[n_envs, …]``
+        :param lstm_states: of both LSTMs before the step, hidden and cell ``[layers, n_envs, hidden size]`` each
+        :param episode_starts: ``[n_envs]``, 1 where an episode begins: there the LSTMs are reset
+        :param deterministic: whether to take the likeliest actions
+        :param action_masks: which outcomes are possible ``[n_envs, P]``; None: all
+        :return: actions ``[n_envs, …]``, values ``[n_envs, 1]``, log-probabilities ``[n_envs]``, and the LSTMs afterwards
+        """
         with self._masked(action_masks):
             return super().forward(obs, lstm_states, episode_starts, deterministic)
 
     def get_distribution(  # type: ignore[override]
         self, obs: th.Tensor, lstm_states: Any, episode_starts: th.Tensor, action_masks: Any = None
     ) -> tuple[Distribution, tuple[th.Tensor, ...]]:
-        """The action distribution, and what the actor's LSTM is in afterwards."""
+        """The action distribution of B states: sequences of equal length, one after another.
+
+        :param obs: ``[B, …]``
+        :param lstm_states: of the actor's LSTM before them, hidden and cell ``[layers, sequences, hidden size]``
+        :param episode_starts: ``[B]``, 1 where an episode begins: there the LSTM is reset
+        :param action_masks: which outcomes are possible ``[B, P]``; None: all
+        :return: the distribution, and the LSTM's state afterwards
+        """
         with self._masked(action_masks):
             return super().get_distribution(obs, lstm_states, episode_starts)
 
     def evaluate_actions(  # type: ignore[override]
         self, obs: th.Tensor, actions: th.Tensor, lstm_states: RNNStates, episode_starts: th.Tensor, action_masks: Any = None
     ) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
-        """Values, log-probabilities of actions, and entropies."""
+        """What the policy says of actions in B states: sequences of equal length, one after another.
+
+        :param obs: ``[B, …]``
+        :param actions: ``[B, …]``
+        :param lstm_states: of both LSTMs before them, hidden and cell ``[layers, sequences, hidden size]`` each
+        :param episode_starts: ``[B]``, 1 where an episode begins: there the LSTMs are reset
+        :param action_masks: which outcomes are possible ``[B, P]``; None: all
+        :return: values ``[B, 1]``, log-probabilities ``[B]`` and entropies ``[B]``, nats
+        """
         with self._masked(action_masks):
             return super().evaluate_actions(obs, actions, lstm_states, episode_starts)
 
@@ -62,7 +85,15 @@ class MaskableRecurrentActorCriticPolicy(RecurrentActorCriticPolicy):
         deterministic: bool = False,
         action_masks: Any = None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Actions for observations, and what the actor's LSTM is in afterwards."""
+        """Act outside of training.
+
+        :param observation: of one environment, or of several ``[n, …]``
+        :param state: what this method returned before; None at first
+        :param episode_start: ``[n]``, whether an episode begins: there the LSTM is reset; None: nowhere
+        :param deterministic: whether to take the likeliest actions
+        :param action_masks: which outcomes are possible ``[n, P]``; None: all
+        :return: actions, and the actor's LSTM's state afterwards
+        """
         with self._masked(action_masks):
             return super().predict(observation, state, episode_start, deterministic)
 

@@ -9,14 +9,20 @@ _OPTIONS = ("training", "norm_obs", "norm_reward", "norm_obs_keys", "clip_obs", 
 
 
 def layers(env: VecEnv | None) -> Iterator[VecEnvWrapper]:
-    """Every wrapper, outermost first; not the environments themselves."""
+    """Every wrapper, outermost first; not the environments themselves.
+
+    :param env: the environments with their wrappers
+    """
     while isinstance(env, VecEnvWrapper):
         yield env
         env = env.venv
 
 
 def described_wrappers(env: VecEnv | None) -> list[tuple[str, dict[str, object]]]:
-    """Every wrapper's class, outermost first, with the options of each ``VecNormalize``."""
+    """Every wrapper's class, outermost first, with the options of each ``VecNormalize``.
+
+    :param env: the environments with their wrappers
+    """
     found = []
     for wrapper in layers(env):
         options = _OPTIONS if isinstance(wrapper, VecNormalize) else ()

@@ -148,7 +148,11 @@ def call_cloneable(env: VecEnv, method: str, indices: Sequence[int], arguments: 
 
 
 def environment_at(env: DummyVecEnv, index: int) -> Env:
-    """One environment; states are those of what CloneableEnv wraps, as they are where it must be called by name."""
+    """One environment; states are those of what CloneableEnv wraps, as they are where it must be called by name.
+
+    :param env: the environments
+    :param index: which
+    """
     inner = env.envs[index]
     return inner.env if type(inner) is CloneableEnv else inner
 

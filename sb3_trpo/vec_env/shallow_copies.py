@@ -35,7 +35,10 @@ def shallow_copies(env: VecEnv) -> Iterator[None]:
 
 
 def remove_shallow_copies(env: VecEnv) -> None:
-    """Give an innermost DummyVecEnv its own method back, if an interruption has kept :func:`shallow_copies` from it."""
+    """Give an innermost DummyVecEnv its own method back, if an interruption has kept :func:`shallow_copies` from it.
+
+    :param env: the environments with their wrappers
+    """
     if getattr(vars(env.unwrapped).get("step_wait"), "func", None) is _step_wait:
         vars(env.unwrapped).pop("step_wait", None)
 

@@ -39,14 +39,22 @@ class WrapperStages:
         self.stages.reverse()
 
     def load(self, row: int, state: RowState) -> None:
-        """Bring the frame stacks of a row into a saved state."""
+        """Bring the frame stacks of a row into a saved state.
+
+        :param row: of these environments
+        :param state: of any row of the VecEnv whose wrappers these are
+        """
         for place, stage in self.stages:
             if isinstance(stage, StackedObservations):
                 for part, saved in zip(frame_stacks(stage), state.rows[place], strict=True):
                     part.stacked_obs[row] = saved
 
     def apply(self, obs: Any, rewards: np.ndarray) -> tuple[Observations, np.ndarray]:
-        """Observations and rewards of all rows after a step, as the policy and the rollout buffer would get them."""
+        """Observations and rewards of all rows after a step, as the policy and the rollout buffer would get them.
+
+        :param obs: of the environments themselves ``[n, …]``
+        :param rewards: likewise ``[n]``
+        """
         for _, stage in self.stages:
             if isinstance(stage, StackedObservations):
                 obs = stage.update(obs, np.zeros(len(rewards), dtype=bool), [{}] * len(rewards))[0]

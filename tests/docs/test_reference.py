@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ PUBLIC = (
     *("atari", "checkpoints", "critic", "policy", "ranks", "restarts", "sampling", "simulators", "trust_region", "update"),
     *("variants", "vec_env"),
 )
+THOROUGH = ("atari", "checkpoints", "ranks", "restarts", "sampling", "simulators", "trust_region", "variants", "vec_env")
 RESUMED_ALONE = {"rollout/restarted_episodes"}  # no training that began by itself writes it
 
 
@@ -41,6 +43,40 @@ def test_every_public_name_has_a_docstring(name: str) -> None:
 def test_every_argument_is_explained() -> None:
     explained = set(re.findall(r":param (\w+):", TRPO.__doc__ or ""))
     assert explained == set(inspect.signature(TRPO.__init__).parameters) - {"self"}
+
+
+def documented(name: str) -> Iterator[tuple[str, Any, str]]:
+    """Functions, constructors and methods of a public part with their docstrings; not methods of a base class or protocol.
+
+    A docstring with "see" names the one that says more.
+    """
+    module = import_module(name)
+    public = [getattr(module, each) for each in getattr(module, "__all__", [])]
+    kinds = [each for each in public if inspect.isclass(each) and each.__module__.startswith("sb3_trpo")]
+    for each in filter(inspect.isfunction, public):
+        yield each.__name__, each, inspect.getdoc(each) or ""
+    for kind in kinds:
+        if "__init__" in vars(kind) or "__match_args__" in vars(kind):
+            yield kind.__name__, kind, (inspect.getdoc(kind) or "") + (inspect.getdoc(kind.__init__) or "")
+        above = {method for other in {*kind.__mro__[1:], *filter(is_protocol, kinds)} - {kind} for method in vars(other)}
+        for method, value in vars(kind).items():
+            function = getattr(value, "__func__", value)
+            if inspect.isfunction(function) and not method.startswith("_") and method not in above:
+                yield f"{kind.__name__}.{method}", function, inspect.getdoc(function) or ""
+
+
+def is_protocol(kind: type) -> bool:
+    return getattr(kind, "_is_protocol", False)
+
+
+@pytest.mark.parametrize("name", THOROUGH)
+def test_every_public_argument_is_explained(name: str) -> None:
+    missing = []
+    for label, function, text in documented(f"sb3_trpo.{name}"):
+        arguments = set(inspect.signature(function).parameters) - {"self", "cls", "args", "kwargs", "_"}
+        if "ee :" not in text:
+            missing += [f"{label}: {argument}" for argument in arguments if f":param {argument}:" not in text]
+    assert missing == []
 
 
 class Keys(BaseCallback):

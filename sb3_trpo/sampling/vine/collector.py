@@ -92,19 +92,30 @@ class Trunk:
         self._models = clone_row_models(env)  # they may have been edited since the last rollout
 
     def watch(self, path: Iterator[Transition]) -> Iterator[Transition]:
-        """The path itself; the chosen states are saved just before the steps that leave them."""
+        """Save the chosen states, each just before the step that leaves it.
+
+        :param path: its steps
+        :return: the same steps
+        """
         self._save(0)
         for step, transition in enumerate(path, start=1):
             yield transition
             self._save(step)
 
     def due(self, begin: int, end: int) -> list[tuple[int, int]]:
-        """Steps and environments of the chosen states, from one step to before another one."""
+        """Steps and environments of the chosen states of a part of the rollout.
+
+        :param begin: first step
+        :param end: the step after the last one
+        """
         first, last = np.searchsorted(self.chosen, [begin * self.n_envs, end * self.n_envs])
         return self.places[first:last]
 
     def take(self, states: Sequence[RowState]) -> None:
-        """The next of the chosen states, where the path was run elsewhere."""
+        """Keep states that were saved in other processes.
+
+        :param states: the next of the chosen ones, in order
+        """
         for (_, index), state in zip(self.places[len(self.states) :], states, strict=False):
             self.states.append(state._replace(models=self._models[index]))
 
@@ -114,7 +125,11 @@ class Trunk:
             self.take(clone_rows(self.env, [index for _, index in due]))
 
     def policy_input(self, buffer: RolloutBuffer, masks: RolloutMasks | None) -> PolicyInput:
-        """What the policy was given in the chosen states, by the full buffer, not yet read from, and the rollout's masks."""
+        """What the policy was given in the chosen states.
+
+        :param buffer: full, and not yet read from
+        :param masks: of the rollout; None: every action was possible
+        """
         rows = np.divmod(self.chosen, self.n_envs)
         observations: PolicyInput
         if isinstance(buffer.observations, dict):
@@ -155,11 +170,15 @@ class Vine:
             self._here = BranchEnvs([template, *(copy_env(template) for _ in range(ROWS - 1))], self._stages)
 
     def begin(self, n_steps: int, gamma: float, sde_sample_freq: int, rng: np.random.Generator) -> "VineRollout":
-        """Begin a rollout."""
+        """Begin a rollout; see :meth:`sb3_trpo.sampling.Sampler.begin`."""
         return VineRollout(self, self.trunk(n_steps, rng), gamma, sde_sample_freq, rng)
 
     def trunk(self, n_steps: int, rng: np.random.Generator) -> Trunk:
-        """Choose the states of the next rollout."""
+        """Choose the states of the next rollout.
+
+        :param n_steps: steps of each environment
+        :param rng: draws the states
+        """
         assert self.settings.n_states is not None
         return Trunk(self.env, n_steps, self.settings.n_states, rng)
 
@@ -258,7 +277,16 @@ class VineRollout:
 def make_vine(
     env: VecEnv, policy: ActorCriticPolicy, options: Mapping[str, Any] | None, n_steps: int, kind: type[Vine] = Vine
 ) -> Vine:
-    """The vine of these environments, with a user's options; see :func:`~sb3_trpo.sampling.register_sampler`."""
+    """The vine of these environments, as :func:`~sb3_trpo.sampling.register_sampler` takes it.
+
+    :param env: the training environments
+    :param policy: that acts in them
+    :param options: a user's ``vine_kwargs``; None for the defaults
+    :param n_steps: steps of each environment in a rollout
+    :param kind: a subclass
+    :raises TypeError: as :class:`Vine`, and for an option of the wrong type
+    :raises ValueError: as :class:`Vine`, and for an option out of range
+    """
     return kind(env, policy, VineSettings.of(options, env.action_space, n_steps * env.num_envs))
 
 
