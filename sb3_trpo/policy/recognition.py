@@ -58,7 +58,10 @@ def register_extractor(kind: type[nn.Module], *parts: str) -> None:
 
     :param kind: its class
     :param parts: names of its attributes, ``nn.Sequential`` or layers, that it runs one after another
+    :raises TypeError: if it is no class of modules
     """
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise TypeError(f"kind={kind!r}: give a class of torch.nn.Module, not an instance or a name.")
     _EXTRACTORS[kind] = parts
 
 

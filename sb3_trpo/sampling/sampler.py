@@ -10,6 +10,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_trpo.checks import check_type
 from sb3_trpo.ranks import Ranks
 from sb3_trpo.sampling.batch import Batch, ImportanceSampled, Surrogate
 from sb3_trpo.sampling.defects import Defect
@@ -146,6 +147,9 @@ def register_sampler(name: str, factory: SamplerFactory) -> None:
     """Make a way to sample known as ``TRPO(sampling=name)``.
 
     :param name: of the setting
-    :param factory: makes the sampler
+    :param factory: makes the sampler of training environments, policy, ``vine_kwargs`` and steps of each in a rollout
+    :raises TypeError: for a name that is no text, or a factory that cannot be called
     """
+    check_type("name", name, str, "a text")
+    check_type("factory", factory, Callable, "a function or a class that makes the sampler")  # type: ignore[arg-type]
     SAMPLERS[name] = factory

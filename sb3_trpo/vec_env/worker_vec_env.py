@@ -122,10 +122,12 @@ class WorkerVecEnv(VecEnv):
         :return: observations, rewards, whether episodes have ended, infos
         :raises Exception: if an environment fails: AttributeError, TypeError or ValueError if it has raised one, else
             RuntimeError; the message says which environment, and has the traceback
-        :raises RuntimeError: if a process ends, or the wait for this step was interrupted before
+        :raises RuntimeError: if a process ends, the wait for this step was interrupted before, or there is no step
         """
         if self._workers.interrupted:
             raise RuntimeError("The wait for this step was interrupted, and a part of it is lost: call reset().")
+        if not (self._workers.busy or self._workers.ended):
+            raise RuntimeError("There is no step to wait for: call step_async(actions) before step_wait().")
         infos: list[dict[str, Any]] = []
         for place, (of_share, of_resets) in sorted(self._answers().items()):
             infos.extend(of_share)

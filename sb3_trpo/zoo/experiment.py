@@ -19,11 +19,13 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, sync_envs_normalization
 
 from sb3_trpo.arguments import reject_unknown_arguments
+from sb3_trpo.discrete import MASKS
 from sb3_trpo.loading import saved_attributes
 from sb3_trpo.sampling.vine.envs import branch_template
 from sb3_trpo.schedules import SCHEDULABLE
 from sb3_trpo.simulators import CloneableEnv
 from sb3_trpo.trpo import TRPO
+from sb3_trpo.variants.refusals import WITHOUT_MASKS
 from sb3_trpo.vec_env import WorkerVecEnv, clone_vec_env
 from sb3_trpo.zoo.best_settings import save_best_settings
 from sb3_trpo.zoo.masked_play import PlayingEvalCallback, player
@@ -115,17 +117,19 @@ class EvaluatedExperiment(ResumableExperiment):
 
     def _check_settings(self) -> None:
         """Find out what RL Zoo finds out late: names it writes into a loaded model unseen, values and environments that
-        every trial of a search would stumble over, and what a vine or a checkpoint cannot copy."""
+        every trial of a search would stumble over, masks that are missing, and what a vine or a checkpoint cannot copy."""
         known = inspect.signature(TRPO).parameters
         reject_unknown_arguments({name: value for name, value in self._hyperparams.items() if name not in known}, known)
         vine = self._sampling(self._hyperparams) == "vine"
-        saves = self.checkpoint_minutes is not None
-        if not (self.optimize_hyperparameters or vine or saves):
+        saves, masked = self.checkpoint_minutes is not None, "_mask" in self.algo
+        if not (self.optimize_hyperparameters or vine or saves or masked):
             return
         verbose, self.verbose = self.verbose, 0
         env = self.create_envs(1, eval_env=True)
         self.verbose = verbose
         try:
+            if masked and not env.has_attr(MASKS):
+                raise ValueError(WITHOUT_MASKS.format(f"use --algo {self.algo.replace('_mask', '')}"))
             if self.optimize_hyperparameters:
                 rl_zoo3.ALGOS[self.algo](env=env, device=self.device, **self._hyperparams)
             if vine or saves:

@@ -1,7 +1,7 @@
 """What users add from outside: an action distribution, a way to sample, a simulator. Each needs one registration, or none."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -143,6 +143,19 @@ def test_a_sampler(monkeypatch: pytest.MonkeyPatch) -> None:
     assert model.last_update["train/status"] == "ok" and logged["train/kl_divergence_loss"] <= model.target_kl
     assert all("rollout/median_advantage" in names for names in Keeping.found) and len(Keeping.found) == 2
     assert logged["train/policy_objective"] == pytest.approx(0.5 + logged["train/actual_improvement"], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "register, named",
+    [
+        (lambda: sampling.register_sampler(3, BetterHalf), "name=3 is of type int"),  # type: ignore[arg-type]
+        (lambda: sampling.register_sampler("half", "BetterHalf"), "factory='BetterHalf' is of type str"),  # type: ignore[arg-type]
+        (lambda: policy.register_extractor("MyExtractor"), "kind='MyExtractor'"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_cannot_be_registered(register: Callable[[], None], named: str) -> None:
+    with pytest.raises(TypeError, match=named):
+        register()
 
 
 ENGINE: dict[int, np.ndarray] = {}  # a simulator in another language, known by handles

@@ -383,3 +383,13 @@ def test_closed_streams_do_not_take_the_place_of_what_is_shared(streams, tmp_pat
     command = ["bash", "-c", f"{sys.executable} {script} {streams}"]
     subprocess.run(command, env=environment, timeout=60, stdout=subprocess.DEVNULL)
     assert file.read_text() == "[1.0, 1.0, 1.0]"
+
+
+def test_a_step_must_be_asked_for() -> None:
+    env = WorkerVecEnv([ToyEnv])
+    env.reset()
+    with pytest.raises(RuntimeError, match=r"call step_async\(actions\)"):
+        env.step_wait()
+    env.step_async(np.array([env.action_space.sample()]))
+    assert len(env.step_wait()) == 4
+    env.close()

@@ -13,6 +13,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+import rl_zoo3
 import yaml
 from matplotlib import pyplot as plt
 from moviepy import VideoFileClip
@@ -56,6 +57,13 @@ def run(tmp_path_factory):
     finished = command_line("train", *options, folder=folder)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return finished.stdout, folder
+
+
+@pytest.fixture(autouse=True)
+def algorithms_as_they_were(monkeypatch):
+    """A command that plays replaces RL Zoo's algorithms, for its own process."""
+    for name, algorithm in rl_zoo3.ALGOS.items():
+        monkeypatch.setitem(rl_zoo3.ALGOS, name, algorithm)
 
 
 def test_trains_this_trpo_with_the_settings_of_this_package(run):
@@ -295,6 +303,8 @@ def test_a_game_whose_package_is_missing(monkeypatch):
         ("train --env CartPole-v1 --conf-file none.yml", "none.yml"),
         ("train --env CartPole-v1 -params vine_kwargs:dict(n_states=3)", 'sampling="vine"'),
         ("train --env LunarLander-v3 --sampling vine", "LunarLander cannot be copied"),
+        ("train --env CartPole-v1 --algo trpo_mask", "has no method action_masks(): "),
+        ("train --env CartPole-v1 --algo trpo_mask_lstm -params policy:'MlpLstmPolicy'", "or use --algo trpo_lstm."),
         ("optimize --env LunarLander-v3 --sampling vine", "LunarLander cannot be copied"),
     ],
 )

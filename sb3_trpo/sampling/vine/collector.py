@@ -5,7 +5,7 @@ after it, several actions are tried in each, and a branch is run from every one.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,7 +21,6 @@ from sb3_trpo.sampling.batch import Batch
 from sb3_trpo.sampling.defects import Defect
 from sb3_trpo.sampling.masks import RolloutMasks
 from sb3_trpo.sampling.sampler import register_sampler
-from sb3_trpo.sampling.samples import single_precision
 from sb3_trpo.sampling.single_path import Transition
 from sb3_trpo.sampling.vine.branches import Branch, BranchRules, Outcomes, run_branches
 from sb3_trpo.sampling.vine.envs import BranchEnvs, branch_template
@@ -29,9 +28,10 @@ from sb3_trpo.sampling.vine.first_actions import FirstActions, first_actions
 from sb3_trpo.sampling.vine.replay_check import Trials
 from sb3_trpo.sampling.vine.settings import VineSettings
 from sb3_trpo.sampling.vine.surrogate import Branched, branch_advantages, spread
+from sb3_trpo.sampling.vine.trunk import Trunk
 from sb3_trpo.sampling.vine.workers import BranchWorkers
 from sb3_trpo.simulators import copy_env, reseed
-from sb3_trpo.vec_env import RowState, WrapperStages, clone_row_models, clone_rows
+from sb3_trpo.vec_env import RowState, WrapperStages
 
 ROWS = 32  # branches at a time; a multiple of 16, so that a network gives equal rows equal outputs wherever they stand
 
@@ -71,74 +71,6 @@ class VineBatch:
         state, branch = bad[0].tolist()
         step, env = self.places[state]
         return Defect(f"the return of branch {branch}", float(self.q_values[state, branch]), step, env)
-
-
-class Trunk:
-    """States to branch from: chosen uniformly before the rollout, saved as it passes them.
-
-    :param env: the training environments
-    :param n_steps: steps of each in the rollout
-    :param n_states: N
-    :param rng: draws the states
-    """
-
-    def __init__(self, env: VecEnv, n_steps: int, n_states: int, rng: np.random.Generator):
-        self.env, self.n_envs = env, env.num_envs
-        self.chosen = np.sort(rng.choice(n_steps * env.num_envs, n_states, replace=False))
-        self.states: list[RowState] = []
-        self.places = [  # step of the rollout and environment of each state
-            divmod(int(index), self.n_envs) for index in self.chosen
-        ]
-        self._models = clone_row_models(env)  # they may have been edited since the last rollout
-
-    def watch(self, path: Iterator[Transition]) -> Iterator[Transition]:
-        """Save the chosen states, each just before the step that leaves it.
-
-        :param path: its steps
-        :return: the same steps
-        """
-        self._save(0)
-        for step, transition in enumerate(path, start=1):
-            yield transition
-            self._save(step)
-
-    def due(self, begin: int, end: int) -> list[tuple[int, int]]:
-        """Steps and environments of the chosen states of a part of the rollout.
-
-        :param begin: first step
-        :param end: the step after the last one
-        """
-        first, last = np.searchsorted(self.chosen, [begin * self.n_envs, end * self.n_envs])
-        return self.places[first:last]
-
-    def take(self, states: Sequence[RowState]) -> None:
-        """Keep states that were saved in other processes.
-
-        :param states: the next of the chosen ones, in order
-        """
-        for (_, index), state in zip(self.places[len(self.states) :], states, strict=False):
-            self.states.append(state._replace(models=self._models[index]))
-
-    def _save(self, step: int) -> None:
-        due = self.due(step, step + 1)
-        if due and self.places[len(self.states) :][:1] == due[:1]:
-            self.take(clone_rows(self.env, [index for _, index in due]))
-
-    def policy_input(self, buffer: RolloutBuffer, masks: RolloutMasks | None) -> PolicyInput:
-        """What the policy was given in the chosen states.
-
-        :param buffer: full, and not yet read from
-        :param masks: of the rollout; None: every action was possible
-        """
-        rows = np.divmod(self.chosen, self.n_envs)
-        observations: PolicyInput
-        if isinstance(buffer.observations, dict):
-            observations = {key: single_precision(array[rows], buffer.device) for key, array in buffer.observations.items()}
-        else:
-            observations = single_precision(buffer.observations[rows], buffer.device)
-        if masks is None:
-            return observations
-        return MaskedStates(observations, th.as_tensor(masks.masks[rows], device=buffer.device))
 
 
 class Vine:
