@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch as th
+from sb3_contrib import RecurrentPPO
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback, StopTrainingOnNoModelImprovement
 from stable_baselines3.common.env_util import make_vec_env
@@ -134,6 +135,9 @@ KINDS = {
         _pendulum, RecurrentTRPO, "MlpLstmPolicy", {"batch_size": ROLLOUT, "policy_kwargs": {"lstm_hidden_size": 16}}
     ),
     "ppo": Kind(_hopper, PPO, callbacks=_evaluating),
+    "recurrent ppo": Kind(
+        algorithm=RecurrentPPO, policy="MlpLstmPolicy", settings={"policy_kwargs": {"lstm_hidden_size": 16}}
+    ),
     "a2c": Kind(algorithm=A2C, settings={"use_sde": False}),
     "ppo gsde": Kind(_pendulum, PPO, settings={"use_sde": True}),
 }

@@ -21,7 +21,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_trpo.checkpoints import plain
 from sb3_trpo.checkpoints.logs import reopened
 from sb3_trpo.checkpoints.resumption import Resumption, with_restoring
-from sb3_trpo.checkpoints.run import RunState
+from sb3_trpo.checkpoints.run import CARRIED, RunState
 from sb3_trpo.checkpoints.settings import check_settings, warn_of_versions
 from sb3_trpo.checkpoints.store import Checkpoint, DamagedError, Store, steps_of
 from sb3_trpo.distributed import join
@@ -45,7 +45,7 @@ class Resumable(OnPolicyAlgorithm):
     on as it was; so does what ``carried`` names.
     """
 
-    carried: ClassVar[Sequence[str]] = ("_last_lstm_states",)  # attributes of other types; may be pickled
+    carried: ClassVar[Sequence[str]] = CARRIED  # attributes of other types; may be pickled
     _resumption: Resumption | None = None  # that the next call of ``learn`` goes on from
     _going_on: Resumption | None = None  # that the present one goes on from
 

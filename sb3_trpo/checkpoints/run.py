@@ -27,6 +27,7 @@ from sb3_trpo.vec_env import clone_vec_env, restore_vec_env, running_statistics
 
 ENVIRONMENTS_STAND = ("_last_obs", "_last_episode_starts", "_last_original_obs")  # attributes that say where
 _OWN = ("_custom_logger", "_resumption", "_going_on", "_total_timesteps")  # attributes of this call of ``learn``
+CARRIED = ("_last_lstm_states",)  # attributes of other types that go on as they were, of algorithms that name none
 _SPACES = ("action_space", "observation_space")
 
 
@@ -73,7 +74,7 @@ class RunState(NamedTuple):
         objects = {
             "environments": states,
             "spaces": {name: _generators(model, name) for name in _SPACES},
-            "attributes": {name: vars(model)[name] for name in getattr(model, "carried", ()) if name in vars(model)},
+            "attributes": {name: vars(model)[name] for name in getattr(model, "carried", CARRIED) if name in vars(model)},
             "callbacks": {name: state for name, state in callbacks.items() if name not in values["callbacks"]},
         }
         return cls(values, zlib.compress(pickle.dumps(objects, protocol=5), level=1))

@@ -16,14 +16,19 @@ def read_masks(given: Sequence[Any], outcomes: tuple[int, ...], whose: Callable[
     :param given: one of each environment
     :param outcomes: of each action component; P in all
     :param whose: names what gave the mask of a number, as the subject of a sentence
+    :raises TypeError: for a mask that is made of other things than truth values or numbers
     :raises ValueError: for a mask of another size, or one that leaves a component of the action without an outcome
     """
     masks = np.empty((len(given), sum(outcomes)), dtype=bool)
-    for index, mask in enumerate(given):
+    for index, mask in enumerate(map(np.asarray, given)):
         if np.size(mask) != masks.shape[1]:
             raise ValueError(
                 f"{whose(index)} gave an array of shape {np.shape(mask)}: it must give {masks.shape[1]} truth "
                 f"values, one for each outcome of each action component ({' + '.join(map(str, outcomes))})."
+            )
+        if mask.dtype.kind not in "biuf":
+            raise TypeError(
+                f"{whose(index)} gave {mask.tolist()!r}: it must give truth values, or numbers that stand for them."
             )
         masks[index] = np.reshape(mask, -1)
     possible = np.logical_or.reduceat(masks, begins(outcomes), axis=1)

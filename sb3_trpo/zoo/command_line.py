@@ -107,11 +107,13 @@ class ScriptParser(ArgumentParser):
                 raise ValueError(f"give {action.option_strings[-1]}")
 
     def _check_values(self, options: Namespace) -> None:
-        """RL Zoo takes a number below 1 for none."""
+        """RL Zoo takes a number below 1 for none, and divides by others."""
         for action in self._actions:
             value = getattr(options, action.dest, None)
             if action.dest in COUNTS and value is not None and value < 1 and value != action.default:
                 raise ValueError(f"{action.option_strings[-1]} {value}: give at least 1")
+            if action.dest == "log_interval" and value == 0:
+                raise ValueError("--log-interval 0: give at least 1, or -2 for no tables")
 
     def error(self, message: str) -> NoReturn:
         """End with status 2 and the message alone, without RL Zoo's long list of options."""

@@ -19,6 +19,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, sync_envs_normalization
 
 from sb3_trpo.arguments import reject_unknown_arguments
+from sb3_trpo.checks import check_count
 from sb3_trpo.discrete import MASKS
 from sb3_trpo.loading import saved_attributes
 from sb3_trpo.sampling.vine.envs import branch_template
@@ -82,6 +83,7 @@ class EvaluatedExperiment(ResumableExperiment):
     def read_hyperparameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Read the settings, and remember them as they were given."""
         hyperparams, saved = super().read_hyperparameters()
+        check_count("n_envs", hyperparams.get("n_envs", 1), 1)
         self._given = dict(saved)
         return hyperparams, saved
 

@@ -1,6 +1,7 @@
 """MaskableTRPO: what sb3-contrib's users expect of it, and that what is masked is never taken."""
 
 import os
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, ClassVar
 
@@ -183,6 +184,17 @@ def test_masks_in_the_shape_of_the_action_are_taken() -> None:
     shaped = ActionMasker(MaskedToy(space), lambda env: env.unwrapped.mask.reshape(3, 2))
     assert MaskableTRPO("MlpPolicy", env, **SMALL).learn(32).num_timesteps == 32
     assert MaskableTRPO("MlpPolicy", shaped, **SMALL).learn(32).num_timesteps == 32
+
+
+def test_masks_may_be_tensors_or_lists_but_not_texts() -> None:
+    def learn(given: Callable[[np.ndarray], Any]) -> Any:
+        env = ActionMasker(MaskedToy(spaces.Discrete(4)), lambda env: given(env.unwrapped.mask))
+        return MaskableTRPO("MlpPolicy", env, **SMALL).learn(32).rollout_buffer.actions
+
+    assert np.array_equal(learn(th.as_tensor), learn(np.asarray)) and np.array_equal(learn(list), learn(np.asarray))
+    for texts in (lambda mask: mask.astype(str), lambda mask: [None, *mask[1:].tolist()]):
+        with pytest.raises(TypeError, match=r"at step 0 of the rollout gave \[.*\]: it must give truth values"):
+            learn(texts)
 
 
 def test_an_environment_without_masks_is_refused_unless_they_are_not_wanted() -> None:
