@@ -1,4 +1,4 @@
-"""Which saved states episodes begin in: every visited one alike, or those first that were rarely visited.
+"""Which saved states episodes begin in: every visited one alike, or more often those that were rarely visited.
 
 A source is what a run has learned of its environments, like VecNormalize's statistics. The environments of a DummyVecEnv may
 have one together; in worker processes each has its own.
