@@ -45,13 +45,13 @@ _COUNTS = {
 _FLAGS = ("normalize_advantage", "use_sde")
 
 # What the policy and the rollout buffer were made of: no later change reaches them
-_BUILT_IN = ("policy_class", "policy_kwargs", "use_sde", "rollout_buffer_class", "rollout_buffer_kwargs")
+_USED_AT_CONSTRUCTION = ("policy_class", "policy_kwargs", "use_sde", "rollout_buffer_class", "rollout_buffer_kwargs")
 
 # Numbers that no callback can change: the rollout buffer and the episode statistics were made with them
-_FIXED = ("n_steps", "_stats_window_size")
+_UNCHANGEABLE = ("n_steps", "_stats_window_size")
 
-# What something else keeps a copy of
-_TAKEN = ("learning_rate", "lr_schedule", "gamma", "gae_lambda")
+# Settings that something else has a copy of, which follows a change
+_COPIED_ELSEWHERE = ("learning_rate", "lr_schedule", "gamma", "gae_lambda")
 
 # Parameters of a policy's methods beside the observation, and the class that gives them
 _EXTRA_POLICY_INPUTS = {
@@ -135,7 +135,7 @@ def check_settings(model: Any) -> None:
 
 def _check_no_schedule(name: str, value: Any) -> None:
     """Refuse a function of the progress, or RL Zoo's text for one, and say how a setting is changed during training."""
-    if (callable(value) or str(value).startswith("lin_")) and name not in (*_FIXED, *SCHEDULABLE):
+    if (callable(value) or str(value).startswith("lin_")) and name not in (*_UNCHANGEABLE, *SCHEDULABLE):
         raise TypeError(
             f"{name}={value!r} is a schedule, which only learning_rate, {', '.join(SCHEDULABLE)} may be. To change {name} "
             f"during training, use a callback: def _on_rollout_start(self): self.model.{name} = ..., for example a function "
@@ -150,10 +150,10 @@ class KeptSettings:
     """
 
     def __init__(self, model: Any):
-        self._built = {name: copy(getattr(model, name)) for name in _BUILT_IN}
-        self._taken = {name: getattr(model, name) for name in _TAKEN}
+        self._used = {name: copy(getattr(model, name)) for name in _USED_AT_CONSTRUCTION}
+        self._copied = {name: getattr(model, name) for name in _COPIED_ELSEWHERE}
 
-    def take(self, model: Any) -> None:
+    def apply_changes(self, model: Any) -> None:
         """Check all settings; pass a changed rate, γ or λ on to the schedule and the rollout buffer, which hold copies.
 
         :raises TypeError: for a value of the wrong type
@@ -164,18 +164,18 @@ class KeptSettings:
                 "The model was loaded without environments to train in: give them to load(path, env), or call set_env(env)."
             )
         check_settings(model)
-        for name, value in self._built.items():
+        for name, value in self._used.items():
             if getattr(model, name) != value:
                 raise ValueError(
                     f"{name}={getattr(model, name)!r} has no effect: the model was made with {name}={value!r}. Make a new "
                     "model with it, and copy parameters with set_parameters where the networks have the same shapes."
                 )
-        changed = {name for name in _TAKEN if getattr(model, name) != self._taken[name]}
+        changed = {name for name in _COPIED_ELSEWHERE if getattr(model, name) != self._copied[name]}
         if changed & {"learning_rate", "lr_schedule"} == {"learning_rate"}:
             model._setup_lr_schedule()
         for name in changed & {"gamma", "gae_lambda"}:
             setattr(model.rollout_buffer, name, getattr(model, name))
-        self._taken = {name: getattr(model, name) for name in _TAKEN}
+        self._copied = {name: getattr(model, name) for name in _COPIED_ELSEWHERE}
 
 
 def _check_policy(model: Any) -> None:

@@ -203,8 +203,8 @@ class TRPO(CheckedLoad, SamplingAlgorithm):
             raise ValueError(f"policy={policy_name!r} is unknown: use one of {known}, or a class{elsewhere}.")
         return super()._get_policy_from_name(policy_name)
 
-    def _take_settings(self) -> None:
-        self._kept.take(self)
+    def _apply_changed_settings(self) -> None:
+        self._kept.apply_changes(self)
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """
@@ -225,7 +225,7 @@ class TRPO(CheckedLoad, SamplingAlgorithm):
     @keeps_policy_whole
     def train(self) -> None:
         """One update from the rollout buffer alone (paper, section 6 and appendix C): the policy's step, then the critic."""
-        self._take_settings()
+        self._apply_changed_settings()
         self._update_learning_rate(self.policy.optimizer)
         self._n_updates, self.last_update = self._n_updates + 1, {}
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
@@ -289,7 +289,7 @@ class TRPO(CheckedLoad, SamplingAlgorithm):
         :param progress_bar: show one (needs ``tqdm`` and ``rich``)
         :return: the model
         """
-        self._take_settings()
+        self._apply_changed_settings()
         try:
             with undisturbed(self.env), th.inference_mode(False), th.enable_grad():
                 return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)

@@ -81,7 +81,7 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
         """What copies and pickles have: their samplers are made anew, with environments and processes of their own."""
         return {**vars(self), "_sampler": None, "_sampler_made_for": ()}
 
-    def _take_settings(self) -> None:
+    def _apply_changed_settings(self) -> None:
         """Refuse settings that were changed to something impossible: the subclass's."""
 
     def set_random_seed(self, seed: int | None = None) -> None:
@@ -113,7 +113,7 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
         rollout_buffer.reset()
         keep_as_drawn(rollout_buffer)
         callback.on_rollout_start()
-        self._take_settings()  # here, because the callback may have changed some
+        self._apply_changed_settings()  # here, because the callback may have changed some
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)
 

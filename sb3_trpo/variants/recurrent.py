@@ -68,8 +68,8 @@ class RecurrentTRPO(TRPO):
         super()._make_networks()
         check_lstms(self.policy, self.policy_base)
 
-    def _take_settings(self) -> None:
-        super()._take_settings()
+    def _apply_changed_settings(self) -> None:
+        super()._apply_changed_settings()
         refuse_vine(self)
 
     def _excluded_save_params(self) -> list[str]:
