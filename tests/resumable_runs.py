@@ -25,7 +25,7 @@ from sb3_trpo.simulators import CloneableEnv
 from tests.masked import Cells
 
 ROLLOUT = 64  # steps of each environment
-SPEEDS = ("time/fps", "time/time_elapsed", "rollout/branch_steps_per_second")  # log values that differ from run to run
+SPEEDS = ("time/fps", "time/time_elapsed", "rollout/branch_fps")  # log values that differ from run to run
 
 
 class PixelEnv(gym.Env):

@@ -234,5 +234,5 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
 def _combined(of_ranks: list[Mapping[str, float]]) -> dict[str, float]:
     """Diagnostics of all ranks: counts and speeds add up, the others are means over ranks."""
     sums = {key: sum(diagnostics[key] for diagnostics in of_ranks) for key in of_ranks[0]}
-    added = ("_count", "_per_second")
+    added = ("_count", "_fps")
     return {key: total if key.endswith(added) else total / len(of_ranks) for key, total in sums.items()}

@@ -29,7 +29,7 @@ class Experience(Protocol):
     def diagnostics(self) -> Mapping[str, float]:
         """For the log, of this rank.
 
-        Over ranks, keys that end in ``_count`` or ``_per_second`` are added up, the others averaged.
+        Over ranks, keys that end in ``_count`` or ``_fps`` are added up, the others averaged.
         """
         ...
 

@@ -365,4 +365,4 @@ def test_a_vine_in_a_space_of_one_action_says_nothing_of_something_else(space: s
         warnings.simplefilter("error")
         model = TRPO("MlpPolicy", ToyEnv(space), sampling="vine", vine_kwargs={"n_states": 4}, **SMALL).learn(256)
     assert model.last_update["train/status"] == "zero gradient"
-    assert model.logger.name_to_value["rollout/branch_spread"] == 0.0
+    assert model.logger.name_to_value["rollout/branch_value_std"] == 0.0

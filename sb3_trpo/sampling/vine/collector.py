@@ -230,7 +230,7 @@ def _diagnostics(outcomes: Outcomes, spread_of_states: float, seconds: float) ->
     return {
         "rollout/branch_count": len(outcomes.lengths),
         "rollout/branch_length_mean": float(outcomes.lengths.mean()),
-        "rollout/branch_terminated": float(outcomes.terminated.mean()),
-        "rollout/branch_spread": spread_of_states,
-        "rollout/branch_steps_per_second": float(outcomes.lengths.sum() / seconds),
+        "rollout/branch_termination_rate": float(outcomes.terminated.mean()),
+        "rollout/branch_value_std": spread_of_states,
+        "rollout/branch_fps": float(outcomes.lengths.sum() / seconds),
     }

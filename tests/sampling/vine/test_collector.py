@@ -192,8 +192,8 @@ def test_what_is_logged():
     trpo.learn(1, callback=Look())
     assert logged["rollout/branch_count"] == 18
     assert logged["rollout/branch_length_mean"] == 5.0
-    assert logged["rollout/branch_terminated"] == 0.0
-    assert logged["rollout/branch_spread"] > 0.0 and logged["rollout/branch_steps_per_second"] > 0.0
+    assert logged["rollout/branch_termination_rate"] == 0.0
+    assert logged["rollout/branch_value_std"] > 0.0 and logged["rollout/branch_fps"] > 0.0
 
 
 def noise_of(trpo: TRPO) -> tuple[list[Any], np.ndarray]:
