@@ -15,7 +15,7 @@ from gymnasium import spaces
 MASKS = "action_masks"  # the method of environments that gives a mask, as sb3-contrib has it
 
 
-def outcomes(space: spaces.Space) -> tuple[int, ...]:
+def action_dims(space: spaces.Space) -> tuple[int, ...]:
     """Outcomes of each component of a discrete action.
 
     :raises ValueError: for any other space
@@ -33,7 +33,7 @@ def outcomes(space: spaces.Space) -> tuple[int, ...]:
 
 
 @cache
-def begins(sizes: tuple[int, ...]) -> np.ndarray:
+def offsets(sizes: tuple[int, ...]) -> np.ndarray:
     """Where the outcomes of each component begin in a mask ``[d]``.
 
     :param sizes: outcomes of each
@@ -43,7 +43,7 @@ def begins(sizes: tuple[int, ...]) -> np.ndarray:
 
 def all_actions(space: spaces.Space) -> np.ndarray:
     """Every action of a discrete space, the outcomes of its components ``[A, d]``."""
-    return np.array(list(product(*map(range, outcomes(space)))))
+    return np.array(list(product(*map(range, action_dims(space)))))
 
 
 def random_actions(
@@ -54,20 +54,20 @@ def random_actions(
     :param shape: N and K
     :param masks: ``[N, P]``; None: all are possible
     """
-    sizes = outcomes(space)
+    sizes = action_dims(space)
     if masks is None:
         return rng.integers(sizes, size=(*shape, len(sizes)))
-    which = rng.integers(choices(space, masks)[:, None], size=(*shape, len(sizes)))
+    which = rng.integers(possible_counts(space, masks)[:, None], size=(*shape, len(sizes)))
     actions = np.empty_like(which)
-    for component, block in enumerate(np.split(masks, begins(sizes)[1:], axis=1)):
+    for component, block in enumerate(np.split(masks, offsets(sizes)[1:], axis=1)):
         ranked = np.argsort(~block, axis=1, kind="stable")  # possible ones first, in their order
         actions[..., component] = np.take_along_axis(ranked, which[..., component], axis=1)
     return actions
 
 
-def choices(space: spaces.Space, masks: np.ndarray) -> np.ndarray:
+def possible_counts(space: spaces.Space, masks: np.ndarray) -> np.ndarray:
     """How many outcomes of each component are possible ``[N, d]``, by masks ``[N, P]``."""
-    return np.add.reduceat(masks, begins(outcomes(space)), axis=1, dtype=np.int64)
+    return np.add.reduceat(masks, offsets(action_dims(space)), axis=1, dtype=np.int64)
 
 
 def are_possible(space: spaces.Space, actions: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -76,7 +76,7 @@ def are_possible(space: spaces.Space, actions: np.ndarray, masks: np.ndarray) ->
     :param actions: outcomes of their components ``[A, d]``
     :param masks: ``[N, P]``
     """
-    return np.logical_and.reduce(masks[:, begins(outcomes(space)) + actions], axis=-1)
+    return np.logical_and.reduce(masks[:, offsets(action_dims(space)) + actions], axis=-1)
 
 
 def mask_of(env: gym.Env, space: spaces.Space) -> np.ndarray | None:
@@ -92,7 +92,7 @@ def mask_of(env: gym.Env, space: spaces.Space) -> np.ndarray | None:
     except (AttributeError, TypeError, ValueError):  # nothing of that name, or no method that can be called with nothing
         return None
     mask = np.asarray(method(), dtype=bool).reshape(-1)
-    usable = mask.size == sum(outcomes(space)) and bool(choices(space, mask[None]).all())
+    usable = mask.size == sum(action_dims(space)) and bool(possible_counts(space, mask[None]).all())
     return mask if usable else None
 
 
@@ -104,7 +104,7 @@ def draw_action(space: spaces.Space, mask: np.ndarray | None, before: Any = None
     :param before: an action to take once more, if it is possible; None for none
     """
     start = getattr(space, "start", 0)
-    if before is not None and (mask is None or mask[begins(outcomes(space)) + np.atleast_1d(before) - start].all()):
+    if before is not None and (mask is None or mask[offsets(action_dims(space)) + np.atleast_1d(before) - start].all()):
         return before
     if mask is None:
         return space.sample()

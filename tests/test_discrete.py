@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from sb3_trpo.discrete import all_actions, are_possible, choices, draw_action, mask_of, outcomes, random_actions
+from sb3_trpo.discrete import action_dims, all_actions, are_possible, draw_action, mask_of, possible_counts, random_actions
 from tests.masked import SPACES, Cells, MaskedToy, random_masks, sizes
 
 
@@ -24,11 +24,11 @@ def possible_by_hand(space: spaces.Space, mask: np.ndarray) -> list[tuple[int, .
 
 def test_all_actions_and_which_are_possible(space: spaces.Space) -> None:
     actions = all_actions(space)
-    assert len({tuple(action) for action in actions}) == len(actions) == np.prod(outcomes(space))
+    assert len({tuple(action) for action in actions}) == len(actions) == np.prod(action_dims(space))
     masks = random_masks(np.random.default_rng(0), space, 50)
     for mask, row in zip(masks, are_possible(space, actions, masks), strict=True):
         assert [tuple(action) for action in actions[row]] == possible_by_hand(space, mask)
-        assert np.prod(choices(space, mask[None])) == row.sum()
+        assert np.prod(possible_counts(space, mask[None])) == row.sum()
 
 
 def test_random_actions_are_uniform_over_what_is_possible(space: spaces.Space) -> None:
@@ -44,7 +44,7 @@ def test_random_actions_are_uniform_over_what_is_possible(space: spaces.Space) -
 
 
 def test_with_all_possible_the_draws_are_those_without_masks(space: spaces.Space) -> None:
-    masks = np.ones((7, sum(outcomes(space))), dtype=bool)
+    masks = np.ones((7, sum(action_dims(space))), dtype=bool)
     pair = [random_actions(space, np.random.default_rng(2), (7, 5), given) for given in (None, masks)]
     assert np.array_equal(*pair)
 
@@ -91,4 +91,4 @@ def test_without_a_usable_mask_any_action_is_drawn_as_gymnasium_draws_it(mask: o
 
 def test_other_spaces_are_refused() -> None:
     with pytest.raises(ValueError, match="no masks for actions in Box"):
-        outcomes(spaces.Box(0.0, 1.0, (2,)))
+        action_dims(spaces.Box(0.0, 1.0, (2,)))

@@ -18,7 +18,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch.distributions import Categorical
 
-from sb3_trpo.discrete import outcomes
+from sb3_trpo.discrete import action_dims
 from sb3_trpo.policy.observations import States, select
 
 IMPOSSIBLE = -1e8  # a logit; finite, because ∞ − ∞ and 0 · ∞ are not numbers
@@ -101,5 +101,5 @@ def masked_distribution(space: spaces.Space) -> Distribution:
     :param space: of the actions
     :raises ValueError: if it is not discrete
     """
-    sizes = outcomes(space)
+    sizes = action_dims(space)
     return MaskedCategorical(sizes[0]) if isinstance(space, spaces.Discrete) else MaskedMultiCategorical(list(sizes))

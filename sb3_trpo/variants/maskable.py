@@ -16,7 +16,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.checks import check_flag
-from sb3_trpo.discrete import MASKS, outcomes
+from sb3_trpo.discrete import MASKS, action_dims
 from sb3_trpo.policy import MaskedStates, masked_distribution, register_policy
 from sb3_trpo.policy.masks import MaskedCategorical, MaskedMultiCategorical
 from sb3_trpo.sampling import Evaluator, Sampler, Samples, Vine
@@ -68,7 +68,7 @@ class MaskableTRPO(TRPO):
         self._masks: RolloutMasks | None = None
         if self.rollout_buffer_class in (MaskableRolloutBuffer, MaskableDictRolloutBuffer):
             self.rollout_buffer_class = None  # masks are kept beside the buffer
-        outcomes(self.action_space)  # refuses others
+        action_dims(self.action_space)  # refuses others
         super()._setup_model()
         refuse_own_buffer(self.rollout_buffer)
 
@@ -97,7 +97,9 @@ class MaskableTRPO(TRPO):
 
     def _make_sampler(self, env: VecEnv) -> Sampler:
         if self._use_masking and self.sampling == "vine":  # else a copy of the environment would be said to fail
-            read_masks(env.env_method(MASKS), outcomes(self.action_space), lambda index: f"{MASKS}() of environment {index}")
+            read_masks(
+                env.env_method(MASKS), action_dims(self.action_space), lambda index: f"{MASKS}() of environment {index}"
+            )
         sampler = super()._make_sampler(env)
         if isinstance(sampler, Vine):
             sampler.masks = lambda: self._masks
@@ -108,7 +110,7 @@ class MaskableTRPO(TRPO):
         if not self._use_masking:
             return None
         assert self.env is not None
-        return RolloutMasks(self.env, outcomes(self.action_space), self.n_steps)
+        return RolloutMasks(self.env, action_dims(self.action_space), self.n_steps)
 
     def _read_samples(self) -> Samples:
         return self._with_masks(super()._read_samples())
@@ -140,7 +142,7 @@ class MaskableTRPO(TRPO):
         :raises ValueError: for a mask of another size, or one that leaves a component of the action without an outcome
         """
         if action_masks is not None:
-            masks, sizes = np.asarray(action_masks), outcomes(self.action_space)
+            masks, sizes = np.asarray(action_masks), action_dims(self.action_space)
             rows = masks.reshape(-1, sum(sizes)) if masks.size % sum(sizes) == 0 else masks[None]
             read_masks(rows, sizes, lambda index: f"{MASKS} for observation {index}")  # type: ignore[arg-type]
         return self.policy.predict(observation, state, episode_start, deterministic, action_masks=action_masks)  # type: ignore[call-arg]

@@ -49,14 +49,14 @@ class BranchRules:
     :param gamma: discount factor
     :param bootstrap: whether the critic stands in for what comes after a cut
     :param hold: policy steps that share one row of noise (gSDE keeps its exploration matrix for several)
-    :param outcomes: of each action component, if environments are asked which are possible; None: all are
+    :param action_dims: outcomes of each action component, if environments are asked which are possible; None: all are
     """
 
     length: int
     gamma: float
     bootstrap: bool
     hold: int
-    outcomes: tuple[int, ...] | None = None
+    action_dims: tuple[int, ...] | None = None
 
 
 class Paths(NamedTuple):
@@ -79,7 +79,7 @@ class Paths(NamedTuple):
         return Paths(*(array[mine] for array in self))
 
 
-class Outcomes(NamedTuple):
+class BranchResults(NamedTuple):
     """What came of J branches.
 
     :param returns: Q̂ = Σ_t γ^t r_t (+ γ^T V(s_T) where a branch was cut, by its length or by a time limit) ``[J]``
@@ -94,7 +94,7 @@ class Outcomes(NamedTuple):
     paths: Paths
 
     @classmethod
-    def joined(cls, parts: Sequence["Outcomes"]) -> "Outcomes":
+    def joined(cls, parts: Sequence["BranchResults"]) -> "BranchResults":
         """The outcomes of all branches from those of parts of them."""
         begins = np.cumsum([0, *(len(part.returns) for part in parts[:-1])])
         paths = [part.paths._replace(branches=part.paths.branches + n) for part, n in zip(parts, begins, strict=True)]
@@ -103,7 +103,7 @@ class Outcomes(NamedTuple):
 
 
 @th.no_grad()
-def run_branches(policy: ActorCriticPolicy, envs: BranchEnvs, branches: Sequence[Branch], rules: BranchRules) -> Outcomes:
+def run_branches(policy: ActorCriticPolicy, envs: BranchEnvs, branches: Sequence[Branch], rules: BranchRules) -> BranchResults:
     """Run branches, as many at a time as there are environments; where one ends the next in line begins.
 
     The policy sees all rows in every step, so a row's actions do not depend on which branches run beside it, and
@@ -120,7 +120,7 @@ def run_branches(policy: ActorCriticPolicy, envs: BranchEnvs, branches: Sequence
             runner.step()
         runner.bootstrap()
     paths = Paths(*map(np.concatenate, zip(*runner.steps, strict=True)))
-    return Outcomes(runner.returns, runner.lengths, runner.terminated, paths)
+    return BranchResults(runner.returns, runner.lengths, runner.terminated, paths)
 
 
 _setting_threads = Lock()
@@ -212,9 +212,9 @@ class _Runner:
 
     def _masks(self, rows: np.ndarray) -> np.ndarray | None:
         """What is possible now, of all rows ``[rows, P]``, if environments are asked."""
-        if self.rules.outcomes is None:
+        if self.rules.action_dims is None:
             return None
-        masks = self.envs.masks(rows, self.taken[rows], self.rules.outcomes)
+        masks = self.envs.masks(rows, self.taken[rows], self.rules.action_dims)
         for row in rows[self.taken[rows] == 0]:
             if not np.array_equal(masks[row], self.branches[self.current[row]].mask):
                 raise RuntimeError(ANOTHER_MASK)

@@ -22,7 +22,7 @@ from sb3_trpo.sampling.defects import Defect
 from sb3_trpo.sampling.masks import RolloutMasks
 from sb3_trpo.sampling.sampler import register_sampler
 from sb3_trpo.sampling.single_path import Transition
-from sb3_trpo.sampling.vine.branches import Branch, BranchRules, Outcomes, run_branches
+from sb3_trpo.sampling.vine.branches import Branch, BranchResults, BranchRules, run_branches
 from sb3_trpo.sampling.vine.envs import BranchEnvs, branch_template
 from sb3_trpo.sampling.vine.first_actions import FirstActions, first_actions
 from sb3_trpo.sampling.vine.replay_check import Trials
@@ -138,24 +138,26 @@ class Vine:
         states = trunk.policy_input(buffer, masks)
         tried = first_actions(policy, states, settings, rng)
         hold = 1 if not explores_by_state(policy) else (sde_sample_freq if sde_sample_freq > 0 else settings.branch_length)
-        rules = BranchRules(settings.branch_length, gamma, settings.bootstrap, hold, None if masks is None else masks.outcomes)
+        rules = BranchRules(
+            settings.branch_length, gamma, settings.bootstrap, hold, None if masks is None else masks.action_dims
+        )
         branches, places = self._branches(policy, trunk.states, tried, rng, rules), tried.places()
         if isinstance(states, MaskedStates):
             possible = states.masks.cpu().numpy()
             branches = [branch._replace(mask=possible[state]) for branch, (state, _) in zip(branches, places, strict=True)]
         if self._workers is not None:
             examples = select(states, slice(ROWS)), tried.actions[:ROWS, 0]
-            outcomes = self._workers.run(policy, self._stages, branches, rules, examples)
+            results = self._workers.run(policy, self._stages, branches, rules, examples)
         else:
             assert self._here is not None, "closed"
-            outcomes = run_branches(policy, self._here, branches, rules)
-        self._trials.check(branches, outcomes, [trunk.places[state][1] for state, _ in places], rules)
+            results = run_branches(policy, self._here, branches, rules)
+        self._trials.check(branches, results, [trunk.places[state][1] for state, _ in places], rules)
         returns = np.zeros(tried.shape)
-        returns[tuple(np.transpose(places))] = outcomes.returns
+        returns[tuple(np.transpose(places))] = results.returns
         q_values = th.as_tensor(returns, dtype=th.float32, device=policy.device)
         between = spread(branch_advantages(q_values, tried.possible), tried.possible)
-        diagnostics = _diagnostics(outcomes, between, time.perf_counter() - begin)
-        steps = int(outcomes.lengths.sum())
+        diagnostics = _diagnostics(results, between, time.perf_counter() - begin)
+        steps = int(results.lengths.sum())
         return VineBatch(states, tried, q_values, trunk.places, steps, diagnostics)
 
     def _branches(
@@ -225,12 +227,12 @@ def make_vine(
 register_sampler("vine", make_vine)
 
 
-def _diagnostics(outcomes: Outcomes, spread_of_states: float, seconds: float) -> dict[str, float]:
+def _diagnostics(results: BranchResults, spread_of_states: float, seconds: float) -> dict[str, float]:
     """Number of branches, their mean length, share that terminated, spread of Q̂ between the branches of a state, steps/s."""
     return {
-        "rollout/branch_count": len(outcomes.lengths),
-        "rollout/branch_length_mean": float(outcomes.lengths.mean()),
-        "rollout/branch_termination_rate": float(outcomes.terminated.mean()),
+        "rollout/branch_count": len(results.lengths),
+        "rollout/branch_length_mean": float(results.lengths.mean()),
+        "rollout/branch_termination_rate": float(results.terminated.mean()),
         "rollout/branch_value_std": spread_of_states,
-        "rollout/branch_fps": float(outcomes.lengths.sum() / seconds),
+        "rollout/branch_fps": float(results.lengths.sum() / seconds),
     }

@@ -66,18 +66,18 @@ class BranchEnvs:
         obs, rewards = self.stages.apply(dict_to_obs(self.space, self.raw), self.rewards)
         return obs, rewards, *ends
 
-    def masks(self, rows: np.ndarray, taken: np.ndarray, outcomes: tuple[int, ...]) -> np.ndarray:
+    def masks(self, rows: np.ndarray, taken: np.ndarray, action_dims: tuple[int, ...]) -> np.ndarray:
         """Which outcomes are possible now, of all rows ``[rows, P]``: asked of some, all of the others'.
 
         :param rows: which to ask
         :param taken: how many steps of its branch each of these has taken
-        :param outcomes: of each action component
+        :param action_dims: outcomes of each action component
         :raises ValueError: for a mask that cannot be used
         """
-        masks: np.ndarray = np.ones((len(self.envs), sum(outcomes)), dtype=bool)
+        masks: np.ndarray = np.ones((len(self.envs), sum(action_dims)), dtype=bool)
         given = [self.envs[row].get_wrapper_attr(MASKS)() for row in rows]
         masks[rows] = read_masks(
-            given, outcomes, lambda place: f"{MASKS}() of an environment at step {taken[place]} of a branch"
+            given, action_dims, lambda place: f"{MASKS}() of an environment at step {taken[place]} of a branch"
         )
         return masks
 

@@ -8,7 +8,7 @@ from gymnasium import spaces
 from stable_baselines3.common.distributions import BernoulliDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from sb3_trpo.discrete import all_actions, are_possible, choices, outcomes, random_actions
+from sb3_trpo.discrete import action_dims, all_actions, are_possible, possible_counts, random_actions
 from sb3_trpo.policy import MaskedStates, PolicyInput, action_distribution, count, distribution_of, draw_noise
 from sb3_trpo.sampling.vine.settings import VineSettings
 
@@ -66,7 +66,7 @@ def _drawn_uniformly(
 ) -> FirstActions:
     space, masks = policy.action_space, _masks(states)
     shape = count(states), n_branches
-    sizes = np.array([outcomes(space)]) if masks is None else choices(space, masks)
+    sizes = np.array([action_dims(space)]) if masks is None else possible_counts(space, masks)
     log_proposal = np.broadcast_to(-np.log(sizes).sum(axis=1, keepdims=True), shape)
     actions = _as_given(policy, random_actions(space, rng, shape, masks))
     return FirstActions(actions, th.tensor(log_proposal, dtype=th.float32, device=policy.device))

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from sb3_trpo.processes import parts
-from sb3_trpo.sampling.vine.branches import Branch, BranchRules, Outcomes, Paths
+from sb3_trpo.sampling.vine.branches import Branch, BranchResults, BranchRules, Paths
 from sb3_trpo.simulators import Replayed, replay
 from sb3_trpo.vec_env import call_cloneable
 
@@ -32,11 +32,11 @@ class Trials:
         self.env, self.template, self.n_workers = env.unwrapped, template, n_workers
         self._rng, self._turn = np.random.default_rng(0), 0
 
-    def check(self, branches: Sequence[Branch], outcomes: Outcomes, owners: Sequence[int], rules: BranchRules) -> None:
+    def check(self, branches: Sequence[Branch], results: BranchResults, owners: Sequence[int], rules: BranchRules) -> None:
         """Try some branches.
 
         :param branches: J branches
-        :param outcomes: what came of them
+        :param results: what came of them
         :param owners: the training environment that each one's state was saved in ``[J]``
         :param rules: that they followed
         :raises RuntimeError: if one leads elsewhere; the message names the output, the step, and what to do
@@ -45,16 +45,16 @@ class Trials:
         if not (self.n_workers or there):
             return
         for part in filter(None, parts(len(branches), max(1, self.n_workers))):
-            for index in self._choose(outcomes.returns[part.start : part.stop]) + part.start:
-                path = outcomes.paths.of(index)
-                masked = rules.outcomes is not None
+            for index in self._choose(results.returns[part.start : part.stop]) + part.start:
+                path = results.paths.of(index)
+                masked = rules.action_dims is not None
                 arguments = (branches[index].state.env, branches[index].state.models, path.actions, masked)
                 if there:
                     (replayed,) = call_cloneable(self.env, "replay", [owners[index]], arguments)
                 else:
                     replayed = replay(self.template, *arguments)
                 found = _difference(
-                    path, bool(outcomes.terminated[index]), replayed, rules.length, self.template.observation_space
+                    path, bool(results.terminated[index]), replayed, rules.length, self.template.observation_space
                 )
                 if found is not None:
                     raise RuntimeError(

@@ -8,7 +8,7 @@ from typing import Any
 from gymnasium import spaces
 
 from sb3_trpo.checks import check_count, check_flag
-from sb3_trpo.discrete import outcomes
+from sb3_trpo.discrete import action_dims
 
 FEW_ACTIONS = 8  # up to so many, all are tried by default
 BRANCH_SHARE = 1  # branch steps for each step of the trunk, by default
@@ -58,7 +58,7 @@ class VineSettings:
         for name in ("bootstrap", "common_random_numbers"):
             check_flag(f"vine_kwargs: {name}", getattr(settings, name))
         branches = _branches_per_state(settings.branches_per_state, action_space)
-        n_branches = prod(outcomes(action_space)) if branches == "all" else int(branches)
+        n_branches = prod(action_dims(action_space)) if branches == "all" else int(branches)
         n_states = settings.n_states
         if n_states is None:
             n_states = min(trunk_steps, max(1, round(BRANCH_SHARE * trunk_steps / (n_branches * settings.branch_length))))
@@ -73,7 +73,7 @@ class VineSettings:
 def _branches_per_state(given: Any, space: spaces.Space) -> int | str:
     continuous = isinstance(space, spaces.Box)
     if given is None:
-        return "all" if not continuous and prod(outcomes(space)) <= FEW_ACTIONS else 4
+        return "all" if not continuous and prod(action_dims(space)) <= FEW_ACTIONS else 4
     if given == "all":
         if continuous:
             raise ValueError(

@@ -16,7 +16,7 @@ from sb3_trpo.policy import MaskedStates, PolicyInput
 from sb3_trpo.policy.copies import contents, fill, recipe
 from sb3_trpo.processes import Workers, parts
 from sb3_trpo.processes.messages import dump
-from sb3_trpo.sampling.vine.branches import Branch, BranchRules, Outcomes, run_branches
+from sb3_trpo.sampling.vine.branches import Branch, BranchResults, BranchRules, run_branches
 from sb3_trpo.sampling.vine.envs import BranchEnvs, unpickled
 from sb3_trpo.sampling.vine.outputs import compare, outputs
 from sb3_trpo.simulators import Pickler, copy_env
@@ -38,7 +38,7 @@ class BranchRunner:
         self.policy = policy_class(**arguments).to("cpu")
         self.policy.set_training_mode(False)
 
-    def run(self, common: bytes, branches: Sequence[Branch]) -> tuple[Outcomes, dict[str, np.ndarray]]:
+    def run(self, common: bytes, branches: Sequence[Branch]) -> tuple[BranchResults, dict[str, np.ndarray]]:
         """Outcomes, and what the policy says of the examples.
 
         :param common: what every worker gets
@@ -71,7 +71,7 @@ class BranchWorkers:
         branches: Sequence[Branch],
         rules: BranchRules,
         examples: tuple[PolicyInput, th.Tensor],
-    ) -> Outcomes:
+    ) -> BranchResults:
         """What :func:`run_branches` gives, the branches in as many parts as there are processes.
 
         :param examples: states and actions to try the policy with
@@ -93,7 +93,7 @@ class BranchWorkers:
         except BaseException:
             self.workers.end_at_once()
             raise
-        return Outcomes.joined([results[place][0] for place in sorted(results)])
+        return BranchResults.joined([results[place][0] for place in sorted(results)])
 
 
 def _on_cpu(states: PolicyInput) -> PolicyInput:
