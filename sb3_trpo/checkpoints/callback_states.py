@@ -20,7 +20,7 @@ _STATE: dict[str, tuple[str, ...]] = {
     f"{_BASE}StopTrainingOnNoModelImprovement": ("last_best_mean_reward", "no_improvement_evals"),
     "rl_zoo3.callbacks.RawStatisticsCallback": ("_timesteps_counter",),
 }
-_KNOWN = ("stable_baselines3.", "sb3_trpo.", "rl_zoo3.")  # whose callbacks have no more to say
+_KNOWN = ("stable_baselines3.", "sb3_contrib.", "sb3_trpo.", "rl_zoo3.")  # whose callbacks have no more to say
 _LEADING_ELSEWHERE = ("parent", "model", "locals", "globals")
 _UNCHANGED = ("verbose", "callback", "eval_env", *_LEADING_ELSEWHERE)
 

@@ -12,13 +12,13 @@ from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, EventCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.checkpoints import plain
 from sb3_trpo.checkpoints.algorithm import INEXACT, OBJECTS, VALUES, ZIP, common_steps
-from sb3_trpo.checkpoints.callback_states import not_saved
+from sb3_trpo.checkpoints.callback_states import not_saved, walk
 from sb3_trpo.checkpoints.preemption import SIGNALS, Preempted, Request
 from sb3_trpo.checkpoints.run import RunState, environments
 from sb3_trpo.checkpoints.settings import described, versions
@@ -82,7 +82,6 @@ class ExactCheckpoint(BaseCallback):
             raise ValueError(f"inexact={inexact!r}: give one of {', '.join(map(repr, INEXACT))}.")
         self.folder, self.every_steps, self.every_minutes = Path(folder), every_steps, every_minutes
         self.keep, self.inexact, self.signals = keep, inexact, tuple(signals)
-        self.iterations = 0
         self._disturbed = False
         self._left_out: set[str] = set()
         self._leaving_traces: list[VecEnv] = []
@@ -92,6 +91,8 @@ class ExactCheckpoint(BaseCallback):
         model = self._algorithm
         self._ranks: Ranks = getattr(model, "_ranks", ALONE)
         self._store = Store(self.folder, self._ranks.rank, self._ranks.size)
+        self._check_place()
+        self.iterations = 0
         resumption = getattr(model, "_going_on", None)
         if resumption is not None:
             self.iterations, _RUNS[model] = resumption.iterations, resumption.run
@@ -118,6 +119,15 @@ class ExactCheckpoint(BaseCallback):
     def _root(self) -> BaseCallback:
         """``learn``'s callback, which this one is a part of."""
         return self.locals["callback"]
+
+    def _check_place(self) -> None:
+        """Refuse a place inside an event's callback, which is not told when rollouts begin."""
+        for callback in walk(self._root):
+            if isinstance(callback, EventCallback) and callback.callback is not None and self in walk(callback.callback):
+                raise ValueError(
+                    f"ExactCheckpoint is inside {type(callback).__name__}, which does not tell it when rollouts begin: give "
+                    "it to learn itself, in a list with the other callbacks."
+                )
 
     def _check_folder(self, resumed: int | None) -> None:
         """Refuse another run's; take away what does not count: what not all ranks have, and what was passed over.
@@ -257,5 +267,6 @@ class ExactCheckpoint(BaseCallback):
             "algorithm": type(model).__name__,
             "steps": model.num_timesteps,
             "updates": model._n_updates,
+            "folder": str(self.folder.resolve()),
         }
         return {**about, "time": time.strftime("%Y-%m-%d %H:%M:%S"), "versions": versions(), "wrappers": described(model.env)}

@@ -70,6 +70,23 @@ def reopened(saved: dict[str, Any], steps: int) -> Logger:
     return Logger(saved["folder"], [_reopened(output, steps) for output in saved["outputs"]])
 
 
+def moved(saved: dict[str, Any], before: Path, now: Path) -> dict[str, Any]:
+    """Where a log goes whose checkpoints were copied or moved: with them, if both are inside of one folder.
+
+    :param saved: what :func:`outputs_of` returned
+    :param before: where the checkpoints were
+    :param now: where they are
+    """
+
+    def place(path: str) -> str:
+        absolute = Path(path).resolve()
+        inside = before != now and absolute.is_relative_to(before.parent)
+        return str(now.parent / absolute.relative_to(before.parent)) if inside else path
+
+    outputs = [{**output, **({"path": place(output["path"])} if "path" in output else {})} for output in saved["outputs"]]
+    return {"folder": saved["folder"] and place(saved["folder"]), "outputs": outputs}
+
+
 def _reopened(saved: dict[str, Any], steps: int) -> KVWriter:
     kind = saved["kind"]
     if kind == "stdout":

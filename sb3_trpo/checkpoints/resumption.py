@@ -2,12 +2,14 @@
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from sb3_trpo.checkpoints.callback_states import walk
+from sb3_trpo.checkpoints.logs import moved
 from sb3_trpo.checkpoints.run import RunState
 from sb3_trpo.checkpoints.store import Checkpoint
 
@@ -26,7 +28,7 @@ class Resumption:
         self.iterations: int = state.values["iterations"]
         self.elapsed: int = state.values["elapsed"]
         self.began_at: int = state.values["attributes"]["_num_timesteps_at_start"]
-        self.outputs = state.values["outputs"]
+        self.outputs = moved(state.values["outputs"], Path(checkpoint.about["folder"]), checkpoint.path.resolve().parent)
         self.goes_on_logging = not {"verbose", "tensorboard_log"} & set(changed)
         self.restart = restart
         self.log_interval: int | None = 1

@@ -115,7 +115,7 @@ def _explore_from(
             clone_state(env)  # as retracing does at every step
         again = bool(taken) and rng.random() < repeat
         taken.append(draw_action(actions, mask_of(env, actions), taken[-1] if again else None))
-        observation, reward, terminated, truncated, _ = env.step(taken[-1])
+        observation, reward, terminated, truncated, _ = env.step(deepcopy(taken[-1]))  # which it may write into
         found.steps += 1
         total += float(reward)
         visit = Visit(env, observation, start.steps + len(taken), total, lambda: Way(start.way, seed, tuple(taken)))

@@ -136,7 +136,7 @@ def _played(env: gym.Env, visit: Visit, actions: Iterable[Any]) -> tuple[Traject
     for action in actions:
         starts.append(visit.save())
         mask_of(env, env.action_space)  # who asks may change something: exploration did
-        observation, reward, terminated, truncated, _ = env.step(action)
+        observation, reward, terminated, truncated, _ = env.step(deepcopy(action))  # which it may write into
         visit = Visit(env, observation, visit.steps + 1, visit.total + float(reward))
         over = bool(terminated or truncated)
         if over:

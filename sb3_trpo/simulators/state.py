@@ -54,6 +54,7 @@ def clone_state(env: gym.Env) -> SimulatorState:
     - the order of a set's elements, if anything depends on it;
     - the models of gymnasium's own MuJoCo environments, which these never change: if you edit one, :func:`restore_state`
       leaves your edits where they are (if there is any other class in the environment, models are part of the state);
+    - the arrays that gymnasium's own MuJoCo environments reset from (``init_qpos``, ``init_qvel``), likewise;
     - ``Monitor``'s records of past episodes, which grow without bound.
 
     :func:`check_clone` finds out whether an environment depends on any of these.

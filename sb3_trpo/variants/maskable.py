@@ -66,6 +66,7 @@ class MaskableTRPO(TRPO):
     def _setup_model(self) -> None:
         self._use_masking = True
         self._masks: RolloutMasks | None = None
+        self._env_with_masks: VecEnv | None = None
         if self.rollout_buffer_class in (MaskableRolloutBuffer, MaskableDictRolloutBuffer):
             self.rollout_buffer_class = None  # masks are kept beside the buffer
         action_dims(self.action_space)  # refuses others
@@ -84,7 +85,7 @@ class MaskableTRPO(TRPO):
         self.policy.action_dist = masked_distribution(self.action_space)
 
     def _excluded_save_params(self) -> list[str]:
-        unsaved = [*super()._excluded_save_params(), "_masks", "_use_masking"]
+        unsaved = [*super()._excluded_save_params(), "_masks", "_use_masking", "_env_with_masks"]
         if self.rollout_buffer_class in (RolloutBuffer, DictRolloutBuffer):
             unsaved.append("rollout_buffer_class")  # MaskablePPO needs another kind
         return unsaved
@@ -148,8 +149,10 @@ class MaskableTRPO(TRPO):
         return self.policy.predict(observation, state, episode_start, deterministic, action_masks=action_masks)  # type: ignore[call-arg]
 
     def _setup_learn(self, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
-        if self._use_masking and self.env is not None and not is_masking_supported(self.env):
-            raise ValueError(WITHOUT_MASKS.format("call learn(..., use_masking=False)"))
+        if self._use_masking and self.env is not self._env_with_masks:  # asked once: worker processes may have ended since
+            if self.env is not None and not is_masking_supported(self.env):
+                raise ValueError(WITHOUT_MASKS.format("call learn(..., use_masking=False)"))
+            self._env_with_masks = self.env
         return super()._setup_learn(*args, **kwargs)
 
     def learn(  # type: ignore[override]

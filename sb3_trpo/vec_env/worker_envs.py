@@ -80,7 +80,7 @@ class HostedRows(DummyVecEnv):
         self._at = at
         return maker()
 
-    def failure(self, what: str, error: Exception) -> WorkerError:
+    def failure(self, what: str, error: BaseException) -> WorkerError:
         """An error of the environment that was last attended to."""
         return WorkerError(f"Environment {self.first + self._at} could not {what}: {type(error).__name__}: {error}")
 
@@ -90,7 +90,7 @@ class HostedRows(DummyVecEnv):
             for row in range(self.num_envs):
                 self._at = row
                 step_row(self, row)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self.failure("step", error) from error
 
     def step_wait(self) -> VecEnvStepReturn:

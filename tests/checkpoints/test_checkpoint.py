@@ -10,15 +10,16 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from stable_baselines3 import DQN, PPO
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback, EveryNTimesteps
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_trpo import TRPO
 from sb3_trpo.checkpoints import ExactCheckpoint, resume, settings
 from sb3_trpo.checkpoints.callback_states import named
 from sb3_trpo.checkpoints.store import Store
-from tests.resumable_runs import Left, outcome, train
+from tests.resumable_runs import Leave, Left, outcome, train
 from tests.toys import parameters, same
 
 SETTINGS: dict[str, Any] = {"n_steps": 32, "batch_size": 32, "device": "cpu", "seed": 0}
@@ -443,3 +444,37 @@ def test_an_exception_leaves_a_model_that_learns_from_its_beginning(tmp_path: Pa
         model.learn(1_000, fail)
     model.learn(128)
     assert model.num_timesteps == 128
+
+
+@pytest.mark.parametrize("around", ["EveryNTimesteps", "EvalCallback"])
+def test_a_place_that_is_not_told_of_rollouts_is_refused(around: str, tmp_path: Path) -> None:
+    checkpoint = ExactCheckpoint(tmp_path, 32)
+    inside = {
+        "EveryNTimesteps": lambda: EveryNTimesteps(32, checkpoint),
+        "EvalCallback": lambda: EvalCallback(_env(), callback_after_eval=checkpoint),
+    }[around]()
+    with pytest.raises(ValueError, match=f"inside {around}.*in a list"):
+        TRPO("MlpPolicy", _env(), **SETTINGS).learn(64, [inside])
+
+
+def test_a_copied_run_leaves_the_log_of_the_other_alone(tmp_path: Path) -> None:
+    """Log and checkpoints in one folder: the copy has its own."""
+    model = TRPO("MlpPolicy", _env(), **SETTINGS)
+    model.set_logger(configure(str(tmp_path / "a"), ["csv", "json"]))
+    with pytest.raises(Left):
+        model.learn(800, [ExactCheckpoint(tmp_path / "a" / "checkpoints", 32), Leave(3)])
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    TRPO.resume(tmp_path / "a" / "checkpoints", _env()).learn(800)
+    before = [(tmp_path / "a" / name).read_text() for name in ("progress.csv", "progress.json")]
+    TRPO.resume(tmp_path / "b" / "checkpoints", _env(), changes={"target_kl": 0.05}).learn(800)
+    assert [(tmp_path / "a" / name).read_text() for name in ("progress.csv", "progress.json")] == before
+    rows = [(tmp_path / name / "progress.csv").read_text().splitlines() for name in ("a", "b")]
+    assert len(rows[0]) == len(rows[1]) and rows[0][:2] == rows[1][:2] and rows[0] != rows[1]
+
+
+def test_rollouts_are_counted_from_the_beginning_of_every_learn(tmp_path: Path) -> None:
+    checkpoint = ExactCheckpoint(tmp_path, 32)
+    model = TRPO("MlpPolicy", _env(), **SETTINGS).learn(96, checkpoint)
+    first = checkpoint.iterations
+    model.learn(64, checkpoint, reset_num_timesteps=False)
+    assert 0 < checkpoint.iterations < first

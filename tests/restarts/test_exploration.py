@@ -187,3 +187,18 @@ def test_mistakes_are_named(arguments: dict[str, Any], words: str):
 def test_something_else_is_refused_by_its_type(call: Callable[[], Any], words: str):
     with pytest.raises(TypeError, match=words):
         call()
+
+
+def test_environments_may_write_into_their_actions() -> None:
+    class Writing(gym.Wrapper):
+        def step(self, action: Any) -> Any:
+            action *= 0.5
+            return self.env.step(action)
+
+    env = Writing(gym.make("Pendulum-v1"))
+    found = explore(env, 60, lambda env, observation: int(observation[0] * 3), segment=10, repeat=0.5)
+    start = max(found.cells.starts, key=lambda start: start.steps)
+    assert len(found.trajectory(env, start).starts) == start.steps
+    actions = [np.array([1.0], dtype=np.float32) for _ in range(5)]
+    first, second = (record(env, actions, seed=0) for _ in range(2))
+    assert first.total == second.total and all(action == 1.0 for action in actions)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,7 +22,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack, VecNormalize
 
-from sb3_trpo import TRPO, MaskableTRPO
+from sb3_trpo import TRPO, MaskableTRPO, WorkerVecEnv
 from sb3_trpo.sampling import FrameStackBuffer
 from tests.masked import SPACES, Cells, MaskedToy, logits_of, random_masks, sizes, valid_kl
 from tests.toys import DICT_OBSERVATIONS, ToyEnv, parameters, same
@@ -362,3 +363,26 @@ def test_frames_are_kept_once() -> None:
 def test_a_model_can_be_copied() -> None:
     model = MaskableTRPO("MlpPolicy", MaskedToy(SPACES["discrete"]), **SMALL).learn(32)
     assert same(parameters(model), {name: value for name, value in deepcopy(model.policy).state_dict().items()})
+
+
+class FailsOnce(MaskedToy):
+    def step(self, action: Any) -> Any:
+        if not os.path.exists(FailsOnce.trace):
+            open(FailsOnce.trace, "w").close()
+            raise ValueError("once")
+        return super().step(action)
+
+    trace: ClassVar[str] = ""
+
+
+def _fails_once(trace: str) -> FailsOnce:
+    FailsOnce.trace = trace
+    return FailsOnce(spaces.Discrete(3))
+
+
+def test_the_next_learn_makes_workers_anew(tmp_path: Any) -> None:
+    model = MaskableTRPO("MlpPolicy", WorkerVecEnv([partial(_fails_once, str(tmp_path / "trace"))]), **SMALL)
+    with pytest.raises(ValueError, match="once"):
+        model.learn(32)
+    assert model.learn(32).num_timesteps == 32
+    model.get_env().close()
