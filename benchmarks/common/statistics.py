@@ -53,7 +53,8 @@ def probability_of_improvement(pairs: Sequence[tuple[Sequence[float], Sequence[f
 
 def improvement(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> str:
     """This probability with its interval, as text; arguments as of :func:`probability_of_improvement`."""
-    return "{:.2f} ({:.2f}–{:.2f})".format(*probability_of_improvement(pairs))
+    probability, low, high = probability_of_improvement(pairs)
+    return f"{probability:.2f}" + (f" ({low:.2f}–{high:.2f})" if np.isfinite(low) else "")
 
 
 def share_near_median(scores: Sequence[float], within: float = 0.2) -> float:

@@ -16,7 +16,7 @@ NAMES = [env_id.removesuffix("-v5") for env_id in TASKS]
 
 
 def published_table() -> str:
-    """A row for each algorithm of each source, then the comparison's methods: interquartile means of final returns."""
+    """A row for each algorithm of each source, then the comparison's methods that have all tasks."""
     rows = []
     with SOURCE.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -24,9 +24,9 @@ def published_table() -> str:
             rows.append([link, row["algorithm"], row["setting"], row["return_of"], *(row[name] for name in NAMES)])
     for name, method in METHODS.items():
         found = [runs(env_id, name) for env_id in TASKS]
-        scores = (f"**{interquartile_mean([run.final for run in group]):.0f}**" if group else "" for group in found)
-        if not any(found):
+        scores = (f"**{interquartile_mean([run.final for run in group]):.0f}**" for group in found if group)
+        if not all(found):
             continue
-        setting = f"v5, 1M steps, {min(map(len, filter(None, found)))} seeds"
+        setting = f"v5, 1M steps, {min(map(len, found))} seeds"
         rows.append(["here", method.label, setting, "last policy, interquartile mean", *scores])
     return markdown.table(["source", "algorithm", "version, steps, seeds", "return of", *NAMES], rows)
