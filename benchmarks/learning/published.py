@@ -24,9 +24,9 @@ def published_table() -> str:
             rows.append([link, row["algorithm"], row["setting"], row["return_of"], *(row[name] for name in NAMES)])
     for name, method in METHODS.items():
         found = [runs(env_id, name) for env_id in TASKS]
-        scores = (f"**{interquartile_mean([run.final for run in group]):.0f}**" for group in found if group)
         if not all(found):
             continue
+        scores = (f"**{interquartile_mean([run.final for run in group]):.0f}**" for group in found)
         setting = f"v5, 1M steps, {min(map(len, found))} seeds"
         rows.append(["here", method.label, setting, "last policy, interquartile mean", *scores])
     return markdown.table(["source", "algorithm", "version, steps, seeds", "return of", *NAMES], rows)

@@ -31,8 +31,8 @@ class PaperCnn(BaseFeaturesExtractor):
     def __init__(self, observation_space: spaces.Box, features_dim: int = 20, normalized_image: bool = False):
         super().__init__(observation_space, features_dim)
         shape = observation_space.shape
-        images = is_image_space(observation_space, check_channels=False, normalized_image=normalized_image)
-        if not images or min(shape[1:]) < STRIDE * (KERNEL - 1) + KERNEL:
+        is_image = is_image_space(observation_space, check_channels=False, normalized_image=normalized_image)
+        if not is_image or min(shape[1:]) < STRIDE * (KERNEL - 1) + KERNEL:
             raise ValueError(
                 f"PaperCnn needs images of bytes, channels first, at least 10×10, not {observation_space}: wrap the "
                 'environment in sb3_trpo.atari.PaperAtariWrapper, or use "MlpPolicy" for vectors.'

@@ -27,7 +27,7 @@ from sb3_trpo.vec_env import clone_vec_env, restore_vec_env, running_statistics
 
 ENVIRONMENTS_STAND = ("_last_obs", "_last_episode_starts", "_last_original_obs")  # attributes that say where
 _OWN = ("_custom_logger", "_resumption", "_going_on", "_total_timesteps")  # attributes of this call of ``learn``
-CARRIED = ("_last_lstm_states",)  # attributes of other types that go on as they were, of algorithms that name none
+CARRIED = ("_last_lstm_states",)  # attributes beyond plain values, of algorithms without ``carried``
 _SPACES = ("action_space", "observation_space")
 
 

@@ -3,7 +3,7 @@ it.
 
 The path: ``single_path`` runs the policy, ``evaluators`` see to actions, values and log-probabilities, ``masks`` asks which
 actions are possible, ``advantages`` turns rewards into advantages, ``defects`` names what is not finite. Where worker
-processes have the environments, ``segmented_path`` puts it together of the ``segments`` that they run, and ``infos`` packs
+processes have the environments, ``segmented_path`` puts it together from the ``segments`` that they run, and ``infos`` packs
 what they send. Its storage: ``buffers``, ``frame_stacks`` (every frame kept once), ``samples`` (a rollout as tensors) and
 ``batch`` (what an update takes of it).
 

@@ -21,16 +21,16 @@ def read_masks(given: Sequence[Any], action_dims: tuple[int, ...], whose: Callab
     """
     masks = np.empty((len(given), sum(action_dims)), dtype=bool)
     for index, mask in enumerate(map(np.asarray, given)):
-        if np.size(mask) != masks.shape[1]:
+        if mask.size != masks.shape[1]:
             raise ValueError(
-                f"{whose(index)} gave an array of shape {np.shape(mask)}: it must give {masks.shape[1]} truth "
+                f"{whose(index)} gave an array of shape {mask.shape}: it must give {masks.shape[1]} truth "
                 f"values, one for each outcome of each action component ({' + '.join(map(str, action_dims))})."
             )
         if mask.dtype.kind not in "biuf":
             raise TypeError(
                 f"{whose(index)} gave {mask.tolist()!r}: it must give truth values, or numbers that stand for them."
             )
-        masks[index] = np.reshape(mask, -1)
+        masks[index] = mask.reshape(-1)
     possible = np.logical_or.reduceat(masks, offsets(action_dims), axis=1)
     if not possible.all():
         index, component = np.argwhere(~possible)[0].tolist()
@@ -57,6 +57,7 @@ class RolloutMasks:
         """Which outcomes are possible now ``[n_envs, P]``, those of all components side by side; kept as those of this step.
 
         :param step: of the rollout
+        :raises TypeError: for a mask that is made of other things than truth values or numbers
         :raises ValueError: for a mask of another size, or one that leaves a component of the action without an outcome
         """
         given = self.env.env_method(MASKS)

@@ -36,6 +36,9 @@ def shared_memory() -> int:
         os.close(file)
 
 
+ERRORS = (Exception, SystemExit)  # of an environment, in whatever it does: one that calls sys.exit() is named, too
+
+
 class Layout:
     """Where observations, rewards and ends of episodes of all environments lie in shared memory.
 
@@ -73,7 +76,7 @@ class HostedRows(DummyVecEnv):
             super().__init__([partial(self._make, at, maker) for at, maker in enumerate(makers)])
         except WorkerError:
             raise
-        except Exception as error:
+        except ERRORS as error:
             raise self.failure("be made", error) from error
 
     def _make(self, at: int, maker: Callable[[], gym.Env]) -> gym.Env:
@@ -90,7 +93,7 @@ class HostedRows(DummyVecEnv):
             for row in range(self.num_envs):
                 self._at = row
                 step_row(self, row)
-        except (Exception, SystemExit) as error:
+        except ERRORS as error:
             raise self.failure("step", error) from error
 
     def step_wait(self) -> VecEnvStepReturn:
@@ -104,7 +107,7 @@ class HostedRows(DummyVecEnv):
                 self._at = row
                 obs, self.reset_infos[row] = env.reset(seed=seed, **({"options": chosen} if chosen else {}))
                 self._save_obs(row, obs)
-        except Exception as error:
+        except ERRORS as error:
             raise self.failure("be reset", error) from error
 
 
@@ -170,7 +173,7 @@ class EnvHost:
     def _said(self, what: str, question: Callable[[], Any]) -> Any:
         try:
             return question()
-        except Exception as error:
+        except ERRORS as error:
             raise self.rows.failure(f"answer {what}", error) from error
 
     def close(self) -> None:

@@ -393,3 +393,24 @@ def test_a_step_must_be_asked_for() -> None:
     env.step_async(np.array([env.action_space.sample()]))
     assert len(env.step_wait()) == 4
     env.close()
+
+
+class Leaving(ToyEnv):
+    def __init__(self, when: str):
+        super().__init__()
+        self.when = when
+
+    def reset(self, **kwargs: Any) -> Any:
+        return sys.exit(3) if self.when == "reset" else super().reset(**kwargs)
+
+    def step(self, action: Any) -> Any:
+        return sys.exit(3) if self.when == "step" else super().step(action)
+
+
+@pytest.mark.parametrize("when", ["reset", "step"])
+def test_an_environment_that_ends_the_program_is_named(when: str) -> None:
+    env = WorkerVecEnv([ToyEnv, partial(Leaving, when)], n_workers=1)
+    with pytest.raises(RuntimeError, match=f"Environment 1 could not (be )?{when}: SystemExit: 3"):
+        env.reset()
+        env.step(np.array([env.action_space.sample()] * 2))
+    env.close()
