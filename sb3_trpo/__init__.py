@@ -13,7 +13,7 @@ processes); ``checkpoints``; ``atari``; ``zoo`` with ``hyperparams``, behind the
 
 Small parts: ``arguments``, ``checks``, ``settings`` and ``schedules`` (what a user gives), ``loading`` (files of other
 versions and algorithms), ``diagnostics`` and ``progress_bars`` (what a user sees), ``interruption`` (Ctrl-C), ``atomic``
-(files written whole or not at all) and ``discrete`` (finite action spaces).
+(files written whole or not at all), ``discrete`` (finite action spaces) and ``memory_order`` (of an array's axes).
 """
 
 from importlib.resources import files

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch as th
 
+from sb3_trpo.memory_order import memory_order
+
 _ITSELF = (bool, int, float, complex, str, type(None))
 _COLLECTIONS: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozenset}
 
@@ -40,7 +42,7 @@ def encode(value: Any) -> Any:
         return kind.__name__, th.frombuffer(bytearray(value), dtype=th.uint8) if value else th.empty(0, dtype=th.uint8)
     if kind is np.ndarray and value.dtype.isnative:
         # In the order of its memory, because a network rounds differently for an array that lies differently
-        axes = sorted(range(value.ndim), key=lambda axis: -value.strides[axis])
+        axes = memory_order(value)
         return "array", th.tensor(np.asarray(value.transpose(axes), order="C")), np.argsort(axes).tolist()
     if isinstance(value, np.generic) and kind is value.dtype.type:
         return "scalar", th.tensor(np.asarray(value))  # a TypeError for objects and texts

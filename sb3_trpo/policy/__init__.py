@@ -5,7 +5,7 @@ SB3's own policies from a user's and finds chains of known layers, ``chain`` run
 actions of noise (``acting_in_workers``: in other processes, which get it by ``copies``), ``actor`` is what an update asks
 for (θ, and the linear map from it to distributions), and ``parameter_copy`` tells later whether a policy has changed.
 ``hooks`` finds hooks and replaced methods, ``overlaps`` shared memory, ``lazy`` layers that have no sizes yet, ``snapshot``
-puts back what an update has moved, and ``tanh`` and ``layout`` are about speed and the last bits.
+puts back what an update has moved, and ``tanh`` is about speed and the last bits.
 
 ``observations`` is what a policy is given; where it is more, ``masks`` says which actions are possible, and ``sequences``
 runs what came before through a memory, which ``lstm`` differentiates (``padding``: sequences of several lengths).

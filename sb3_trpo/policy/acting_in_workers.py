@@ -13,10 +13,10 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
+from sb3_trpo.memory_order import zeros_like_rows
 from sb3_trpo.policy.acting import NumpyActor
 from sb3_trpo.policy.copies import Contents, contents, fill, recipe
 from sb3_trpo.policy.distributions import action_distribution
-from sb3_trpo.policy.layout import zeros_like_rows
 from sb3_trpo.policy.observations import select
 from sb3_trpo.policy.recognition import explores_by_state
 from sb3_trpo.processes.messages import dump, load

@@ -13,9 +13,9 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_trpo.memory_order import zeros_like_rows
 from sb3_trpo.policy import explores_by_state, select
 from sb3_trpo.policy.acting import BLOCK
-from sb3_trpo.policy.layout import zeros_like_rows
 from sb3_trpo.processes.messages import dump
 from sb3_trpo.sampling.infos import unpack
 from sb3_trpo.sampling.segments import Job, Segment, packed, run_segment, unpacked

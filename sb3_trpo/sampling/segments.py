@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch as th
 
+from sb3_trpo.memory_order import LaidOut
 from sb3_trpo.policy.acting_in_workers import PolicyRecipe, ShareActor
-from sb3_trpo.policy.layout import LaidOut
 from sb3_trpo.processes.messages import load
 from sb3_trpo.sampling.infos import PackedInfos, pack
 from sb3_trpo.sampling.single_path import Observations, finite, stacked, to_env

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
+from sb3_trpo.memory_order import LaidOut, is_dense, memory_order
 from sb3_trpo.simulators import instances, pygame_objects, random_generators
 from sb3_trpo.simulators.layers import is_simulator, name_of
 from sb3_trpo.simulators.nameless import (
@@ -65,7 +66,7 @@ def array_in_parts(array: np.ndarray, layers: Sequence[Any]) -> tuple[str, tuple
                 return "field", (simulator, field[0], array.shape, array.dtype, field[1], array.strides, writeable)
         raise TypeError("it is an array that looks into memory which is not part of the state of a simulator here")
     if isinstance(base, np.ndarray):
-        if type(base) is not np.ndarray or not base.flags.forc or array.dtype.hasobject:
+        if type(base) is not np.ndarray or not is_dense(base) or array.dtype.hasobject:
             raise TypeError("it is an array that looks into another one in a way that cannot be repeated")
         offset = array.__array_interface__["data"][0] - base.__array_interface__["data"][0]
         return "view", (base, array.shape, array.dtype, offset, array.strides, writeable)
@@ -78,8 +79,8 @@ def array_in_parts(array: np.ndarray, layers: Sequence[Any]) -> tuple[str, tuple
         raise TypeError(f"it is an array that looks into the memory of {name_of(type(owner))}")
     if array.dtype.hasobject:
         return None
-    in_columns = bool(array.flags.fnc)
-    return "array", (array.tobytes("F" if in_columns else "C"), array.shape, array.dtype, in_columns, writeable)
+    laid_out = LaidOut.of(array)
+    return "array", (laid_out.contiguous.tobytes(), laid_out.contiguous.shape, array.dtype, laid_out.axes, writeable)
 
 
 def _field(array: np.ndarray, simulator: Any) -> tuple[str, int] | None:
@@ -102,12 +103,13 @@ class Arrays:
     def __init__(self) -> None:
         self._closed: list[np.ndarray] = []
 
-    def array(self, data: bytes, shape: tuple[int, ...], dtype: np.dtype, in_columns: bool, writeable: bool) -> np.ndarray:
-        return self._opened(np.ndarray(shape, dtype, data, order="F" if in_columns else "C").copy("K"), writeable)
+    def array(self, data: bytes, shape: tuple[int, ...], dtype: np.dtype, axes: list[int], writeable: bool) -> np.ndarray:
+        return self._opened(LaidOut(np.ndarray(shape, dtype, data), axes).array().copy("K"), writeable)
 
     def view(self, base: np.ndarray, *args: Any) -> np.ndarray:
         shape, dtype, offset, strides, writeable = args
-        return self._opened(np.ndarray(shape, dtype, base, offset, strides), writeable)
+        memory = base.transpose(memory_order(base))
+        return self._opened(np.ndarray(shape, dtype, memory, offset, strides), writeable)
 
     def field(self, simulator: Any, name: str, *args: Any) -> np.ndarray:
         """Of the target's own simulator; all of an array is the array that the simulator itself hands out."""

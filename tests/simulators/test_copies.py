@@ -301,13 +301,15 @@ class Shared(Toy):
 
 
 class Views(Toy):
-    """Arrays in columns, views backwards, of nothing, and ones that may be written to while what they look into may not."""
+    """Arrays in columns and in no usual order, views of many kinds, and ones that may be written to though their base may not."""
 
     def begin(self) -> None:
         self.columns = np.zeros((4, 5), order="F")
         self.back, self.turned, self.empty = self.columns[::-1, 1:4], self.columns.T, self.columns[4:4]
         self.bytes = self.columns.T.view(np.uint8)
         self.alone = np.array([[1.0, 2.0], [3.0, 4.0]], order="F")
+        self.swapped = np.zeros((2, 3, 4)).transpose(1, 0, 2).copy("K")  # in neither order
+        self.swapped_part = self.swapped[1:, 0]
         self.base = np.zeros(4)
         self.open = self.base[1:]
         self.base.flags.writeable = False
@@ -322,12 +324,14 @@ class Views(Toy):
     def noise(self) -> float:
         self.back[0, 0] += self.np_random.normal()
         self.open[0] += 1.0
+        self.swapped_part[0, 0] += self.np_random.normal()
         self.objects[0].append(1)
         flags = [self.columns.flags.f_contiguous, self.closed.flags.writeable, self.base.flags.writeable]
         shown = (
             self.alone.ravel("K") @ np.arange(4.0)
             + self.columns.ravel("K") @ np.arange(20.0)
             + self.turned.sum()
+            + self.swapped.ravel("K") @ np.arange(24.0)
             + self.bytes.sum()
             + self.empty.size
         )

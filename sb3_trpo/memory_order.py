@@ -1,4 +1,7 @@
-"""Order in memory, on which the last bits of a network's outputs depend: images may have their channels last there."""
+"""The order of an array's axes in memory.
+
+A network's outputs depend on it in their last bits, and images often have their channels last there.
+"""
 
 from typing import NamedTuple
 
@@ -8,6 +11,11 @@ import numpy as np
 def memory_order(array: np.ndarray) -> list[int]:
     """Axes from the one with the widest strides in memory to the one with the narrowest."""
     return sorted(range(array.ndim), key=lambda axis: (-abs(array.strides[axis]), array.shape[axis] == 1, axis))
+
+
+def is_dense(array: np.ndarray) -> bool:
+    """Whether there is nothing else between the array's numbers, whatever their order."""
+    return bool(array.transpose(memory_order(array)).flags.c_contiguous)
 
 
 def zeros_like_rows(rows: np.ndarray, count: int) -> np.ndarray:
