@@ -301,7 +301,7 @@ class Shared(Toy):
 
 
 class Views(Toy):
-    """Arrays in columns and in no usual order, views of many kinds, and ones that may be written to though their base may not."""
+    """Arrays in columns and in no usual order, views of many kinds, and one that may be written to while its base may not."""
 
     def begin(self) -> None:
         self.columns = np.zeros((4, 5), order="F")
