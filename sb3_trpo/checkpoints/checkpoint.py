@@ -21,11 +21,11 @@ from sb3_trpo.checkpoints.algorithm import INEXACT, OBJECTS, VALUES, ZIP, common
 from sb3_trpo.checkpoints.callback_states import not_saved, walk
 from sb3_trpo.checkpoints.preemption import SIGNALS, Preempted, Request
 from sb3_trpo.checkpoints.run import RunState, environments
-from sb3_trpo.checkpoints.settings import described, versions
+from sb3_trpo.checkpoints.settings import versions
 from sb3_trpo.checkpoints.store import DamagedError, Store, steps_of
 from sb3_trpo.checks import check_count, check_real
 from sb3_trpo.ranks import ALONE, Ranks
-from sb3_trpo.vec_env import call_cloneable, clone_vec_env
+from sb3_trpo.vec_env import call_cloneable, clone_vec_env, describe_wrappers
 
 _RUNS: "WeakKeyDictionary[BaseAlgorithm, str]" = WeakKeyDictionary()  # names of the runs that models of this process are in
 CHOICE = (
@@ -269,4 +269,9 @@ class ExactCheckpoint(BaseCallback):
             "updates": model._n_updates,
             "folder": str(self.folder.resolve()),
         }
-        return {**about, "time": time.strftime("%Y-%m-%d %H:%M:%S"), "versions": versions(), "wrappers": described(model.env)}
+        return {
+            **about,
+            "time": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "versions": versions(),
+            "wrappers": describe_wrappers(model.env),
+        }

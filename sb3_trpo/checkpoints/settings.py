@@ -2,7 +2,6 @@
 
 import inspect
 import platform
-import re
 import warnings
 from collections.abc import Mapping
 from functools import cache
@@ -13,7 +12,7 @@ import torch as th
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_trpo.vec_env import described_wrappers
+from sb3_trpo.vec_env import describe_wrappers
 
 PACKAGES = ("sb3_trpo", "stable_baselines3", "torch", "numpy", "gymnasium", "mujoco", "ale_py", "sb3_contrib")
 _WITHOUT_EFFECT = ("verbose",)  # on where a run ends
@@ -51,11 +50,6 @@ def warn_of_versions(saved: Mapping[str, str]) -> None:
         )
 
 
-def described(env: VecEnv) -> str:
-    """The VecEnv wrappers and VecNormalize's options."""
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(described_wrappers(env)))
-
-
 def check_settings(
     algorithm: type[OnPolicyAlgorithm],
     saved: Mapping[str, Any],
@@ -84,8 +78,8 @@ def check_settings(
             raise _different(name, was, value)
     if saved["n_envs"] != env.num_envs:
         raise _different("n_envs", saved["n_envs"], env.num_envs)
-    if about["wrappers"] != described(env) and "wrappers" not in saved:
-        raise _different("wrappers", about["wrappers"], described(env))
+    if about["wrappers"] != describe_wrappers(env) and "wrappers" not in saved:
+        raise _different("wrappers", about["wrappers"], describe_wrappers(env))
 
 
 def _different(name: str, saved: Any, given: Any) -> ValueError:

@@ -27,7 +27,7 @@ from sb3_trpo.distributed.process_group import join, rank_and_size, take_own_gpu
 from sb3_trpo.distributed.shared_statistics import SharedStatistics
 from sb3_trpo.progress_bars import advance_progress_bars
 from sb3_trpo.ranks import ALONE, Ranks
-from sb3_trpo.vec_env import described_wrappers
+from sb3_trpo.vec_env import describe_wrappers
 from sb3_trpo.vec_env.moments import Moments
 
 EPISODE_KEYS = ("episode", "is_success")  # of an info, what SB3's episode statistics are made of
@@ -173,7 +173,7 @@ class DataParallelAlgorithm(OnPolicyAlgorithm):
         """
         own = {
             "learn's arguments": _described(arguments),
-            "the environments' wrappers": _described(described_wrappers(self.env)),
+            "the environments' wrappers": describe_wrappers(self.env),
         }
         own |= {"the observation space": str(self.observation_space), "the action space": str(self.action_space)}
         for name, value in vars(self).items():

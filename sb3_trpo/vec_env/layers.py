@@ -18,16 +18,16 @@ def layers(env: VecEnv | None) -> Iterator[VecEnvWrapper]:
         env = env.venv
 
 
-def described_wrappers(env: VecEnv | None) -> list[tuple[str, dict[str, object]]]:
-    """Every wrapper's class, outermost first, with the options of each ``VecNormalize``.
+def describe_wrappers(env: VecEnv | None) -> str:
+    """Text: every wrapper's class, outermost first, with the options of each ``VecNormalize``; "none" without wrappers.
 
     :param env: the environments with their wrappers
     """
     found = []
     for wrapper in layers(env):
         options = _OPTIONS if isinstance(wrapper, VecNormalize) else ()
-        found.append((type(wrapper).__name__, {name: getattr(wrapper, name) for name in options}))
-    return found
+        found.append(f"{type(wrapper).__name__}({', '.join(f'{name}={getattr(wrapper, name)!r}' for name in options)})")
+    return " of ".join(found) or "none"
 
 
 def frame_stacks(stacks: StackedObservations) -> list[StackedObservations]:
