@@ -41,7 +41,7 @@ class Variant:
     :param algorithm: of ``ALGORITHMS``
     :param source: of the task; None for none, or one made of what an exploration finds
     :param explores: whether the run begins with an exploration and goes back along what it finds
-    :param lag: env steps behind the trajectory at which an episode is cut; None for never
+    :param lag: env steps beyond the trajectory's length after which an episode is cut; None for never
     """
 
     algorithm: str

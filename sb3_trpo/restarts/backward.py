@@ -15,8 +15,8 @@ class Backward(Source):
     trajectory. If none succeeded, it moves forward by the stride. Where the rate was not reached, the stride is 1 again. Once
     it has succeeded at the first state, episodes begin at the environment's own start.
 
-    An episode that falls too far behind the trajectory is cut and has failed. Otherwise one lost episode would use up the
-    steps of many.
+    An episode that takes many more steps than the trajectory is cut and has failed. Otherwise one lost episode would use up
+    the steps of many.
 
     :param trajectory: from :func:`~sb3_trpo.restarts.record` or an exploration's
     :param success_rate: at which the position moves back, in (0, 1]; 0.2 in the paper
