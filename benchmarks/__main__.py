@@ -20,7 +20,7 @@ from typing import Any
 import torch as th
 import yaml
 
-from benchmarks.catalogue import STUDIES, load
+from benchmarks.catalogue import STUDIES, about_of, load
 from benchmarks.common import environment
 from benchmarks.common.study import TEMPORARY, Study, cells, make
 
@@ -51,11 +51,13 @@ def parser_of(name: str, study: Study, about: str) -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    if len(sys.argv) < 2 or sys.argv[1] not in STUDIES:
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in ("-h", "--help"):
         print(__doc__)
-        print("\n".join(f"  {name:18} {load(name)[1].splitlines()[0]}" for name in STUDIES))
-        sys.exit(len(sys.argv) > 1 and sys.argv[1] not in ("-h", "--help"))
-    name = sys.argv[1]
+        print("\n".join(f"  {each:18} {about_of(each)}" for each in STUDIES))
+        return
+    if name not in STUDIES:
+        sys.exit(f"There is no study {name}. The studies are {', '.join(STUDIES)}.")
     study, about = load(name)
     parser = parser_of(name, study, about)
     args = parser.parse_args(sys.argv[2:])

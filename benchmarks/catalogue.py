@@ -1,7 +1,9 @@
 """All studies, by the name they have on the command line."""
 
+import ast
 from importlib import import_module
 
+from benchmarks.common.environment import ROOT
 from benchmarks.common.study import Study
 
 STUDIES = {  # name -> where it is declared
@@ -12,6 +14,7 @@ STUDIES = {  # name -> where it is declared
     "candidates": "benchmarks.learning.candidates",
     "averaging": "benchmarks.learning.averaging",
     "gains": "benchmarks.learning.gains",
+    "gains_longer": "benchmarks.learning.gains_longer",
     "signal": "benchmarks.learning.signal",
     "better_critic": "benchmarks.learning.better_critic",
     "tuning": "benchmarks.learning.tuning",
@@ -44,7 +47,13 @@ STUDIES = {  # name -> where it is declared
 }
 
 
+def about_of(name: str) -> str:
+    """The first line of what a study says of itself, read without an import: few users have the libraries of all studies."""
+    source = ROOT.joinpath(*STUDIES[name].split(".")).with_suffix(".py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+
+
 def load(name: str) -> tuple[Study, str]:
-    """The declaration and what it says of itself; imported now, for few need every library that the others do."""
+    """The declaration and what it says of itself; imported now, because few users have the libraries of all studies."""
     module = import_module(STUDIES[name])
     return module.STUDY, (module.__doc__ or "").strip()

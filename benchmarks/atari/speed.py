@@ -2,10 +2,10 @@
 
 A frame is what the policy sees: four of the emulator's. Eight environments, 128 steps of each in a rollout, SB3's
 AtariWrapper and NatureCNN, one PyTorch thread. Both TRPOs have the same settings, sb3-contrib's defaults, but for the share
-of states in the Fisher matrix, which is ours alone; PPO has SB3's defaults, and RL Zoo's for Atari, which pass over a rollout
-four times: beside these stands ours with as many passes of the critic. The algorithms learn in turn; ratios are medians with
-the range of single rounds. Collection is ``learn()`` without its updates; the environments
-are in this process or in processes of their own, and "bare" is a loop of ALE's ``act`` alone.
+of states in the Fisher matrix, which is ours alone; PPO has SB3's defaults, and RL Zoo's for Atari. RL Zoo's PPO
+passes over a rollout four times, and is compared with TRPO whose critic makes four passes. The algorithms learn in turn;
+ratios are medians with the range of single rounds. Collection is ``learn()`` without its updates; the environments are in
+this process or in processes of their own, and "bare" is a loop of ALE's ``act`` alone.
 """
 
 import os
@@ -115,7 +115,7 @@ def table() -> str:
     cores = STORE.rows()[0]["cores"]
     return "\n\n".join(
         [
-            markdown.table(["Pong, whole `learn()`", "frames/s", "times as fast is sb3_trpo"], learned),
+            markdown.table(["Pong, whole `learn()`", "frames/s", "sb3_trpo is … times as fast"], learned),
             markdown.table([f"Pong, collection alone, {cores} core(s)", "frames/s", "of the bare emulator's"], collected),
         ]
     )

@@ -15,11 +15,11 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from benchmarks.atari.games import pong
 from benchmarks.common import Cell, Rows, Study, markdown
 from benchmarks.common.timing import in_turn, spread
-from benchmarks.speed.workers import hold, speed
+from benchmarks.common.worker_speed import hold_workers, learning_speed
 from sb3_trpo import TRPO, WorkerVecEnv
 
 STORE = Rows("atari/workers")
-ROUNDS, N_ENVS, N_STEPS = 3, 8, 128
+ROUNDS, STEPS, N_ENVS, N_STEPS = 3, 4096, 8, 128  # frames of each run
 TASK, VARIANTS = "Pong, NatureCNN", {"one process": 0, "one worker": 1, "two workers": 2}
 
 
@@ -27,14 +27,14 @@ def model_for(n_workers: int) -> TRPO:
     kind: Any = partial(WorkerVecEnv, n_workers=n_workers) if n_workers else DummyVecEnv
     env = pong(N_ENVS, AtariWrapper, kind)
     model = TRPO("CnnPolicy", env, n_steps=N_STEPS, fisher_sample_fraction=0.1, seed=0, device="cpu").learn(1)
-    hold(model)
+    hold_workers(model)
     return model
 
 
 def measure(cell: Cell) -> dict[str, Any]:
     models = {name: model_for(n_workers) for name, n_workers in VARIANTS.items()}
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in VARIANTS}
-    speeds = in_turn(ROUNDS, {name: partial(speed, model, spent[name]) for name, model in models.items()})
+    speeds = in_turn(ROUNDS, {name: partial(learning_speed, model, STEPS, spent[name]) for name, model in models.items()})
     for model in models.values():
         model.get_env().close()  # type: ignore[union-attr]
     return {

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch as th
 
-RESULTS = Path(__file__).parent.parent / "results"  # looked up when it is used: another folder can be put in its place
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"  # looked up when it is used: another folder can be put in its place
 PACKAGES = ("stable-baselines3", "sb3-contrib", "torch", "gymnasium", "mujoco", "numpy")
 
 
@@ -18,14 +19,19 @@ def results(*parts: str) -> Path:
     return RESULTS.joinpath(*parts)
 
 
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True).stdout
+
+
 def describe() -> dict[str, Any]:
-    """Command, git revision, versions and machine, for the JSON file of a result."""
-    revision = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    """Command, git revision, versions and machine, for the JSON file of a result; files that differ from the revision, too."""
+    changed = _git("diff", "--name-only", "HEAD", "--", "sb3_trpo", "benchmarks", ":!benchmarks/results").split()
     module = getattr(sys.modules["__main__"], "__spec__", None)
     program = f"python -m {module.name.removesuffix('.__main__')}" if module else f"python {sys.argv[0]}"
     return {
         "command": " ".join([program, *sys.argv[1:]]),
-        "revision": revision,
+        "revision": _git("rev-parse", "HEAD").strip(),
+        **({"changed since": changed} if changed else {}),
         "python": platform.python_version(),
         "packages": {package: version(package) for package in PACKAGES},
         "machine": f"{platform.machine()}, {th.get_num_threads()} torch thread(s)",

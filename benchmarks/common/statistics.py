@@ -25,7 +25,7 @@ def interval(scores: Sequence[float]) -> tuple[float, float]:
 
 
 def interval_of_difference(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
-    """95 % bootstrap interval of the difference of interquartile means, ours less theirs."""
+    """95 % bootstrap interval of the difference of interquartile means, ours minus theirs."""
 
     def difference(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
         return interquartile_mean(a, axis) - interquartile_mean(b, axis)
@@ -84,7 +84,7 @@ def mean_and_interval(scores: Sequence[float], form: str | None = None) -> str:
 
 
 def difference(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """Of interquartile means, ours less theirs, with its 95 % interval, as text: bold where this has no zero in it."""
+    """Of interquartile means, ours minus theirs, with its 95 % interval, as text: bold where this has no zero in it."""
     (low, high), digits = interval_of_difference(ours, theirs), decimals(ours)
     text = f"{interquartile_mean(ours) - interquartile_mean(theirs):+.{digits}f}"
     if not np.isfinite(low):

@@ -1,4 +1,4 @@
-"""Where the time goes: things measured in turn, processes held on cores, and a clock in functions deep inside a program."""
+"""How fast and where the time goes: things measured in turn, processes held on cores, a clock deep inside a program."""
 
 import os
 import time

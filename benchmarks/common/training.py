@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import rl_zoo3
 import torch as th
@@ -27,11 +28,11 @@ from benchmarks.common.stores import Run
 
 ALGORITHMS = {"sb3_trpo": sb3_trpo.TRPO, "sb3_contrib": ContribTRPO, "ppo": PPO}
 EVALUATED_AT_ONCE = 5
-RANK, N_RANKS = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1)))  # torchrun's
+RANK, N_RANKS = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))  # set by torchrun
 
 
 def settings_for(algo: str, env_id: str) -> dict[str, Any]:
-    """The task's settings: ours for our TRPO, RL Zoo's for the others, with the task's last version there."""
+    """The task's settings: ours for our TRPO, RL Zoo's for the others, whose files end at ``-v4`` for MuJoCo."""
     folder = files(sb3_trpo if algo == "sb3_trpo" else rl_zoo3) / "hyperparams"
     entries = yaml.safe_load((folder / ("ppo.yml" if algo == "ppo" else "trpo.yml")).read_text())
     return dict(entries.get(env_id) or entries.get(env_id.replace("-v5", "-v4")) or entries["default"])
@@ -173,43 +174,68 @@ class Observer(BaseCallback):
         self.report(row)
 
 
-def run(
+def make_model(
+    algorithm: Any,
+    make_env: str | Callable[[], gym.Env],
+    settings: Mapping[str, Any],
+    seed: int,
+    wrap: Callable[[VecEnv], VecEnv] | None = None,
+    **options: Any,
+) -> Any:
+    """A model and its environments, by the settings of RL Zoo's files; under torchrun, the ranks share the environments out.
+
+    :param algorithm: the class
+    :param make_env: an id or a function
+    :param settings: as in RL Zoo's files
+    :param seed: of the model and its environments
+    :param wrap: put around the environments, inside VecNormalize
+    :param options: of SB3's ``make_vec_env``
+    """
+    settings = with_schedules(settings)
+    settings.pop("n_timesteps", None)
+    n_envs, normalize = settings.pop("n_envs", 1), settings.pop("normalize", False)
+    env: VecEnv = make_vec_env(make_env, n_envs // N_RANKS, seed, **options)
+    env = wrap(env) if wrap else env
+    if normalize:
+        env = VecNormalize(env, gamma=settings.get("gamma", 0.99), **(normalize if isinstance(normalize, dict) else {}))
+    settings["policy_kwargs"] = policy_kwargs_of(settings)
+    return algorithm(**{"policy": "MlpPolicy", **settings}, env=env, seed=seed, device="cpu")
+
+
+def evaluation_envs(make_env: str | Callable[[], gym.Env], settings: Mapping[str, Any], seed: int) -> VecEnv:
+    """Environments with seeds of their own and rewards as they are; normalised as in training."""
+    env: VecEnv = make_vec_env(make_env, EVALUATED_AT_ONCE, seed + 10_000)
+    normalize = settings.get("normalize", False)
+    options = {**(normalize if isinstance(normalize, dict) else {}), "norm_reward": False}
+    return VecNormalize(env, training=False, **options) if normalize else env
+
+
+def train(
     plan: Plan, report: Callable[[dict[str, float]], object] = print, observer: type[Observer] = Observer
 ) -> tuple[BaseAlgorithm, Observer]:
-    """Train one model and return it with its evaluations, the last one made after the last update; under torchrun the task's
-    environments are shared out among the ranks, and the first of them evaluates.
+    """Train one model and return it with its evaluations, the last one made after the last update. Under torchrun the first of
+    the ranks evaluates.
 
     :param plan: the run
     :param report: gets every evaluation; what it raises ends the run
     :param observer: what evaluates
     """
-    settings = with_schedules(plan.settings)
-    settings.pop("n_timesteps", None)
-    n_envs, normalize = settings.pop("n_envs", 1), settings.pop("normalize", False)
-    env: VecEnv = make_vec_env(plan.env_id, n_envs // N_RANKS, plan.seed)
-    env = plan.wrap(env) if plan.wrap else env
-    eval_env: VecEnv = make_vec_env(plan.env_id, EVALUATED_AT_ONCE, plan.seed + 10_000)
-    if normalize:
-        options = normalize if isinstance(normalize, dict) else {}
-        env = VecNormalize(env, gamma=settings.get("gamma", 0.99), **options)
-        eval_env = VecNormalize(eval_env, training=False, **{**options, "norm_reward": False})
-    settings["policy_kwargs"] = policy_kwargs_of(settings)
     algorithm: Any = ALGORITHMS[plan.algo]
     if plan.methods:
         algorithm = type(algorithm.__name__, (algorithm,), dict(plan.methods))
-    model = algorithm(env=env, seed=plan.seed, device="cpu", **settings)
-    observing = observer(eval_env, plan, report)
+    model = make_model(algorithm, plan.env_id, plan.settings, plan.seed, plan.wrap)
+    observing = observer(evaluation_envs(plan.env_id, plan.settings, plan.seed), plan, report)
     model.learn(plan.steps, callback=observing if RANK == 0 else None)
     return model, observing
 
 
-def train(plan: Plan, changes: Mapping[str, Any]) -> Run | None:
+def make_run(plan: Plan, changes: Mapping[str, Any]) -> Run | None:
     """What a store keeps of a run; None on all ranks but the first.
 
     :param plan: the run
     :param changes: settings of the command line, ``n_timesteps`` among them where other steps are wanted
     """
     plan = replace(plan, settings={**plan.settings, **changes}, steps=int(changes.get("n_timesteps", plan.steps)))
-    _, observer = run(plan)
+    _, observer = train(plan)
     notes = {"ranks": N_RANKS, "settings": plan.settings, "seed": plan.seed, "kl": observer.kl}
     return Run(observer.rows, notes) if RANK == 0 else None

@@ -1,4 +1,4 @@
-"""The tasks of the paper's Figure 4 as today's simulators have them, and the two further settings."""
+"""The tasks of the paper's Figure 4 as today's simulators have them, and what further runs change in them."""
 
 from dataclasses import dataclass, replace
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch as th
 
 from benchmarks.common import Cell, Run, Runs, Study, markdown
-from benchmarks.common.training import Plan, Variant, train
+from benchmarks.common.training import Plan, Variant, make_run
 from sb3_trpo import TRPO
 from sb3_trpo.trust_region import backtracking_line_search, full_step
 from sb3_trpo.update import PolicyObjective, Step, StepOptions, policy_step
@@ -87,7 +87,7 @@ def run(cell: Cell) -> Run | None:
     (steps, needed), variant = TASKS[cell.task], VARIANTS[cell.variant]
     settings = {**COMMON, **needed, **variant.settings}
     plan = Plan("sb3_trpo", cell.task, settings, steps, cell.seed, every=10_000, methods=variant.methods)
-    return train(plan, cell.changes)
+    return make_run(plan, cell.changes)
 
 
 def table() -> str:

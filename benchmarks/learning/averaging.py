@@ -11,8 +11,7 @@ import torch as th
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from benchmarks.common import Cell, Run, Runs, Study, markdown
-from benchmarks.common.training import Observer, Plan, settings_for
-from benchmarks.common.training import run as train
+from benchmarks.common.training import Observer, Plan, settings_for, train
 from benchmarks.learning.mujoco import TASKS
 
 STORE = Runs("averaging")

@@ -1,9 +1,9 @@
 """How much more would a step find with a better critic?
 
-A policy is trained, then held and followed for many more rollouts. Critics are fitted to more and more of the first of them.
-With each critic, every one of the last rollouts gives an estimate ĝ of one gradient, and a natural step s ∝ (F + λI)⁻¹ ĝ of
-length sᵀFs = 1. The mean gradient g of the other last rollouts, with whole returns less the best critic's values, says how
-much improvement the step really finds: gᵀs. The critic changes the noise of this g, not its mean.
+A policy is trained, then no longer changed, and followed for many more rollouts. Critics are fitted to more and more of the
+first of them. With each critic, every one of the last rollouts gives an estimate ĝ of one gradient, and a natural step
+s ∝ (F + λI)⁻¹ ĝ of length sᵀFs = 1. The mean gradient g of the other last rollouts, with whole returns minus the best critic's
+values, says how much improvement the step really finds: gᵀs. The critic changes the noise of this g, not its mean.
 """
 
 from copy import deepcopy
@@ -13,8 +13,7 @@ import pandas as pd
 import torch as th
 
 from benchmarks.common import Cell, Run, Runs, Study, markdown
-from benchmarks.common.training import Plan, settings_for
-from benchmarks.common.training import run as train
+from benchmarks.common.training import Plan, settings_for, train
 from benchmarks.learning.mujoco import TASKS
 from benchmarks.learning.replayed_rollouts import corrected_returns, going_on, normalization
 from sb3_trpo import TRPO
@@ -119,7 +118,7 @@ def run(cell: Cell) -> Run:
     settings = {**settings_for("sb3_trpo", cell.task), **cell.changes}
     held = Held()
 
-    def hold(model: TRPO) -> None:
+    def hold(model: TRPO) -> None:  # a function, because it becomes a method of the model's class
         held.train(model)
 
     rollouts = FITTED[-1] + LAST

@@ -13,7 +13,7 @@ import pandas as pd
 
 from benchmarks.common import Cell, Run, Runs, Study, markdown, notes_of
 from benchmarks.common.statistics import decimals
-from benchmarks.common.training import Plan, settings_for, train
+from benchmarks.common.training import Plan, make_run, settings_for
 from benchmarks.learning.mujoco import FINAL_EPISODES, OTHER_TASKS, STEPS, TASKS
 
 STORE = Runs("tuning/candidates")
@@ -21,7 +21,7 @@ STORE = Runs("tuning/candidates")
 
 def run(cell: Cell) -> Run | None:
     settings = settings_for("sb3_trpo", cell.task)
-    return train(Plan("sb3_trpo", cell.task, settings, STEPS, cell.seed, final_episodes=FINAL_EPISODES), cell.changes)
+    return make_run(Plan("sb3_trpo", cell.task, settings, STEPS, cell.seed, final_episodes=FINAL_EPISODES), cell.changes)
 
 
 def table() -> str:

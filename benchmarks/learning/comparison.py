@@ -1,8 +1,8 @@
-"""This TRPO, sb3-contrib's TRPO and SB3's PPO on MuJoCo's tasks: 1,000,000 env steps, 10 seeds (PPO 5).
+"""This TRPO, sb3-contrib's TRPO and SB3's PPO on MuJoCo's tasks: 1,000,000 env steps, ten seeds (PPO five).
 
 Settings are those users take: ours from sb3_trpo/hyperparams/trpo.yml, the others' from RL Zoo. PPO runs once more with
-what the search of ``tuning`` finds for it, on the tasks where that is over. Deterministic evaluation, five episodes every
-20,000 steps and thirty at the end.
+what the search of ``tuning`` finds for it, on the tasks where that is over; where it finds nothing better, PPO has ten seeds
+with RL Zoo's settings. Deterministic evaluation, five episodes every 20,000 steps and thirty at the end.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.common import Cell, Run, Study, markdown
 from benchmarks.common.figures import band, save_panels
 from benchmarks.common.statistics import difference, interquartile_mean, interval, mean_and_interval
-from benchmarks.common.training import Plan, train
+from benchmarks.common.training import Plan, make_run
 from benchmarks.learning.comparison_speed import seconds_a_step
 from benchmarks.learning.mujoco import FINAL_EPISODES, METHODS, OTHER_TASKS, OTHERS, STEPS, TASKS
 from benchmarks.learning.overall import improvement_table, plot_profile, seeds_table
@@ -27,7 +27,7 @@ AXES = (("steps", "million env steps", 1e6), ("seconds", "minutes", 60.0))
 
 def run(cell: Cell) -> Run | None:
     algo, settings = METHODS[cell.variant].algo, settings_of(cell.variant, cell.task)
-    return train(Plan(algo, cell.task, settings, STEPS, cell.seed, final_episodes=FINAL_EPISODES), cell.changes)
+    return make_run(Plan(algo, cell.task, settings, STEPS, cell.seed, final_episodes=FINAL_EPISODES), cell.changes)
 
 
 def fastest_finish(env_id: str) -> float:

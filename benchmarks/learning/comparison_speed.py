@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.common import Cell, Rows, Study, markdown
 from benchmarks.common.statistics import median_and_range
-from benchmarks.common.training import Plan, run
+from benchmarks.common.training import Plan, train
 from benchmarks.learning.mujoco import METHODS, OTHER_TASKS, OTHERS, TASKS
 from benchmarks.learning.searched import has_settings, same_as, settings_of
 
@@ -23,7 +23,7 @@ def measure(cell: Cell) -> dict[str, float]:
     """µs of an env step, updates included."""
     algo, settings = METHODS[cell.variant].algo, settings_of(cell.variant, cell.task)
     plan = Plan(algo, cell.task, settings, STEPS, cell.seed, every=2 * STEPS, final_episodes=1)
-    _, observer = run(plan, report=lambda row: None)
+    _, observer = train(plan, report=lambda row: None)
     last = observer.rows[-1]
     return {"microseconds": round(1e6 * last["processor_seconds"] / last["steps"], 1)}
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from benchmarks.common import Cell, Run, Runs, Study, markdown
 from benchmarks.common.figures import band, save
-from benchmarks.common.training import N_RANKS, Plan, settings_for, train
+from benchmarks.common.training import N_RANKS, Plan, make_run, settings_for
 
 STORE = Runs("learning_curves")
 
@@ -54,7 +54,7 @@ METHODS = {
 def run(cell: Cell) -> Run | None:
     (steps, every, episodes), method = TASKS[cell.task], METHODS[cell.variant]
     settings = {**settings_for(method.algo, cell.task), **method.settings}
-    return train(Plan(method.algo, cell.task, settings, steps, cell.seed, every, episodes, episodes), cell.changes)
+    return make_run(Plan(method.algo, cell.task, settings, steps, cell.seed, every, episodes, episodes), cell.changes)
 
 
 def curves(env_id: str) -> dict[str, list[pd.DataFrame]]:

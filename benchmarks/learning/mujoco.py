@@ -26,7 +26,7 @@ class Method:
     :param label: in tables and pictures
     :param color: in pictures
     :param algo: of ``ALGORITHMS``
-    :param seeds: how many runs it has on each task
+    :param seeds: how many runs it has on each task, at least
     :param searched: with the settings that the search of ``tuning`` has found, in place of those of a file
     """
 

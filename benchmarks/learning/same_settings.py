@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.common import Cell, Run, Runs, Study, markdown
 from benchmarks.common.statistics import difference, improvement, interquartile_mean
-from benchmarks.common.training import Plan, settings_for, train
+from benchmarks.common.training import Plan, make_run, settings_for
 from benchmarks.learning.mujoco import FINAL_EPISODES, STEPS, TASKS, action_dimensions
 from benchmarks.learning.scored import Scored, runs
 
@@ -28,7 +28,7 @@ def converted(env_id: str) -> dict[str, Any]:
 
 def run(cell: Cell) -> Run | None:
     plan = Plan(cell.variant, cell.task, converted(cell.task), STEPS, cell.seed, final_episodes=FINAL_EPISODES)
-    return train(plan, cell.changes)
+    return make_run(plan, cell.changes)
 
 
 def table() -> str:

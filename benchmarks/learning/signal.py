@@ -12,8 +12,7 @@ import pandas as pd
 import torch as th
 
 from benchmarks.common import Cell, Run, Runs, Study, markdown
-from benchmarks.common.training import Plan, settings_for
-from benchmarks.common.training import run as train
+from benchmarks.common.training import Plan, settings_for, train
 from benchmarks.learning.mujoco import TASKS
 from sb3_trpo import TRPO
 from sb3_trpo.trust_region import conjugate_gradient
@@ -57,7 +56,7 @@ def run(cell: Cell) -> Run:
     halves = Halves()
     settings = {**settings_for("sb3_trpo", cell.task), **cell.changes}
 
-    def find_step(model: TRPO, objective: PolicyObjective) -> Step:
+    def find_step(model: TRPO, objective: PolicyObjective) -> Step:  # a function: it becomes a method of the model's class
         return halves.find_step(model, objective)
 
     train(Plan("sb3_trpo", cell.task, settings, STEPS, cell.seed, every=STEPS, methods={"_find_step": find_step}))

@@ -15,7 +15,7 @@ import optuna
 
 from benchmarks.common import Cell, Study, markdown
 from benchmarks.common.statistics import decimals
-from benchmarks.common.training import Plan, run, settings_for
+from benchmarks.common.training import Plan, settings_for, train
 from benchmarks.learning.mujoco import METHODS, OTHER_TASKS
 from benchmarks.learning.mujoco import TASKS as COMPARED
 from benchmarks.learning.searched import (
@@ -74,7 +74,7 @@ def score_of(algo: str, env_id: str, drawn: dict[str, Any], seed: int, trial: op
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-    run(Plan(algo, env_id, with_drawn(algo, env_id, drawn), steps, seed, every=steps // EVALUATIONS), report)
+    train(Plan(algo, env_id, with_drawn(algo, env_id, drawn), steps, seed, every=steps // EVALUATIONS), report)
     return float(np.mean(scores[len(scores) // 2 :]))
 
 

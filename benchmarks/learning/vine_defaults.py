@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import Cell, Rows, Study, markdown
-from benchmarks.common.training import Plan, run, settings_for
+from benchmarks.common.training import Plan, settings_for, train
 
 STORE = Rows("vine/vine_defaults")
 ENV, STEPS, EVERY = "Hopper-v5", 100_000, 10_000
@@ -42,7 +42,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def measure(cell: Cell) -> dict[str, float]:
     """Mean return over the evaluations of a run, the last one, and its steps."""
     settings = {**settings_for("sb3_trpo", cell.task), **VARIANTS[cell.variant]}
-    _, observer = run(Plan("sb3_trpo", cell.task, settings, STEPS, cell.seed, EVERY))
+    _, observer = train(Plan("sb3_trpo", cell.task, settings, STEPS, cell.seed, EVERY))
     returns = [row["mean"] for row in observer.rows]
     steps = int(observer.rows[-1]["steps"])
     return {"mean": round(float(np.mean(returns)), 1), "last": round(returns[-1], 1), "steps": steps}

@@ -4,13 +4,13 @@
 """
 
 from functools import partial
+from itertools import chain
 
-import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from benchmarks.common import Cell, Run, Runs, Study, markdown
-from benchmarks.common.statistics import difference
-from benchmarks.common.training import Plan, settings_for, train
+from benchmarks.common.statistics import difference, interquartile_mean
+from benchmarks.common.training import Plan, make_run, settings_for
 from sb3_trpo.restarts import RestartEnv, Visited
 
 STORE = Runs("restarts_harm")
@@ -28,18 +28,18 @@ VARIANTS = {"true start": None, "a tenth": restarting}  # what is put around the
 
 def run(cell: Cell) -> Run | None:
     settings = settings_for("sb3_trpo", cell.task)
-    return train(Plan("sb3_trpo", cell.task, settings, STEPS, cell.seed, wrap=VARIANTS[cell.variant]), cell.changes)
+    return make_run(Plan("sb3_trpo", cell.task, settings, STEPS, cell.seed, wrap=VARIANTS[cell.variant]), cell.changes)
 
 
 def table() -> str:
-    """Over seeds, of the mean of all evaluations and of the last three: means, and differences of interquartile means."""
+    """Interquartile means over seeds, of the mean of all evaluations and of the last three, and their differences."""
     rows = []
     for env_id in TASKS:
         plain, tenth = ([_scores(frame) for frame in STORE.frames(env_id, name)] for name in VARIANTS)
         if plain and tenth:
-            (areas, finals), (ours, last) = (zip(*found, strict=True) for found in (plain, tenth))
-            numbers = f"{np.mean(areas):.0f}", difference(ours, areas), f"{np.mean(finals):.0f}", difference(last, finals)
-            rows.append([env_id, f"{len(plain)}, {len(tenth)}", *numbers])
+            columns = zip(zip(*plain, strict=True), zip(*tenth, strict=True), strict=True)
+            cells = ((f"{interquartile_mean(without):.0f}", difference(ours, without)) for without, ours in columns)
+            rows.append([env_id, f"{len(plain)}, {len(tenth)}", *chain.from_iterable(cells)])
     less = "with a tenth of restarts, minus without"
     return markdown.table(["", "seeds", "mean over the run", less, "end of the run", less], rows)
 

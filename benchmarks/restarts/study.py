@@ -146,7 +146,7 @@ def table() -> str:
     for variant in VARIANTS:
         found = [final(task, variant) for task in TASKS]
         rows.append([variant, *(_cell(one) for one in found)])
-    heads = [f"{name}, {task.steps // 1000},000 steps" for name, task in TASKS.items()]
+    heads = [f"{name}, {task.steps:,} steps" for name, task in TASKS.items()]
     return markdown.table(["", *heads], rows)
 
 

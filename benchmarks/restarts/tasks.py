@@ -1,4 +1,4 @@
-"""Tasks where nothing is earned before all is done."""
+"""Tasks that give no reward before they are solved."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class FarAhead(gym.Wrapper):
 
 
 def cheetah_cell(env: gym.Env, observation: np.ndarray) -> Hashable:
-    """Half metres, and how it lies."""
+    """Position in half metres, and pitch."""
     position, _, pitch = env.unwrapped.data.qpos[:3]  # type: ignore[attr-defined]
     return int(np.floor(position / 0.5)), int(np.floor(pitch / 0.7))
 

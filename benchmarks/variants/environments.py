@@ -38,17 +38,6 @@ class RepeatPrevious(gym.Env):
         return np.zeros(5, dtype=np.float32) if over else self._look(), reward, over, False, {}
 
 
-class HopperPositions(gym.ObservationWrapper):
-    """Hopper without velocities."""
-
-    def __init__(self) -> None:
-        super().__init__(gym.make("Hopper-v5"))
-        self.observation_space = spaces.Box(-np.inf, np.inf, (5,), dtype=np.float64)
-
-    def observation(self, observation: np.ndarray) -> np.ndarray:
-        return observation[:5]
-
-
 class Tour(gym.Env):
     """Visit each of twenty places in the unit square once; a step costs its length. Places that were visited are masked."""
 

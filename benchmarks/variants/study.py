@@ -14,31 +14,22 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import rl_zoo3.import_envs
-import torch as th
 import yaml
 from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import VecNormalize
 
 import sb3_trpo
 from benchmarks.common import Cell, Run, Runs, Study, markdown
 from benchmarks.common.statistics import mean_and_interval
-from benchmarks.common.training import with_schedules
-from benchmarks.variants.environments import (
-    Assignment,
-    ConnectFour,
-    HopperPositions,
-    MaskedRecall,
-    RepeatPrevious,
-    Tour,
-)
+from benchmarks.common.training import evaluation_envs, make_model
+from benchmarks.variants.environments import Assignment, ConnectFour, MaskedRecall, RepeatPrevious, Tour
+from benchmarks.vine_study.tasks import PositionsOnly
 from sb3_trpo import TRPO, MaskableRecurrentTRPO, MaskableTRPO, RecurrentTRPO
 from sb3_trpo.variants.evaluation import Player
 
 STORE = Runs("variants")
-EVALUATED_AT_ONCE, EPISODES = 5, 20
+EPISODES = 20  # of an evaluation
 
 
 @dataclass(frozen=True)
@@ -60,7 +51,7 @@ TASKS = {
     "CartPoleNoVel-v1": Task("CartPoleNoVel-v1", 100_000, MEMORY),
     "PendulumNoVel-v1": Task("PendulumNoVel-v1", 100_000, MEMORY),
     "LunarLanderNoVel-v3": Task("LunarLanderNoVel-v3", 300_000, MEMORY),
-    "Hopper, positions alone": Task(HopperPositions, 300_000, MEMORY),
+    "Hopper, positions alone": Task(lambda: PositionsOnly(gym.make("Hopper-v5")), 300_000, MEMORY),
     "RepeatPreviousEasy": Task(RepeatPrevious, 300_000, MEMORY),
     "Tour": Task(Tour, 200_000, MASKS),
     "Assignment": Task(Assignment, 200_000, MASKS),
@@ -142,20 +133,10 @@ class Curve(BaseCallback):
 def run(cell: Cell) -> Run:
     task, method = TASKS[cell.task], METHODS[cell.variant]
     settings = {**settings_of(method, cell.task), **cell.changes}
-    kept, settings = settings, with_schedules(settings)
-    steps = task.steps
-    settings.pop("n_timesteps", None)
-    n_envs, normalize = settings.pop("n_envs", 1), settings.pop("normalize", False)
-    if isinstance(settings.get("policy_kwargs"), str):
-        settings["policy_kwargs"] = eval(settings["policy_kwargs"], {"nn": th.nn, "dict": dict})
-    env: Any = make_vec_env(task.make, n_envs, cell.seed)
-    held_out: Any = make_vec_env(task.make, EVALUATED_AT_ONCE, cell.seed + 10_000)
-    if normalize:
-        env = VecNormalize(env, gamma=settings.get("gamma", 0.99))
-        held_out = VecNormalize(held_out, training=False, norm_reward=False)
-    curve = Curve(held_out, steps)
-    method.algorithm(env=env, seed=cell.seed, device="cpu", **settings).learn(steps, callback=curve)
-    return Run(curve.rows, {"settings": kept, "seed": cell.seed})
+    model = make_model(method.algorithm, task.make, settings, cell.seed)
+    curve = Curve(evaluation_envs(task.make, settings, cell.seed), task.steps)
+    model.learn(task.steps, callback=curve)
+    return Run(curve.rows, {"settings": settings, "seed": cell.seed})
 
 
 def _rows() -> Iterator[list[str]]:

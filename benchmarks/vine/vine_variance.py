@@ -7,16 +7,15 @@ of the mean variances with 95 % bootstrap intervals over states, and medians of 
 policy and of everything else.
 """
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import torch as th
 from scipy.stats import bootstrap
-from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import VecNormalize
 
 from benchmarks.common import Cell, Rows, Study, markdown
-from benchmarks.common.training import settings_for
+from benchmarks.common.training import make_model, settings_for
 from sb3_trpo import TRPO
 from sb3_trpo.policy import actions_from_noise, draw_noise
 from sb3_trpo.sampling.vine.branches import Branch, BranchRules, run_branches
@@ -34,13 +33,12 @@ POLICIES = {f"after {TRAINING:,} steps": TRAINING, "untrained": 0}
 def differences(env_id: str, training: int, seed: int) -> dict[str, np.ndarray]:
     """Q̂(s,a₁) − Q̂(s,a₂) with noise of their own and in common ``[states, pairs]``."""
     settings = settings_for("sb3_trpo", env_id)
-    env = VecNormalize(make_vec_env(env_id, settings.pop("n_envs"), seed=seed), gamma=settings["gamma"])
-    for name in ("normalize", "n_timesteps"):
-        del settings[name]
-    model = TRPO(env=env, seed=seed, device="cpu", **settings)
+    model = make_model(TRPO, env_id, settings, seed)
+    untrained = deepcopy(model.policy.state_dict())
     model.learn(max(1, training))
     if not training:  # one rollout was for the running statistics
-        model.policy.load_state_dict(TRPO(env=env, seed=seed, device="cpu", **settings).policy.state_dict())
+        model.policy.load_state_dict(untrained)
+    env: Any = model.get_vec_normalize_env()
     env.training = env.norm_reward = False
     model.policy.set_training_mode(False)
 

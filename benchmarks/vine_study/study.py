@@ -13,7 +13,7 @@ import pandas as pd
 from benchmarks.common import Cell, Run, Runs, Study, markdown
 from benchmarks.common.figures import save_panels
 from benchmarks.common.statistics import interquartile_mean, interval_of_difference
-from benchmarks.common.training import Plan, train
+from benchmarks.common.training import Plan, make_run
 from benchmarks.vine_study.tasks import TASKS
 from benchmarks.vine_study.variants import COMMON, VARIANTS
 
@@ -93,7 +93,7 @@ def run(cell: Cell) -> Run | None:
     wrap = partial(chosen.wrap, cell.seed) if chosen.wrap else None
     every = task.steps // EVALUATIONS
     plan = Plan("sb3_trpo", cell.task, settings, task.steps, cell.seed, every, wrap=wrap, methods=chosen.methods)
-    return train(plan, cell.changes)
+    return make_run(plan, cell.changes)
 
 
 def belongs(cell: Cell) -> bool:

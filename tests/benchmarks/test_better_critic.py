@@ -6,7 +6,7 @@ import torch as th
 from torch.distributions import kl_divergence
 
 from benchmarks.common import Cell
-from benchmarks.common.training import Plan, run, settings_for
+from benchmarks.common.training import Plan, settings_for, train
 from benchmarks.learning import better_critic
 from benchmarks.learning.better_critic import Held, advantages, fitted, steps_and_gradients
 from sb3_trpo import TRPO
@@ -25,7 +25,7 @@ def held() -> Held:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(better_critic, "STEPS", 2 * ROLLOUT)
         settings = settings_for("sb3_trpo", "Hopper-v5")
-        run(Plan("sb3_trpo", "Hopper-v5", settings, 8 * ROLLOUT, 1, every=8 * ROLLOUT, methods={"train": hold}))
+        train(Plan("sb3_trpo", "Hopper-v5", settings, 8 * ROLLOUT, 1, every=8 * ROLLOUT, methods={"train": hold}))
     return found
 
 

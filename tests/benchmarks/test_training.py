@@ -13,7 +13,7 @@ import torch as th
 
 from benchmarks.atari import study as atari
 from benchmarks.common import Cell, environment, statistics
-from benchmarks.common.training import Plan, policy_kwargs_of, run, settings_for, train
+from benchmarks.common.training import Plan, make_run, policy_kwargs_of, settings_for, train
 from benchmarks.learning import ablations, candidates, changes, overall, same_settings, signal, spaces, tuning
 from sb3_trpo import TRPO
 
@@ -80,14 +80,16 @@ def test_what_halves_of_a_rollout_promise_changes_no_training(monkeypatch: pytes
 
 
 def _end_of(plan: Plan) -> np.ndarray:
-    model, _ = run(plan)
+    model, _ = train(plan)
     return th.nn.utils.parameters_to_vector(model.policy.parameters()).detach().numpy()
 
 
 @pytest.mark.parametrize("normalize", [False, True, {"norm_obs": False}, {"norm_reward": False}])
 def test_evaluations_are_normalised_as_training_is(normalize: bool | dict[str, bool]) -> None:
     """With the training's running statistics, where it has any."""
-    model, observer = run(Plan("sb3_trpo", "CartPole-v1", {"policy": "MlpPolicy", "normalize": normalize}, steps=128, seed=0))
+    model, observer = train(
+        Plan("sb3_trpo", "CartPole-v1", {"policy": "MlpPolicy", "normalize": normalize}, steps=128, seed=0)
+    )
     assert 1.0 <= observer.rows[-1]["mean"] <= 500.0
     trained, evaluated = model.get_vec_normalize_env(), observer.env
     assert (trained is not None) == bool(normalize)
@@ -153,7 +155,7 @@ def test_candidates_are_called_by_what_is_different(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(environment, "RESULTS", tmp_path)
     plan = Plan("sb3_trpo", "Hopper-v5", settings_for("sb3_trpo", "Hopper-v5"), steps=2048, seed=0, final_episodes=1)
     for seed, more in ((101, {}), (102, {"policy_kwargs": {}})):
-        found = train(replace(plan, seed=seed), {"gamma": 0.9, **more})
+        found = make_run(replace(plan, seed=seed), {"gamma": 0.9, **more})
         assert found is not None
         candidates.STORE.write(Cell("Hopper-v5", "gamma_0.9", seed), found)
     scores = [frame["mean"].iloc[-1] for frame in candidates.STORE.frames("Hopper-v5", "gamma_0.9")]
