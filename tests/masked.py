@@ -33,6 +33,11 @@ def random_masks(rng: np.random.Generator, space: spaces.Space, rows: int) -> np
     return np.concatenate(blocks, axis=1)
 
 
+def everything(env: gym.Env) -> np.ndarray:
+    """A mask that leaves all actions possible."""
+    return np.ones(sum(sizes(env.action_space)), dtype=bool)
+
+
 class MaskedToy(ToyEnv):
     """A toy with random masks, which refuses what they forbid.
 

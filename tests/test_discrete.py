@@ -8,12 +8,7 @@ import pytest
 from gymnasium import spaces
 
 from sb3_trpo.discrete import action_dims, all_actions, are_possible, draw_action, mask_of, possible_counts, random_actions
-from tests.masked import SPACES, Cells, MaskedToy, random_masks, sizes
-
-
-@pytest.fixture(params=list(SPACES))
-def space(request: pytest.FixtureRequest) -> spaces.Space:
-    return SPACES[request.param]
+from tests.masked import Cells, MaskedToy, random_masks, sizes
 
 
 def possible_by_hand(space: spaces.Space, mask: np.ndarray) -> list[tuple[int, ...]]:

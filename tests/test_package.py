@@ -103,7 +103,7 @@ def test_no_circle():
     for path in MODULES:
         targets = {module_of(name) for name in under(imported(path), "sb3_trpo")} - {None, path}
         graph[path] = targets
-    TopologicalSorter(graph).prepare()  # raises CycleError
+    assert len([*TopologicalSorter(graph).static_order()]) == len(MODULES)  # else a CycleError
 
 
 def test_one_concept_a_file():

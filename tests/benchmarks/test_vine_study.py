@@ -174,7 +174,7 @@ class PaysActions(gym.Env):
 
 
 def test_fresh_values_give_the_advantage():
-    """Â is the action less the policy's mean, whatever is left of the episode; to 4 standard errors of the branches' means."""
+    """Â is the action minus the policy's mean, whatever is left of the episode; to 4 standard errors."""
     gamma, n_branches, deviation = 0.9, 64, 0.1
     options = {**{"branches_per_state": n_branches, "branch_length": 10, "n_states": 48}, "common_random_numbers": False}
     settings = {"n_steps": 24, "batch_size": 48, "n_critic_updates": 0, "advantage_estimator": "monte_carlo", "gamma": gamma}

@@ -1,7 +1,6 @@
 """The critic's fit is kept whole or undone whole: parameters, buffers and all of the optimizer's state."""
 
 import warnings
-import zipfile
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -53,8 +52,7 @@ def _equal(a: Any, b: Any) -> bool:
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_huge_finite_reward_leaves_critic_and_optimizer_as_they_were(name: str, tmp_path: Path) -> None:
-    """And says so once; in the zip, too; afterwards the critic learns as one that never met it."""
-    rollouts = 4
+    """And says so once; in the zip, too; afterwards the critic learns."""
     env = ToyEnv(faults={150: ("reward", HUGE)})
     model = TRPO("MlpPolicy", env, policy_kwargs=OPTIMIZERS[name], **SMALL)
     model.learn(128)
@@ -69,8 +67,7 @@ def test_a_huge_finite_reward_leaves_critic_and_optimizer_as_they_were(name: str
     _, params, _ = load_from_zip_file(tmp_path / "model.zip")
     saved = params["policy.optimizer"]["state"].values()
     assert all(th.isfinite(value).all() for state in saved for value in state.values() if isinstance(value, th.Tensor))
-    assert zipfile.is_zipfile(tmp_path / "model.zip")
-    model.learn((rollouts - 3) * 64, reset_num_timesteps=False)
+    model.learn(64, reset_num_timesteps=False)
     assert model.last_update["train/critic_status"] == "ok"
     assert not th.equal(model.policy.value_net.weight, critic)
 

@@ -21,7 +21,7 @@ class Lazy(BaseFeaturesExtractor):
 
 
 def test_they_learn_and_are_saved(tmp_path: Path) -> None:
-    """Orthogonal initialisation, SB3's default, wants sizes that are known."""
+    """Orthogonal initialisation, SB3's default, needs sizes that are known."""
     kwargs = {"features_extractor_class": Lazy, "ortho_init": False}
     model = TRPO("MlpPolicy", ToyEnv(), n_steps=64, batch_size=64, seed=0, policy_kwargs=kwargs)
     before = parameters(model)

@@ -11,14 +11,9 @@ from torch import nn
 from sb3_trpo.policy import MaskedStates, action_distribution, masked_distribution
 from sb3_trpo.policy.chain import ChainLinearization
 from sb3_trpo.trust_region import AutogradLinearization, FisherMatrix, flatten
-from tests.masked import SPACES, random_masks, sizes
+from tests.masked import random_masks, sizes
 
 B, N = 24, 4  # states, observation components
-
-
-@pytest.fixture(params=list(SPACES))
-def space(request: pytest.FixtureRequest) -> Any:
-    return SPACES[request.param]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ SMALL: dict[str, Any] = {"n_steps": 32, "batch_size": 32, "device": "cpu", "seed
 
 
 class OwnNames(nn.Module):
-    """An extractor as SB3's documentation describes it, its layers named by somebody else."""
+    """An extractor as SB3's documentation describes it, its layers named by another library."""
 
     latent_dim_pi = latent_dim_vf = 8
 

@@ -17,7 +17,7 @@ from sb3_trpo.ranks import ALONE
 from sb3_trpo.restarts import explore
 from sb3_trpo.simulators import check_clone
 from sb3_trpo.trust_region import flatten
-from tests.masked import SPACES, Cells, MaskedToy, sizes
+from tests.masked import SPACES, Cells, MaskedToy, everything, sizes
 from tests.sampling.vine.test_surrogate import Tabular
 from tests.toys import DICT_OBSERVATIONS, ToyEnv, parameters, same
 from tests.vines import SMALL, VINE
@@ -25,15 +25,6 @@ from tests.vines import SMALL, VINE
 
 def masked_model(env: Any, policy: str = "MlpPolicy", **settings: Any) -> MaskableTRPO:
     return MaskableTRPO(policy, env, **{**SMALL, "sampling": "vine", "vine_kwargs": VINE, "device": "cpu", **settings})
-
-
-def everything(env: Any) -> np.ndarray:
-    return np.ones(sum(sizes(env.action_space)), dtype=bool)
-
-
-@pytest.fixture(params=list(SPACES))
-def space(request: pytest.FixtureRequest) -> Any:
-    return SPACES[request.param]
 
 
 @pytest.mark.parametrize("kind", ["discrete", "multi-discrete"])

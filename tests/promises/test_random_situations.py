@@ -1,6 +1,6 @@
 """Training in situations that are drawn at random: it keeps its promises or is refused in words, and nothing else happens.
 
-``SITUATIONS=200 python -m pytest tests/promises/test_random_situations.py`` looks for new ones; a failure names its number.
+``SB3_TRPO_SITUATIONS=200`` looks for new ones; a failure names its number.
 """
 
 import os
@@ -27,7 +27,7 @@ from sb3_trpo.trust_region import Status
 from tests.promises.test_random_environments import Random
 from tests.toys import buffer_observations, joint_kl, snapshot
 
-SITUATIONS = int(os.environ.get("SITUATIONS", "8"))
+SITUATIONS = int(os.environ.get("SB3_TRPO_SITUATIONS", "8"))
 STEPS = 16
 ACTIONS = [
     *(spaces.Discrete(2), spaces.Discrete(5), spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(3)),

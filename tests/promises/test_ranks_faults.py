@@ -100,7 +100,7 @@ def dying() -> str:
 
 
 def test_a_rank_that_is_killed_in_an_update_is_noticed_at_once():
-    """Without torchrun to end it the other rank says what has happened; nobody waits for the timeouts."""
+    """Without torchrun to end it the other rank says what has happened; no rank waits for the timeouts."""
     survivor, killed = on_ranks(dying)
     assert killed == "ended"
     assert survivor.startswith("Rank 0 of 2 has lost the others") and survivor.endswith("(True)")

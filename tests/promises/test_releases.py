@@ -39,11 +39,13 @@ def test_changelog_and_citation_have_the_version() -> None:
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == sb3_trpo.__version__
 
 
-def test_the_release_runs_the_ten_lines(tmp_path: Any) -> None:
-    """The release takes them out of README.md whole, and nothing else."""
+def test_the_release_runs_the_readmes_example(tmp_path: Any) -> None:
+    """The release takes it out of README.md whole, and nothing else."""
     (command,) = (line for line in _step("The wheel").splitlines() if line.startswith("sed"))
     subprocess.run(["bash", "-e", "-c", command], cwd=ROOT, env={**os.environ, "RUNNER_TEMP": str(tmp_path)}, check=True)
-    assert (tmp_path / "ten_lines.py").read_text() == "".join(block.code for block in blocks(ROOT / "README.md", "python"))
+    assert (tmp_path / "readme_example.py").read_text() == "".join(
+        block.code for block in blocks(ROOT / "README.md", "python")
+    )
 
 
 def test_the_oldest_versions_are_tested() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.resumable_runs import KINDS, Left, differences, outcome, train
 
-SLOW = ("pong", "workers", "vine in processes")  # killed and resumed elsewhere
+SLOW = ("pong", "workers", "vine in processes")  # test_kills has these, if it is asked for all kinds
 
 
 @pytest.mark.parametrize("name", [name for name in KINDS if name not in SLOW])

@@ -230,7 +230,7 @@ def test_what_can_be_pickled_and_not_unpickled_is_named():
 
 
 class Forgotten(HopperEnv):
-    """Its arguments are remembered by nobody."""
+    """Nothing remembers its arguments."""
 
     def __init__(self) -> None:
         super().__init__()

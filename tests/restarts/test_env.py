@@ -26,7 +26,7 @@ from sb3_trpo.simulators import CloneableEnv, check_clone, clone_state, copy_env
 from sb3_trpo.vec_env import clone_rows, restore_rows
 from tests.simulator_toys import Walk
 
-RESTARTS = int(os.environ.get("RESTARTS", "60"))  # of each task; 100000 is the promise
+RESTARTS = int(os.environ.get("SB3_TRPO_RESTARTS", "60"))  # of each task
 COMPARED = 50
 
 

@@ -41,7 +41,7 @@ def test_monte_carlo_advantages():
 
 
 class Script(gym.Env):
-    """Three steps that pay 1, 2, 3; the second ends an episode. What is observed is what the critic shall think of it."""
+    """Three steps that pay 1, 2, 3; the second ends an episode. An observation is the value that the critic gives it."""
 
     observation_space = spaces.Box(-10.0, 10.0, (1,), np.float32)
     action_space = spaces.Discrete(2)

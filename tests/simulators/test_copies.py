@@ -516,7 +516,7 @@ CONSTANTS: dict[str, Any] = {
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("name", CONSTANTS)
 def test_constants_of_common_libraries_are_copied(name: str, nested: bool) -> None:
-    """By themselves and among others."""
+    """Alone and among others."""
     env = Walk()
     env.kept = [CONSTANTS[name]] if nested else CONSTANTS[name]
     env.reset(seed=0)

@@ -51,7 +51,7 @@ def test_wrappers_may_reach_into_mujoco(wrapper):
     def make() -> gym.Env:
         env = gym.make("Hopper-v5")
         env.reset(seed=0)
-        clone_state(env)  # with nobody else about, less of it is saved
+        clone_state(env)  # with no other reference to it, less of it is saved
         return wrapper(gym.make("Hopper-v5"))
 
     assert_exact(make)

@@ -86,7 +86,7 @@ def test_copies_of_gymnasiums_environments_render(env_id: str, rendered: bool, s
 
 
 def test_the_window_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is one in a process: a copy opens its own if it wants, and one among other things is refused by name."""
+    """There is one in a process: a copy may open its own, and one among other things is refused by name."""
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     env = Painted()
     env.window = pygame.display.set_mode((40, 30))

@@ -94,7 +94,7 @@ REFUSED = {  # the matrix, b, the status, and the product that shows it
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refuses_what_it_cannot_solve(name):
-    """Truth: the status by the definition of the system, as early as it shows; x is exactly 0, lest anyone step along it."""
+    """Truth: the status by the definition of the system, as early as it shows; x is exactly 0, so that no step follows it."""
     a, b, status, products = REFUSED[name]
     solution = conjugate_gradient(th.tensor(a).mv, th.tensor(b), max_steps=10)
     assert (solution.status, solution.iterations) == (status, products)

@@ -15,7 +15,7 @@ from torch import nn
 from sb3_trpo import TRPO
 from sb3_trpo.policy import Actor
 from sb3_trpo.sampling import Batch, ImportanceSampled, Samples
-from sb3_trpo.update import PolicyObjective
+from sb3_trpo.update import PolicyObjective, Step
 from tests.toys import BOX_ACTIONS, DICT_OBSERVATIONS, ToyEnv, buffer_observations, joint_kl, parameters, same, snapshot
 
 SMALL = {"n_steps": 256, "batch_size": 64, "device": "cpu", "seed": 0}
@@ -35,21 +35,31 @@ CASES = {
 }
 
 
+class Drawing(TRPO):
+    """Keeps the states that an update uses: a random share of the rollout, if it is told so."""
+
+    def _find_step(self, objective: PolicyObjective) -> Step:
+        self.drawn = objective.batch.observations
+        return super()._find_step(objective)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_every_update_keeps_the_joint_kl(case: str) -> None:
-    """Ten updates: KL recomputed with PyTorch's divergences ≤ 0.01001; equal to the log to 2e-4; ≥ 0.3 δ on most."""
+    """Ten updates, on the states that were used: KL recomputed with PyTorch's divergences, in single precision, ≤ 1.001 δ;
+    equal to the log to 2e-4; ≥ 0.3 δ on most.
+    """
     env, kwargs = CASES[case]
     policy = "MultiInputPolicy" if case == "Dict" else "MlpPolicy"
-    model = TRPO(policy, env, **{**SMALL, **kwargs})
+    model = Drawing(policy, env, **{**SMALL, **kwargs})
     kls = []
     for _ in range(10):
         before = snapshot(model)
         model.learn(model.n_steps, reset_num_timesteps=False)
-        kl = float(joint_kl(before, model.policy, buffer_observations(model)).mean())
+        used = buffer_observations(model) if model.sub_sampling_factor == 1 else model.drawn
+        kl = float(joint_kl(before, model.policy, used).mean())
         kls.append(kl)
-        if model.sub_sampling_factor == 1:  # the bound is on the samples that were used
-            assert kl <= 0.01001
-            assert model.logger.name_to_value["train/kl_divergence_loss"] == pytest.approx(kl, abs=2e-4)
+        assert kl <= 0.01001
+        assert model.logger.name_to_value["train/kl_divergence_loss"] == pytest.approx(kl, abs=2e-4)
         assert model.last_update["train/status"] == "ok"
     assert np.mean(np.array(kls) >= 0.003) > 0.5
 
@@ -163,8 +173,7 @@ def test_refused_step_leaves_the_actor_bit_identical() -> None:
     model.cg_damping = 1e-12
     model.train()
     log = model.last_update
-    if log["train/status"] == "ok":
-        pytest.fail("the far step was accepted: the test needs a harder case")
+    assert log["train/status"] != "ok"
     assert same(before, parameters(model))
     assert log["train/kl_divergence_loss"] == 0.0 and log["train/step_size"] == 0.0 and log["train/actual_improvement"] == 0.0
     assert log["train/is_line_search_success"] == 0.0

@@ -24,21 +24,12 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFram
 
 from sb3_trpo import TRPO, MaskableTRPO, WorkerVecEnv
 from sb3_trpo.sampling import FrameStackBuffer
-from tests.masked import SPACES, Cells, MaskedToy, logits_of, random_masks, sizes, valid_kl
-from tests.toys import DICT_OBSERVATIONS, ToyEnv, parameters, same
+from tests.masked import SPACES, Cells, MaskedToy, everything, logits_of, random_masks, sizes, valid_kl
+from tests.toys import DICT_OBSERVATIONS, Reader, ToyEnv, parameters, same
 
 SMALL: dict[str, Any] = {"n_steps": 32, "batch_size": 32, "device": "cpu", "seed": 0}
 
-MASKED_STEPS = int(os.environ.get("MASKED_STEPS", 40_000))  # a multiple of 40,000
-
-
-def everything(env: Any) -> np.ndarray:
-    return np.ones(sum(sizes(env.action_space)), dtype=bool)
-
-
-@pytest.fixture(params=list(SPACES))
-def space(request: pytest.FixtureRequest) -> Any:
-    return SPACES[request.param]
+MASKED_STEPS = int(os.environ.get("SB3_TRPO_MASKED_STEPS", 40_000))  # a multiple of 40,000
 
 
 class Extractor(FlattenExtractor):
@@ -135,16 +126,6 @@ def test_stored_masks_are_those_of_the_states(space: Any) -> None:
     begins = th.tensor(np.cumsum([0, *sizes(space)[:-1]]))
     chosen = begins + samples.actions.long().reshape(64, -1)
     assert samples.observations.masks.gather(1, chosen).all()  # type: ignore[union-attr]
-
-
-class Reader(BaseCallback):
-    """Reads the buffer, which turns its arrays round."""
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_rollout_end(self) -> None:
-        next(iter(self.model.rollout_buffer.get(8)))
 
 
 def test_a_callback_may_read_the_buffer(space: Any) -> None:

@@ -20,14 +20,9 @@ from sb3_trpo.sampling import Batch, ImportanceSampled
 from sb3_trpo.trust_region import flatten
 from sb3_trpo.update import PolicyObjective
 from sb3_trpo.variants import MaskableEvalCallback, MaskableRecurrentActorCriticPolicy, evaluate_policy
-from tests.masked import SPACES, MaskedToy, random_masks, sizes
+from tests.masked import SPACES, MaskedToy, everything, random_masks, sizes
 from tests.recurrent import CUTS, NETWORK, OPTIONS, SMALL, make_path, make_policy
 from tests.toys import ToyEnv, parameters, same
-
-
-@pytest.fixture(params=list(SPACES))
-def space(request: pytest.FixtureRequest) -> Any:
-    return SPACES[request.param]
 
 
 def model_of(env: Any, **kwargs: Any) -> MaskableRecurrentTRPO:
@@ -85,9 +80,6 @@ def test_it_learns_and_takes_no_invalid_action(space: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["discrete", "multi-discrete"])
 def test_with_all_actions_valid_the_run_is_recurrent_trpos_bit_for_bit(kind: str) -> None:
-    def everything(env: Any) -> np.ndarray:
-        return np.ones(sum(sizes(env.action_space)), dtype=bool)
-
     settings = {**SMALL, "policy_kwargs": NETWORK}
     plain = RecurrentTRPO("MlpLstmPolicy", make_vec_env(lambda: ToyEnv(SPACES[kind]), 2, seed=1), **settings).learn(128)
     masked = model_of(make_vec_env(lambda: MaskedToy(SPACES[kind], everything), 2, seed=1)).learn(128)

@@ -21,7 +21,7 @@ from torch.distributions import kl_divergence
 from sb3_trpo import RecurrentTRPO
 from tests.ranks import on_ranks
 from tests.recurrent import NETWORK, SMALL
-from tests.toys import BOX_ACTIONS, DICT_OBSERVATIONS, ToyEnv, parameters, same
+from tests.toys import BOX_ACTIONS, DICT_OBSERVATIONS, Reader, ToyEnv, parameters, same
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "separate": {},
@@ -32,7 +32,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 class Uneven(ToyEnv):
-    """Episodes of random lengths, ended by a time limit or by themselves; the reward is what was seen two steps ago."""
+    """Episodes of random lengths, ended by a time limit or before it; the reward is what was seen two steps ago."""
 
     def step(self, action: Any) -> Any:
         obs, reward, _, _, info = super().step(action)
@@ -173,21 +173,11 @@ class Cue(gym.Env):
 
 
 def test_a_cue_is_remembered() -> None:
-    """Without a memory a half is all there is to be had."""
+    """Without a memory a half is the most that is possible."""
     model = model_of(make_vec_env(Cue, 8), n_steps=64, batch_size=128, learning_rate=3e-3, target_kl=0.03)
     model.learn(8_000)
     mean, _ = evaluate_policy(model, make_vec_env(Cue, 4, seed=9), 100)
     assert mean > 0.98
-
-
-class Reader(BaseCallback):
-    """Reads the buffer, which turns its arrays round."""
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_rollout_end(self) -> None:
-        next(iter(self.model.rollout_buffer.get(8)))
 
 
 def test_a_callback_may_read_the_buffer() -> None:

@@ -236,7 +236,7 @@ def test_another_world_in_the_training_environments_is_refused(start_method, n_w
 
 
 def test_only_the_training_environments_and_the_branches_must_agree(monkeypatch):
-    """What this process simulates is nobody's concern, if neither is here."""
+    """What this process simulates does not count if neither is here."""
     env = SubprocVecEnv([lambda: CloneableEnv(World("global"))] * 2, start_method="fork")
     try:
         trpo = model(env, n_steps=16, vine_kwargs=vine(1))

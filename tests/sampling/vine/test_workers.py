@@ -32,7 +32,7 @@ from tests.vines import VINE, model
 
 
 class OwnSwimmer(SwimmerEnv):
-    """Somebody's own class, whose states have the model in them."""
+    """A user's own class, whose states have the model in them."""
 
 
 class Heavier(BaseCallback):
