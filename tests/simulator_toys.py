@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import find_highest_version
 
-from sb3_trpo.simulators import clone_state, restore_state
+from sb3_trpo.simulators import check_clone, clone_state, restore_state
 
 gym.register_envs(ale_py)
 
@@ -66,6 +66,23 @@ def game(name: str, **settings: Any) -> gym.Env:
 
 def frames(name: str) -> gym.Env:
     return game(name, frameskip=1, repeat_action_probability=0.0)
+
+
+class Toy(Walk):
+    """Does something at the start and at every reset."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begin()
+
+    def begin(self) -> None: ...
+
+    def renew(self) -> None: ...
+
+    def reset(self, **settings: Any) -> Any:
+        result = super().reset(**settings)
+        self.renew()
+        return result
 
 
 class Forgetful(Walk):
@@ -124,3 +141,10 @@ def assert_exact(make: Callable[[], gym.Env], new: bool = True) -> None:
         restore_state(env, pickle.loads(data))
         np.testing.assert_equal(outputs(env, actions[WARM_UP:]), expected, "an instance that was never reset")
     assert pickle.dumps(pickle.loads(pickle.dumps(token))) == pickle.dumps(pickle.loads(data)), "the token"
+
+
+def assert_saved_and_copied(make: Callable[[], gym.Env]) -> None:
+    """Saved states are exact, and so are copies of the environment."""
+    assert_exact(make)
+    report = check_clone(make(), n_steps=30)
+    assert report.exact, report

@@ -1,7 +1,9 @@
 """Environments whose attributes are drawn at random, of kinds that a copy easily gets wrong: exact, or refused by name."""
 
 import functools
+import random
 import weakref
+from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
 from types import FunctionType
@@ -14,7 +16,9 @@ import pytest
 from gymnasium import spaces
 
 from sb3_trpo.simulators import CannotCloneError, clone_state, copy_env, restore_state
-from tests.simulators import test_instances as kinds
+from tests import derived_types as kinds
+from tests.simulators.test_instances import Clamped
+from tests.simulators.test_reductions import KEPT, Matrix
 
 ENVIRONMENTS = 150  # 1,000 to look for new ones
 STEPS = 6
@@ -84,7 +88,7 @@ def drawing(generator: np.random.Generator) -> Any:
     """A new value of a random kind."""
     number = int(generator.integers(1, 9))
     made = MAKERS[generator.integers(len(MAKERS))](number)
-    if generator.random() < 0.3 and hasattr(made, "__dict__") and type(made) not in (kinds.Bunch, kinds.Clamped):
+    if generator.random() < 0.3 and hasattr(made, "__dict__") and type(made) not in (kinds.Bunch, Clamped):
         try:
             made.note = number
         except (AttributeError, TypeError):
@@ -116,18 +120,18 @@ MAKERS: list[Callable[[int], Any]] = [
     lambda n: functools.partial(kinds.total, n),
     lambda n: np.random.default_rng(n),
     lambda n: np.random.RandomState(n),
-    lambda n: kinds.random.Random(n),
+    lambda n: random.Random(n),
     lambda n: spaces.Box(0.0, float(n), (2,), seed=n),
     lambda n: float(n),
     lambda n: None,
 ]
 REFUSED: list[Callable[[int], Any]] = [
-    lambda n: weakref.ref(kinds.KEPT[0]),
-    lambda n: weakref.proxy(kinds.KEPT[0]),
+    lambda n: weakref.ref(KEPT[0]),
+    lambda n: weakref.proxy(KEPT[0]),
     lambda n: iter([n]),
     lambda n: functools.lru_cache(kinds.total),
     lambda n: [scaled(float(n))],
-    lambda n: np.zeros(n).view(kinds.Matrix),
+    lambda n: np.zeros(n).view(Matrix),
 ]
 
 
@@ -201,14 +205,14 @@ def _alter(value: Any, other: Any, number: int) -> None:
         deque.append(value, linked)
     elif isinstance(value, bytearray):
         bytearray.append(value, number)
-    elif isinstance(value, kinds.array):
-        kinds.array.append(value, float(number))
+    elif isinstance(value, array):
+        array.append(value, float(number))
     elif type(value) is np.ndarray and value.size and value.flags.writeable:
         value.flat[number % value.size] += number
     elif type(value) in (Thing, Pointer, Point):
         thing = value.target if type(value) is Pointer else value
         (thing.seen if type(thing) is Point else thing.others).append(linked)
-    elif type(value) in (np.random.Generator, np.random.RandomState, kinds.random.Random):
+    elif type(value) in (np.random.Generator, np.random.RandomState, random.Random):
         value.normal() if hasattr(value, "normal") else value.random()
     elif type(value) is spaces.Box:
         value.sample()
@@ -237,7 +241,7 @@ def _digest(value: Any, seen: Seen) -> Iterator[Any]:
 
 
 def _attributes(value: Any) -> Any:
-    if type(value) in (np.random.Generator, np.random.RandomState, kinds.random.Random, Random):
+    if type(value) in (np.random.Generator, np.random.RandomState, random.Random, Random):
         return None
     for base in type(value).__mro__:
         found = vars(base).get("__dict__")
@@ -257,7 +261,7 @@ def _content(value: Any, seen: Seen) -> Iterator[Any]:
         yield repr(value.bit_generator.state)
     elif kind is np.random.RandomState:
         yield repr(value.get_state())
-    elif kind is kinds.random.Random:
+    elif kind is random.Random:
         yield value.getstate()
     elif isinstance(value, FunctionType):
         yield value.__qualname__
@@ -277,7 +281,7 @@ def _content(value: Any, seen: Seen) -> Iterator[Any]:
             yield from _digest(part, seen)
     elif isinstance(value, (BaseException, functools.partial)):
         yield repr((value.args, getattr(value, "keywords", None)))
-    elif isinstance(value, (int, float, str, bytes, set, frozenset, bytearray, kinds.array)):
+    elif isinstance(value, (int, float, str, bytes, set, frozenset, bytearray, array)):
         yield repr(kinds.content(value))
 
 

@@ -19,25 +19,7 @@ from gymnasium import spaces, wrappers
 from gymnasium.envs.toy_text.frozen_lake import FrozenLakeEnv
 
 from sb3_trpo.simulators import CannotCloneError, CloneableEnv, check_clone, clone_state, copy_env, restore_state
-from tests.simulator_toys import WARM_UP, Own, Walk, assert_exact
-
-
-class Toy(Walk):
-    """Does something at the start and at every reset."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.begin()
-
-    def begin(self) -> None: ...
-
-    def renew(self) -> None: ...
-
-    def reset(self, **settings: Any) -> Any:
-        result = super().reset(**settings)
-        self.renew()
-        return result
-
+from tests.simulator_toys import WARM_UP, Own, Toy, Walk, assert_exact
 
 # Other environments, and functions
 
@@ -300,44 +282,6 @@ class Shared(Toy):
         return self.list_b[0] + self.dict_b["x"] + self.array_b[0] + self.rng_a.normal() + self.rng_b.normal()
 
 
-class Views(Toy):
-    """Arrays in columns and in no usual order, views of many kinds, and one that may be written to while its base may not."""
-
-    def begin(self) -> None:
-        self.columns = np.zeros((4, 5), order="F")
-        self.back, self.turned, self.empty = self.columns[::-1, 1:4], self.columns.T, self.columns[4:4]
-        self.bytes = self.columns.T.view(np.uint8)
-        self.alone = np.array([[1.0, 2.0], [3.0, 4.0]], order="F")
-        self.swapped = np.zeros((2, 3, 4)).transpose(1, 0, 2).copy("K")  # in neither order
-        self.swapped_part = self.swapped[1:, 0]
-        self.base = np.zeros(4)
-        self.open = self.base[1:]
-        self.base.flags.writeable = False
-        self.closed = np.arange(3.0)
-        self.closed.flags.writeable = False
-        self.objects = np.empty(2, dtype=object)
-        self.objects[0] = self.objects[1] = [1]
-
-    def renew(self) -> None:
-        self.columns[:] = 0.0
-
-    def noise(self) -> float:
-        self.back[0, 0] += self.np_random.normal()
-        self.open[0] += 1.0
-        self.swapped_part[0, 0] += self.np_random.normal()
-        self.objects[0].append(1)
-        flags = [self.columns.flags.f_contiguous, self.closed.flags.writeable, self.base.flags.writeable]
-        shown = (
-            self.alone.ravel("K") @ np.arange(4.0)
-            + self.columns.ravel("K") @ np.arange(20.0)
-            + self.turned.sum()
-            + self.swapped.ravel("K") @ np.arange(24.0)
-            + self.bytes.sum()
-            + self.empty.size
-        )
-        return shown + self.base[1] + len(self.objects[1]) + float(np.dot(flags, [1, 10, 100]))
-
-
 class Fleeting(Toy):
     """An attribute that comes and goes, in the place of another."""
 
@@ -419,7 +363,7 @@ TOYS: dict[str, Callable[[], gym.Env]] = {
     **{kind.__name__: kind for kind in (Inner, Switching, SwitchingInTable, SwitchingMethods, Patched, Mutual, NewSpaces)},
     **{f"parted: {part}": functools.partial(Parted, part) for part in PARTS},
     **{kind.__name__: kind for kind in (PartSeeded, SharedSpace, Spawning, LateSpawning, OneSource, OldGenerators, OtherKind)},
-    **{kind.__name__: kind for kind in (Shared, Views, Fleeting, Things, Statistics, Table, ListeningToOwn)},
+    **{kind.__name__: kind for kind in (Shared, Fleeting, Things, Statistics, Table, ListeningToOwn)},
     "second": lambda: Second(wrappers.TimeLimit(Walk(), 9)),
     "aliased": lambda: Aliased(wrappers.TimeLimit(Walk(), 9)),
     "offered": lambda: CloneableEnv(Second(Walk())),
