@@ -11,8 +11,8 @@ Around it: ``variants`` with masks and memory; ``simulators`` (exact copies of s
 in them); ``vec_env`` and ``processes`` (environments on every core), ``distributed`` and ``ranks`` (one step by several
 processes); ``checkpoints``; ``atari``; ``zoo`` with ``hyperparams``, behind the command line of ``__main__``.
 
-Small parts: ``arguments``, ``checks``, ``settings`` and ``schedules`` (what a user gives), ``loading`` (files of other
-versions and algorithms), ``diagnostics`` and ``progress_bars`` (what a user sees), ``interruption`` (Ctrl-C), ``atomic``
+Small parts: ``arguments``, ``checks``, ``settings``, ``schedules`` and ``equality`` (what a user gives), ``loading`` (files of
+other versions and algorithms), ``diagnostics`` and ``progress_bars`` (what a user sees), ``interruption`` (Ctrl-C), ``atomic``
 (files written whole or not at all), ``discrete`` (finite action spaces) and ``memory_order`` (of an array's axes).
 """
 

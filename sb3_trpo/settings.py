@@ -13,8 +13,10 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.checks import check_count, check_flag, check_real, check_type
+from sb3_trpo.equality import same
 from sb3_trpo.sampling import SAMPLERS, VineSettings
 from sb3_trpo.schedules import SCHEDULABLE, check_schedule, is_schedule
+from sb3_trpo.vec_env import innermost
 
 CHOICES: dict[str, Collection[str]] = {"advantage_estimator": ("gae", "monte_carlo"), "sampling": SAMPLERS}
 
@@ -78,7 +80,7 @@ def check_action_space(env: Any) -> None:
     if isinstance(space, spaces.Box) and not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
         raise ValueError(
             f"The Box action space {space} has an infinite bound. Actions are clipped to the bounds: give it finite ones, "
-            "for example with gymnasium.wrappers.RescaleAction or gymnasium.wrappers.TransformAction."
+            f"for example with gymnasium.wrappers.TransformAction(env, lambda action: action, Box(-1.0, 1.0, {space.shape}))."
         )
     if isinstance(space, (spaces.MultiDiscrete, spaces.MultiBinary)) and len(space.shape) != 1:
         raise ValueError(f"The action space {space} has more than one dimension: flatten it with a wrapper, into one.")
@@ -163,9 +165,14 @@ class KeptSettings:
             raise ValueError(
                 "The model was loaded without environments to train in: give them to load(path, env), or call set_env(env)."
             )
+        if innermost(model.env) is None:
+            raise ValueError(
+                f"The model's {type(model.env).__name__} has no environments inside, for example because it was pickled: give "
+                "it some with model.env.set_venv(venv), or call set_env(env)."
+            )
         check_settings(model)
         for name, value in self._used.items():
-            if getattr(model, name) != value:
+            if not same(getattr(model, name), value):
                 raise ValueError(
                     f"{name}={getattr(model, name)!r} has no effect: the model was made with {name}={value!r}. Make a new "
                     "model with it, and copy parameters with set_parameters where the networks have the same shapes."

@@ -12,10 +12,11 @@ import torch as th
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_trpo.equality import same
 from sb3_trpo.vec_env import describe_wrappers
 
 PACKAGES = ("sb3_trpo", "stable_baselines3", "torch", "numpy", "gymnasium", "mujoco", "ale_py", "sb3_contrib")
-_WITHOUT_EFFECT = ("verbose",)  # on where a run ends
+_WITHOUT_EFFECT = ("verbose", "_init_setup_model")  # on where a run ends
 _POINTS = (1.0, 0.7, 0.3, 0.0)  # of the remaining progress, where schedules are compared
 
 
@@ -74,7 +75,8 @@ def check_settings(
         if name not in known:
             raise TypeError(f"{algorithm.__name__} has no setting {name}: give one of {', '.join(known)}.")
         was = saved.get("_stats_window_size" if name == "stats_window_size" else name)  # SB3's attribute
-        if name not in _WITHOUT_EFFECT and not _same(was, value) and not (was == {} and value is None):
+        chosen_by_sb3 = value is None and (was == {} or name == "rollout_buffer_class")
+        if name not in _WITHOUT_EFFECT and not chosen_by_sb3 and not _same(was, value):
             raise _different(name, was, value)
     if saved["n_envs"] != env.num_envs:
         raise _different("n_envs", saved["n_envs"], env.num_envs)
@@ -83,9 +85,14 @@ def check_settings(
 
 
 def _different(name: str, saved: Any, given: Any) -> ValueError:
+    other = (
+        "leave it out: the checkpoint has it, and networks are not changed on the way"
+        if name == "policy_kwargs"
+        else f"ask for the change by name with changes={{{name!r}: …}}"
+    )
     return ValueError(
         f"The run was saved with {name}={saved!r}, and is to go on with {given!r}: its result would differ from that of "
-        f"an uninterrupted run. Give it the same, or ask for the change by name with changes={{{name!r}: …}}."
+        f"an uninterrupted run. Give it the same, or {other}."
     )
 
 
@@ -95,6 +102,4 @@ def _same(saved: Any, given: Any) -> bool:
     if schedules:  # of which one may be a constant
         values = [[value(point) if callable(value) else value for point in _POINTS] for value in (saved, given)]
         return values[0] == values[1]
-    if isinstance(saved, type) and isinstance(given, type):
-        return (saved.__module__, saved.__qualname__) == (given.__module__, given.__qualname__)
-    return bool(saved == given)
+    return same(saved, given)

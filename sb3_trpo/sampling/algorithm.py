@@ -13,6 +13,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.checkpoints import Resumable
+from sb3_trpo.checkpoints.callback_states import walk
 from sb3_trpo.distributed import DataParallelAlgorithm
 from sb3_trpo.policy import ParameterCopy, PolicyInput, find_sizes
 from sb3_trpo.progress_bars import advance_progress_bars
@@ -113,6 +114,8 @@ class SamplingAlgorithm(DataParallelAlgorithm, Resumable):
         rollout_buffer.reset()
         keep_as_drawn(rollout_buffer)
         callback.on_rollout_start()
+        for each in walk(callback):  # SB3 only ever adds to what a callback finds
+            each.locals.pop("values", None)
         self._apply_changed_settings()  # here, because the callback may have changed some
         if self.use_sde:
             self.policy.reset_noise(env.num_envs)

@@ -128,9 +128,11 @@ class SegmentedPath:
         )
         of_workers = zip(*(unpack(segment.infos) for segment in segments), strict=True)
         infos = [[info for part in parts for info in part] for parts in of_workers]
-        for share, segment in zip(shares, segments, strict=True):
-            for row, info in segment.reset_infos.items():
-                inner.reset_infos[share.start + row] = info
+        reset_infos = {
+            (step, share.start + row): info
+            for share, segment in zip(shares, segments, strict=True)
+            for (step, row), info in segment.reset_infos.items()
+        }
         note_episodes(self.env, infos, dones)
         self.obs, self.dones = _gathered([unpacked(segment.obs) for segment in segments], shares), dones[-1]
         clipped = to_env(self.policy)(actions)
@@ -139,6 +141,8 @@ class SegmentedPath:
             new_obs = select(observations, step + 1) if step + 1 < n_steps else self.obs
             if values is not None:
                 self.evaluator.acted(obs, values[step], log_probs[step])
+            for row in np.flatnonzero(dones[step]):
+                inner.reset_infos[row] = reset_infos[step, row]
             yield Transition(obs, actions[step], clipped[step], new_obs, rewards[step], dones[step], infos[step])
 
 

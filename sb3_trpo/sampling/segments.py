@@ -53,7 +53,7 @@ class Segment(NamedTuple):
     :param dones: ``[n, r]``
     :param infos: packed
     :param obs: where the environments stand, packed
-    :param reset_infos: of the last resets, by row
+    :param reset_infos: by step and row
     :param returned: what has become of the wrappers
     :param generator: state of the generator of actions
     :param states: that were due
@@ -67,7 +67,7 @@ class Segment(NamedTuple):
     dones: np.ndarray
     infos: PackedInfos
     obs: Any
-    reset_infos: dict[int, dict[str, Any]]
+    reset_infos: dict[tuple[int, int], dict[str, Any]]
     returned: Returned
     generator: th.Tensor
     states: list[RowState]
@@ -93,7 +93,7 @@ def run_segment(rows: HostedRows, kept: dict[str, Any], job: Job) -> Segment:
     before = [statistics.copy() for _, _, statistics in running_statistics(env)]
     obs = unpacked(job.obs)
     seen, acted, rewards, dones, infos = [], [], [], [], []
-    reset_infos: dict[int, dict[str, Any]] = {}
+    reset_infos: dict[tuple[int, int], dict[str, Any]] = {}
     due, states = iter(job.due), list[RowState]()
     following = next(due, None)
     for step in range(job.n_steps):
@@ -107,7 +107,7 @@ def run_segment(rows: HostedRows, kept: dict[str, Any], job: Job) -> Segment:
         dones.append(done)
         infos.append(info)
         if done.any():
-            reset_infos |= {int(row): rows.reset_infos[row] for row in np.flatnonzero(done)}
+            reset_infos |= {(step, int(row)): rows.reset_infos[row] for row in np.flatnonzero(done)}
     actions, values, log_probs = (
         None if parts[0] is None else np.stack(parts)
         for parts in zip(*acted, strict=True)  # type: ignore[arg-type]

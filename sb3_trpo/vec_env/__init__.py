@@ -7,7 +7,7 @@ processes, ``worker_envs`` is what these do with them (``shares``: with the wrap
 name), and ``fast_normalization`` does what VecNormalize does in less time.
 """
 
-from sb3_trpo.vec_env.layers import describe_wrappers, layers
+from sb3_trpo.vec_env.layers import describe_wrappers, innermost, layers
 from sb3_trpo.vec_env.rows import RowState, call_cloneable, clone_row_models, clone_rows, environment_at, restore_rows
 from sb3_trpo.vec_env.shallow_copies import remove_shallow_copies, shallow_copies
 from sb3_trpo.vec_env.stages import WrapperStages
@@ -26,6 +26,7 @@ __all__ = [
     "clone_vec_env",
     "describe_wrappers",
     "environment_at",
+    "innermost",
     "layers",
     "remove_shallow_copies",
     "restore_rows",

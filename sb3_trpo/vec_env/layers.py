@@ -18,6 +18,17 @@ def layers(env: VecEnv | None) -> Iterator[VecEnvWrapper]:
         env = env.venv
 
 
+def innermost(env: VecEnv) -> VecEnv | None:
+    """The environments inside all wrappers; None for a wrapper without any, as ``VecNormalize`` is when it has been unpickled.
+
+    :param env: the environments with their wrappers
+    """
+    inside: VecEnv | None = env
+    for wrapper in layers(env):
+        inside = wrapper.venv
+    return inside
+
+
 def describe_wrappers(env: VecEnv | None) -> str:
     """Text: every wrapper's class, outermost first, with the options of each ``VecNormalize``; "none" without wrappers.
 

@@ -11,6 +11,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from stable_baselines3.common.vec_env.util import dict_to_obs
 
+from sb3_trpo.vec_env.layers import innermost
+
 UNCHANGEABLE = {bool, int, float, str, type(None), np.bool_, np.int64, np.float32, np.float64}
 
 
@@ -39,8 +41,9 @@ def remove_shallow_copies(env: VecEnv) -> None:
 
     :param env: the environments with their wrappers
     """
-    if getattr(vars(env.unwrapped).get("step_wait"), "func", None) is _step_wait:
-        vars(env.unwrapped).pop("step_wait", None)
+    inner = innermost(env)
+    if inner is not None and getattr(vars(inner).get("step_wait"), "func", None) is _step_wait:
+        vars(inner).pop("step_wait", None)
 
 
 def _step_wait(vec_env: DummyVecEnv) -> VecEnvStepReturn:

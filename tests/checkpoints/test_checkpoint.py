@@ -9,10 +9,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch as th
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, EvalCallback, EveryNTimesteps
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_trpo import TRPO
@@ -23,6 +25,17 @@ from tests.resumable_runs import Leave, Left, outcome, train
 from tests.toys import parameters, same
 
 SETTINGS: dict[str, Any] = {"n_steps": 32, "batch_size": 32, "device": "cpu", "seed": 0}
+
+
+class Centred(FlattenExtractor):
+    """Observations minus a mean."""
+
+    def __init__(self, observation_space: gym.Space, mean: np.ndarray):
+        super().__init__(observation_space)
+        self.register_buffer("mean", th.as_tensor(mean, dtype=th.float32))
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        return super().forward(observations) - self.mean
 
 
 def _env(n_envs: int = 1) -> Any:
@@ -127,6 +140,18 @@ def test_schedules_are_compared_by_their_values(tmp_path: Path) -> None:
     TRPO.resume(tmp_path, _env(), device="cpu", learning_rate=lambda left: left * 1e-3)
     with pytest.raises(ValueError, match="learning_rate"):
         TRPO.resume(tmp_path, _env(), device="cpu", learning_rate=lambda left: 1e-3)
+
+
+def test_settings_are_compared_by_what_is_in_them(tmp_path: Path) -> None:
+    """A tuple that a file has made a list, an array, SB3's own choice of a buffer; and networks are not changed on the way."""
+    kwargs: dict[str, Any] = {"net_arch": (8,), "features_extractor_class": Centred}
+    settings = {**SETTINGS, "policy_kwargs": {**kwargs, "features_extractor_kwargs": {"mean": np.zeros(4)}}}
+    TRPO("MlpPolicy", _env(), **settings).learn(64, ExactCheckpoint(tmp_path, 32))
+    model = TRPO.resume(tmp_path, _env(), **settings, rollout_buffer_class=None, _init_setup_model=True)
+    assert model.learn(96).num_timesteps == 96
+    settings["policy_kwargs"] = {**kwargs, "features_extractor_kwargs": {"mean": np.ones(4)}}
+    with pytest.raises(ValueError, match=r"policy_kwargs=.*leave it out"):
+        TRPO.resume(tmp_path, _env(), **settings)
 
 
 def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Wrong arguments are refused in words that name the fix; values that are not numbers never reach the parameters."""
 
 import math
+import pickle
 import re
 import warnings
 from inspect import signature
@@ -117,6 +118,24 @@ def test_unsupported_action_spaces(space: spaces.Space, words: str) -> None:
     """A space no distribution covers is refused before anything is built."""
     with pytest.raises(ValueError, match=words):
         TRPO("MlpPolicy", ToyEnv(space), **SMALL)
+
+
+def test_the_advice_for_infinite_bounds_is_followed() -> None:
+    env = ToyEnv(spaces.Box(-np.inf, 1.0, (2,)))
+    with pytest.raises(ValueError, match="infinite bound") as refusal:
+        TRPO("MlpPolicy", env, **SMALL)
+    (advice,) = re.findall(r"gymnasium\.wrappers\.(.*)\.$", str(refusal.value))
+    bounded = eval(advice, {"TransformAction": gym.wrappers.TransformAction, "env": env, "Box": spaces.Box})
+    TRPO("MlpPolicy", bounded, **SMALL).learn(64)
+
+
+def test_a_wrapper_that_has_lost_its_environments_is_named() -> None:
+    """VecNormalize leaves them behind when it is pickled; they can be given back."""
+    model = pickle.loads(pickle.dumps(TRPO("MlpPolicy", VecNormalize(DummyVecEnv([ToyEnv])), **SMALL).learn(32)))
+    with pytest.raises(ValueError, match=r"VecNormalize has no environments inside.*set_venv"):
+        model.learn(32)
+    model.env.set_venv(DummyVecEnv([ToyEnv]))
+    assert model.learn(32).num_timesteps == 32
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, EveryNTimesteps
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
 from torch import nn
@@ -63,6 +63,26 @@ class Locals(BaseCallback):
         buffer = deepcopy(self.model.rollout_buffer)  # type: ignore[attr-defined]
         buffer.compute_returns_and_advantage(self.locals["values"], self.locals["dones"])
         np.testing.assert_allclose(buffer.advantages, self.model.rollout_buffer.advantages, atol=1e-5)  # type: ignore[attr-defined]
+
+
+class Values(BaseCallback):
+    """Whether there are values at each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[bool] = []
+
+    def _on_step(self) -> bool:
+        self.found.append("values" in self.locals)
+        return True
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_values_of_the_last_rollout_are_not_found_in_the_next(nested: bool) -> None:
+    """Values are computed after a rollout: during one, a callback that asks for them gets a KeyError, not old ones."""
+    values = Values()
+    TRPO("MlpPolicy", ToyEnv(), **SMALL).learn(96, callback=EveryNTimesteps(1, values) if nested else values)
+    assert len(values.found) == 96 and not any(values.found)
 
 
 class OwnForward(ActorCriticPolicy):

@@ -42,6 +42,9 @@ class Toy(ToyEnv):
         obs = super()._observe()
         return self.np_random.integers(0, 256, IMAGES.shape, dtype=np.uint8) if self.observation_space == IMAGES else obs
 
+    def reset(self, **options: Any) -> tuple[Any, dict]:
+        return super().reset(**options)[0], {"begins": int(self.np_random.integers(1_000))}
+
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
         obs, reward, terminated, truncated, _ = super().step(action)
         infos = {"reward": np.float64(reward), "time": self.time, "where": self.context.copy(), "half": np.float32(0.5)}
@@ -90,6 +93,7 @@ class Recording(BaseCallback):
     def _on_step(self) -> bool:
         names = ("obs", "actions", "clipped_actions", "new_obs", "rewards", "dones", "infos", "n_steps")
         kept = {name: deepcopy(self.locals[name]) for name in names}
+        kept["reset_infos"] = deepcopy(self.training_env.unwrapped.reset_infos)
         tensors = [name for name in ("values", "log_probs") if name in self.locals]
         self.found.append((self.num_timesteps, kept | {name: self.locals[name].numpy().copy() for name in tensors}))
         return True
