@@ -38,6 +38,8 @@ class Defect:
         """A sentence on what may be behind it, where that is not plain; see ``predicted_values``."""
         if math.isfinite(self.value):
             return " It is the largest, and the standard deviation of the advantages overflows: scale rewards down."
+        if self.key in ("actions", "log_probs"):
+            return " That is the policy's: its deviation (log_std_init), or what its network gives, is too large."
         bootstrapped = self.key == "rewards" and math.isnan(self.value)
         return " That is the reward, or the observation at which a time limit ended the episode." if bootstrapped else ""
 

@@ -120,6 +120,14 @@ def test_unsupported_action_spaces(space: spaces.Space, words: str) -> None:
         TRPO("MlpPolicy", ToyEnv(space), **SMALL)
 
 
+def test_a_deviation_that_is_too_large_is_named() -> None:
+    model = TRPO("MlpPolicy", ToyEnv(spaces.Box(-1.0, 1.0, (2,))), policy_kwargs={"log_std_init": 100.0}, **SMALL)
+    before = parameters(model)
+    with pytest.warns(RuntimeWarning, match=r"actions is .* at step 0 .*log_std_init"):
+        model.learn(32)
+    assert same(before, parameters(model))
+
+
 def test_the_advice_for_infinite_bounds_is_followed() -> None:
     env = ToyEnv(spaces.Box(-np.inf, 1.0, (2,)))
     with pytest.raises(ValueError, match="infinite bound") as refusal:
