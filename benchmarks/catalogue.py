@@ -17,6 +17,7 @@ STUDIES = {  # name -> where it is declared
     "gains_longer": "benchmarks.learning.gains_longer",
     "signal": "benchmarks.learning.signal",
     "better_critic": "benchmarks.learning.better_critic",
+    "log_ranges": "benchmarks.learning.log_ranges",
     "tuning": "benchmarks.learning.tuning",
     "agents": "benchmarks.learning.agents",
     "learning_curves": "benchmarks.learning.learning_curves",
