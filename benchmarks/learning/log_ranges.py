@@ -13,8 +13,10 @@ from sb3_trpo import TRPO
 
 STORE = Runs("log_ranges")
 STEPS, SEED = 200_000, 501
-KEPT = ("kl_divergence_loss", "kl_max", "expected_improvement", "actual_improvement", "backtracks", "cg_residual")
-KEPT += ("explained_variance", "is_line_search_success")
+KEPT = (
+    *("is_line_search_success", "kl_divergence_loss", "kl_max", "expected_improvement", "actual_improvement"),
+    *("backtracks", "cg_residual", "explained_variance"),
+)
 SHOWN: dict[str, Callable[[pd.DataFrame, float], pd.Series]] = {
     "steps taken": lambda log, target_kl: 100.0 * log["is_line_search_success"],
     "KL, % of `target_kl`": lambda log, target_kl: 100.0 * log["kl_divergence_loss"] / target_kl,
