@@ -13,7 +13,8 @@ processes); ``checkpoints``; ``atari``; ``zoo`` with ``hyperparams``, behind the
 
 Small parts: ``arguments``, ``checks``, ``settings``, ``schedules`` and ``equality`` (what a user gives), ``loading`` (files of
 other versions and algorithms), ``diagnostics`` and ``progress_bars`` (what a user sees), ``interruption`` (Ctrl-C), ``atomic``
-(files written whole or not at all), ``discrete`` (finite action spaces) and ``memory_order`` (of an array's axes).
+(files written whole or not at all), ``discrete`` (finite action spaces), ``observation_parts`` (of ``Dict`` observations) and
+``memory_order`` (of an array's axes).
 """
 
 from importlib.resources import files

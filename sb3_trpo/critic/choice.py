@@ -13,6 +13,7 @@ from sb3_trpo.critic.minibatches import fitted_by_each, held_by_all
 from sb3_trpo.critic.mlp_regression import MlpRegression
 from sb3_trpo.critic.regression import Regression, TorchRegression
 from sb3_trpo.critic.sequence_regression import SequenceRegression
+from sb3_trpo.observation_parts import map_parts
 from sb3_trpo.policy import (
     PROBE,
     PolicyInput,
@@ -98,6 +99,4 @@ def _value_head(policy: ActorCriticPolicy, features: th.Tensor) -> th.Tensor:
 
 def _concatenated(inputs: PyTorchObs, ranks: Ranks) -> PyTorchObs:
     """The inputs of all ranks' samples, in order."""
-    if isinstance(inputs, dict):
-        return {key: ranks.concatenate(part[:]) for key, part in inputs.items()}
-    return ranks.concatenate(inputs[:])
+    return map_parts(lambda part: ranks.concatenate(part[:]), inputs)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch as th
 from stable_baselines3.common.type_aliases import PyTorchObs
 
+from sb3_trpo.observation_parts import parts_of
 from sb3_trpo.ranks import Ranks
 
 # Multiplications of a forward pass on a minibatch above which it takes longer than adding up its gradients over ranks.
@@ -31,8 +32,7 @@ def held_by_all(ranks: Ranks, inputs: PyTorchObs) -> bool:
     :param ranks: the processes
     :param inputs: of the samples here ``[B, …]``, or a dict of such
     """
-    parts = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
-    return ranks.size * sum(len(part) * part[:1].nbytes for part in parts) <= SMALL_DATA
+    return ranks.size * sum(len(part) * part[:1].nbytes for part in parts_of(inputs)) <= SMALL_DATA
 
 
 def fitted_by_each(batch_size: int, n_parameters: int, device: th.device) -> bool:

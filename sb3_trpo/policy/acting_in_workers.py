@@ -14,6 +14,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_trpo.memory_order import zeros_like_rows
+from sb3_trpo.observation_parts import map_parts
 from sb3_trpo.policy.acting import NumpyActor
 from sb3_trpo.policy.copies import Contents, contents, fill, recipe
 from sb3_trpo.policy.distributions import action_distribution
@@ -102,9 +103,7 @@ class PolicyWorkerActor:
     def act(self, obs: Any) -> Acted:
         rows = self._rows
         if not self.alone:
-            parts = obs if isinstance(obs, dict) else {None: obs}
-            placed = {key: _in_place(part, rows, self.n_envs) for key, part in parts.items()}
-            obs = placed if isinstance(obs, dict) else placed[None]
+            obs = map_parts(lambda part: _in_place(part, rows, self.n_envs), obs)
         states, mine = obs_as_tensor(obs, th.device("cpu")), slice(None) if self.alone else rows
         values = self.policy(states, deterministic=True)[1][mine].numpy() if self.with_values else None
         distribution = self.policy.action_dist if self.with_values else self.policy.get_distribution(states)

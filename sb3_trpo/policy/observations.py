@@ -14,6 +14,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
 from stable_baselines3.common.utils import obs_as_tensor
 
+from sb3_trpo.observation_parts import map_parts, parts_of
+
 
 class States(ABC):
     """A batch of states that are more than their observations; it stands wherever observations ``[B, …]`` do."""
@@ -57,14 +59,12 @@ PolicyInput: TypeAlias = PyTorchObs | States
 
 def select(states: Any, rows: int | slice | th.Tensor) -> Any:
     """Rows of a batch, or one; a slice gives views, except where frames are kept once."""
-    if isinstance(states, dict):
-        return {key: value[rows] for key, value in states.items()}
-    return states[rows]
+    return map_parts(lambda part: part[rows], states)
 
 
 def count(states: PolicyInput) -> int:
     """Rows of a batch."""
-    return len(next(iter(states.values())) if isinstance(states, dict) else states)
+    return len(parts_of(states)[0])
 
 
 def observations_of(states: PolicyInput) -> PyTorchObs:

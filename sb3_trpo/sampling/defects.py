@@ -11,6 +11,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_trpo.observation_parts import parts_of
 from sb3_trpo.policy import PolicyInput, distribution_of, observations_of, select, values_of
 from sb3_trpo.vec_env.statistics import running_statistics
 
@@ -67,7 +68,7 @@ def predicted_values(policy: ActorCriticPolicy, states: PolicyInput) -> th.Tenso
     :param states: n of them
     """
     values, observations = values_of(policy, states).reshape(-1, 1), observations_of(states)
-    for part in observations.values() if isinstance(observations, dict) else (observations,):
+    for part in parts_of(observations):
         if part.is_floating_point():
             values = values.where(th.isfinite(part).reshape(len(part), -1).all(dim=1, keepdim=True), math.nan)
     return values

@@ -12,6 +12,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
+from sb3_trpo.observation_parts import map_parts
 from sb3_trpo.policy import ParameterCopy, PolicyInput, distribution_of, is_stock_policy, numpy_actor, values_of
 from sb3_trpo.policy.acting_in_workers import worker_actor
 from sb3_trpo.sampling.buffers import as_drawn, is_stock_buffer
@@ -171,9 +172,7 @@ class DeferredEvaluator:
 
     def _tensors(self, observations: Observations, rows: slice) -> Any:
         """Rows of the buffer as the policy takes them, steps and environments in one dimension."""
-        if isinstance(observations, dict):
-            return {key: self._tensors(array, rows) for key, array in observations.items()}
-        return th.as_tensor(observations[rows], device=self.device).flatten(0, 1)
+        return map_parts(lambda part: th.as_tensor(part[rows], device=self.device).flatten(0, 1), observations)
 
     def locals(self) -> dict[str, Any]:
         return {}

@@ -1,12 +1,14 @@
 """A finished rollout as tensors, without copying the observations."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 
+from sb3_trpo.observation_parts import map_parts
 from sb3_trpo.policy import PolicyInput
 from sb3_trpo.sampling.buffers import as_drawn, is_stock_buffer
 from sb3_trpo.sampling.frame_stacks import FrameStacks, FrameTensors
@@ -59,12 +61,10 @@ def stored_observations(buffer: RolloutBuffer) -> Any:
 
     :param buffer: one of SB3's own, or of stacked frames
     """
-    if isinstance(buffer.observations, dict):
-        return {key: _tensor(buffer, array) for key, array in buffer.observations.items()}
     if isinstance(buffer.observations, FrameStacks):
         stacks = buffer.observations
         return FrameTensors(stacks if buffer.generator_ready else stacks.rows(), buffer.device)
-    return _tensor(buffer, buffer.observations)
+    return map_parts(partial(_tensor, buffer), buffer.observations)
 
 
 def _tensor(buffer: RolloutBuffer, array: np.ndarray) -> th.Tensor:

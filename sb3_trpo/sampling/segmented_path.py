@@ -14,6 +14,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.memory_order import zeros_like_rows
+from sb3_trpo.observation_parts import map_parts
 from sb3_trpo.policy import explores_by_state, select
 from sb3_trpo.policy.acting import BLOCK
 from sb3_trpo.processes.messages import dump
@@ -172,16 +173,16 @@ def _joined(parts: Sequence[Any], axis: int) -> Any:
     """Arrays of all workers' environments, or dicts of such, or None."""
     if parts[0] is None:
         return None
-    if isinstance(parts[0], dict):
-        return {key: np.concatenate([part[key] for part in parts], axis) for key in parts[0]}
-    return np.concatenate(parts, axis)
+    return map_parts(lambda *arrays: np.concatenate(arrays, axis), *parts)
 
 
 def _gathered(parts: Sequence[Any], shares: Sequence[slice]) -> Any:
     """Observations of all environments, in the order in memory of the parts."""
-    if isinstance(parts[0], dict):
-        return {key: _gathered([part[key] for part in parts], shares) for key in parts[0]}
-    whole = zeros_like_rows(parts[0], shares[-1].stop)
-    for share, part in zip(shares, parts, strict=True):
-        whole[share] = part
-    return whole
+
+    def placed(*arrays: np.ndarray) -> np.ndarray:
+        whole = zeros_like_rows(arrays[0], shares[-1].stop)
+        for share, array in zip(shares, arrays, strict=True):
+            whole[share] = array
+        return whole
+
+    return map_parts(placed, *parts)

@@ -12,6 +12,7 @@ import numpy as np
 import torch as th
 
 from sb3_trpo.memory_order import LaidOut
+from sb3_trpo.observation_parts import map_parts
 from sb3_trpo.policy.acting_in_workers import PolicyRecipe, ShareActor
 from sb3_trpo.processes.messages import load
 from sb3_trpo.sampling.infos import PackedInfos, pack
@@ -129,8 +130,8 @@ def run_segment(rows: HostedRows, kept: dict[str, Any], job: Job) -> Segment:
 
 
 def packed(obs: Observations) -> Any:
-    return {key: LaidOut.of(part) for key, part in obs.items()} if isinstance(obs, dict) else LaidOut.of(obs)
+    return map_parts(LaidOut.of, obs)
 
 
 def unpacked(obs: Any) -> Observations:
-    return {key: part.array() for key, part in obs.items()} if isinstance(obs, dict) else obs.array()
+    return map_parts(LaidOut.array, obs)

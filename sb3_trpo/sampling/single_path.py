@@ -9,6 +9,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_trpo.observation_parts import map_parts
 from sb3_trpo.policy import ParameterCopy, explores_by_state
 from sb3_trpo.vec_env.fast_normalization import quick_step
 
@@ -82,18 +83,18 @@ def finite(obs: Observations) -> Observations:
 
     The action taken on such an observation is arbitrary; the buffer keeps the original, and the update refuses it.
     """
-    if isinstance(obs, dict):
-        return {key: finite(value) for key, value in obs.items()}  # type: ignore[misc]
-    if obs.dtype.kind == "f" and not np.isfinite(obs).all():
-        return np.nan_to_num(obs, nan=0.0, posinf=0.0, neginf=0.0)
-    return obs
+    return map_parts(_finite, obs)
+
+
+def _finite(part: np.ndarray) -> np.ndarray:
+    if part.dtype.kind == "f" and not np.isfinite(part).all():
+        return np.nan_to_num(part, nan=0.0, posinf=0.0, neginf=0.0)
+    return part
 
 
 def stacked(parts: Sequence[Observations]) -> Observations:
     """Observations along a new first axis."""
-    if isinstance(parts[0], dict):
-        return {key: np.stack([part[key] for part in parts]) for key in parts[0]}  # type: ignore[index]
-    return np.stack(parts)  # type: ignore[arg-type]
+    return map_parts(lambda *arrays: np.stack(arrays), *parts)
 
 
 def to_env(policy: ActorCriticPolicy) -> Callable[[np.ndarray], np.ndarray]:

@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import (
 )
 from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 
+from sb3_trpo.observation_parts import map_parts
 from sb3_trpo.processes.messages import dump_plain
 from sb3_trpo.vec_env.layers import frame_stacks, layers
 from sb3_trpo.vec_env.moments import Moments, merge
@@ -93,7 +94,7 @@ def _can_be_sent(wrappers: list[WrapperShare]) -> bool:
 
 
 def _cut(value: Any, share: slice) -> Any:
-    return {key: part[share] for key, part in value.items()} if isinstance(value, dict) else value[share]
+    return map_parts(lambda part: part[share], value)
 
 
 def _cut_stacks(stacks: StackedObservations, share: slice) -> StackedObservations:

@@ -12,6 +12,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
 from sb3_trpo.discrete import MASKS
+from sb3_trpo.observation_parts import map_parts
 from sb3_trpo.policy import make_actor
 from sb3_trpo.policy.acting import Act
 from sb3_trpo.sampling.defects import predicted_values
@@ -232,6 +233,4 @@ class _Runner:
 
 
 def _row(obs: Observations, row: int) -> Any:
-    if isinstance(obs, dict):
-        return {key: value[row].copy() for key, value in obs.items()}
-    return obs[row].copy()
+    return map_parts(lambda part: part[row].copy(), obs)

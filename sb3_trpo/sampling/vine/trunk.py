@@ -7,6 +7,7 @@ import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_trpo.observation_parts import map_parts
 from sb3_trpo.policy import MaskedStates, PolicyInput
 from sb3_trpo.sampling.masks import RolloutMasks
 from sb3_trpo.sampling.samples import single_precision
@@ -72,11 +73,7 @@ class Trunk:
         :param masks: of the rollout; None: every action was possible
         """
         rows = np.divmod(self.chosen, self.n_envs)
-        observations: PolicyInput
-        if isinstance(buffer.observations, dict):
-            observations = {key: single_precision(array[rows], buffer.device) for key, array in buffer.observations.items()}
-        else:
-            observations = single_precision(buffer.observations[rows], buffer.device)
+        observations = map_parts(lambda array: single_precision(array[rows], buffer.device), buffer.observations)
         if masks is None:
             return observations
         return MaskedStates(observations, th.as_tensor(masks.masks[rows], device=buffer.device))

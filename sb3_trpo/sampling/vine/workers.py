@@ -12,6 +12,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
+from sb3_trpo.observation_parts import map_parts
 from sb3_trpo.policy import MaskedStates, PolicyInput
 from sb3_trpo.policy.copies import contents, fill, recipe
 from sb3_trpo.processes import Workers, parts
@@ -99,4 +100,4 @@ class BranchWorkers:
 def _on_cpu(states: PolicyInput) -> PolicyInput:
     if isinstance(states, MaskedStates):
         return MaskedStates(_on_cpu(states.observations), states.masks.cpu())  # type: ignore[arg-type]
-    return {key: part.cpu() for key, part in states.items()} if isinstance(states, dict) else states.cpu()  # type: ignore[union-attr]
+    return map_parts(lambda part: part.cpu(), states)
