@@ -17,7 +17,7 @@ NAMES = [*(env_id.removesuffix("-v5") for env_id in TASKS), "InvertedDoublePendu
 
 
 def published_table() -> str:
-    """A row for each algorithm of each source; then the comparison's methods that have the five tasks, and those with Ant-v4."""
+    """A row for each algorithm of each source; then the comparison's methods that have the five tasks, and their Ant-v4."""
     rows = []
     with SOURCE.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -35,13 +35,8 @@ def _ours(method: str, version: str, names: Sequence[str]) -> list[str]:
     """A row of these tasks, as far as the method has runs."""
     finals = {name: [run.final for run in runs(f"{name}-{version}", method)] for name in names}
     setting = f"{version}, 1M steps, {min(len(scores) for scores in finals.values() if scores)} seeds"
-    return [
-        "here",
-        METHODS[method].label,
-        setting,
-        "last policy, interquartile mean",
-        *(_cell(finals.get(name)) for name in NAMES),
-    ]
+    cells = (_cell(finals.get(name)) for name in NAMES)
+    return ["here", METHODS[method].label, setting, "last policy, interquartile mean", *cells]
 
 
 def _cell(scores: list[float] | None) -> str:
