@@ -13,11 +13,6 @@ def memory_order(array: np.ndarray) -> list[int]:
     return sorted(range(array.ndim), key=lambda axis: (-abs(array.strides[axis]), array.shape[axis] == 1, axis))
 
 
-def is_dense(array: np.ndarray) -> bool:
-    """Whether there is nothing else between the array's numbers, whatever their order."""
-    return bool(array.transpose(memory_order(array)).flags.c_contiguous)
-
-
 def zeros_like_rows(rows: np.ndarray, count: int) -> np.ndarray:
     """So many rows of zeros, in the same order in memory."""
     axes = memory_order(rows)
@@ -42,3 +37,8 @@ class LaidOut(NamedTuple):
 
     def array(self) -> np.ndarray:
         return self.contiguous.transpose(np.argsort(self.axes))
+
+
+def is_dense(array: np.ndarray) -> bool:
+    """Whether there is nothing else between the array's numbers, whatever their order."""
+    return bool(LaidOut.of(array).contiguous.flags.c_contiguous)

@@ -24,7 +24,7 @@ def _git(*arguments: str) -> str:
 
 
 def describe() -> dict[str, Any]:
-    """Command, git revision, versions and machine, for the JSON file of a result; files that differ from the revision, too."""
+    """For the JSON file of a result: command, git revision, files changed since that revision, versions and machine."""
     changed = _git("diff", "--name-only", "HEAD", "--", "sb3_trpo", "benchmarks", ":!benchmarks/results").split()
     module = getattr(sys.modules["__main__"], "__spec__", None)
     program = f"python -m {module.name.removesuffix('.__main__')}" if module else f"python {sys.argv[0]}"

@@ -127,8 +127,8 @@ def with_a_second_gradient(model: TRPO, objective: PolicyObjective) -> Step:
 
 
 def with_older_rollouts(passes: int) -> Callable[[TRPO, PolicyObjective], Step]:
-    """The critic is fitted to the last rollouts together, with about as many minibatches as else to one, and then once more to
-    the present rollout.
+    """The critic is fitted to the last rollouts together, with about as many minibatches as one rollout would have; then once
+    more to the present rollout.
 
     :param passes: over the present one if it is alone
     """

@@ -39,7 +39,7 @@ def growing(kind: type[Vine], settings: dict[str, Any], only: tuple[str, ...] | 
 
 
 def vine(branches: int = 4, kind: type[Vine] = Vine) -> Variant:
-    """1,024 steps for the trunk, and as many for four branches of ten steps in 25 states (fewer branches: less)."""
+    """1,024 steps for the trunk, and ten for every branch in each of 25 states: 1,000 with four branches."""
     branching = {"branches_per_state": branches, "branch_length": 10, "n_states": 25}
     return growing(kind, {"n_envs": ROWS // 2, "vine_kwargs": branching})
 

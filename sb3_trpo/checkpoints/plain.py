@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch as th
 
-from sb3_trpo.memory_order import memory_order
+from sb3_trpo.memory_order import LaidOut
 
 _ITSELF = (bool, int, float, complex, str, type(None))
 _COLLECTIONS: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozenset}
@@ -42,8 +42,8 @@ def encode(value: Any) -> Any:
         return kind.__name__, th.frombuffer(bytearray(value), dtype=th.uint8) if value else th.empty(0, dtype=th.uint8)
     if kind is np.ndarray and value.dtype.isnative:
         # In the order of its memory, because a network rounds differently for an array that lies differently
-        axes = memory_order(value)
-        return "array", th.tensor(np.asarray(value.transpose(axes), order="C")), np.argsort(axes).tolist()
+        laid_out = LaidOut.of(value)
+        return "array", th.tensor(np.asarray(laid_out.contiguous, order="C")), np.argsort(laid_out.axes).tolist()
     if isinstance(value, np.generic) and kind is value.dtype.type:
         return "scalar", th.tensor(np.asarray(value))  # a TypeError for objects and texts
     raise TypeError(f"a {kind.__module__}.{kind.__qualname__}")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from sb3_trpo.memory_order import LaidOut, is_dense, memory_order
+from sb3_trpo.memory_order import LaidOut, is_dense
 from sb3_trpo.simulators import instances, pygame_objects, random_generators
 from sb3_trpo.simulators.layers import is_simulator, name_of
 from sb3_trpo.simulators.nameless import (
@@ -108,8 +108,7 @@ class Arrays:
 
     def view(self, base: np.ndarray, *args: Any) -> np.ndarray:
         shape, dtype, offset, strides, writeable = args
-        memory = base.transpose(memory_order(base))
-        return self._opened(np.ndarray(shape, dtype, memory, offset, strides), writeable)
+        return self._opened(np.ndarray(shape, dtype, LaidOut.of(base).contiguous, offset, strides), writeable)
 
     def field(self, simulator: Any, name: str, *args: Any) -> np.ndarray:
         """Of the target's own simulator; all of an array is the array that the simulator itself hands out."""
